@@ -1,0 +1,16 @@
+# Install rules and the package config, so that another project can find_package(ounce).
+include(CMakePackageConfigHelpers)
+
+install(TARGETS ounce_graph ounce_engine ounce_engine_file EXPORT ounce-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY src/graph src/engine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ounce
+        FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY src/formats/ounce_file DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ounce/formats
+        FILES_MATCHING PATTERN "*.h")
+install(EXPORT ounce-targets NAMESPACE ounce:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ounce)
+configure_package_config_file(cmake/ounceConfig.cmake.in ${CMAKE_BINARY_DIR}/ounceConfig.cmake
+                              INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ounce)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/ounceConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/ounceConfig.cmake ${CMAKE_BINARY_DIR}/ounceConfigVersion.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ounce)

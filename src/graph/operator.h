@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace ounce {
+
+/// What shape inference sees of one node, and where it leaves its answer.
+class InferenceContext {
+ public:
+  /// `inputs` has one entry per node input (nullptr: omitted); a Value's `constant` is defined when
+  /// its content is known.
+  InferenceContext(const Node& node, std::span<const Value* const> inputs,
+                   std::span<Value> outputs)
+      : node_(node), inputs_(inputs), outputs_(outputs) {}
+
+  const Node& node() const { return node_; }
+  const AttributeMap& attributes() const { return node_.attributes; }
+
+  size_t input_count() const { return inputs_.size(); }
+  bool has_input(size_t i) const { return i < inputs_.size() && inputs_[i] != nullptr; }
+  DType dtype(size_t i) const { return has_input(i) ? inputs_[i]->dtype : DType::undefined; }
+  /// nullptr when the rank is unknown or the input omitted.
+  const SymbolicShape* shape(size_t i) const {
+    return has_input(i) && inputs_[i]->shape ? &*inputs_[i]->shape : nullptr;
+  }
+  /// nullptr when the content is not known.
+  const Tensor* constant(size_t i) const {
+    return has_input(i) && inputs_[i]->is_constant() ? &inputs_[i]->constant : nullptr;
+  }
+
+  size_t output_count() const { return outputs_.size(); }
+  void set_output(size_t i, DType dtype) {
+    if (i < outputs_.size()) outputs_[i].dtype = dtype;
+  }
+  void set_output(size_t i, DType dtype, SymbolicShape shape) {
+    if (i >= outputs_.size()) return;
+    outputs_[i].dtype = dtype;
+    outputs_[i].shape = std::move(shape);
+  }
+
+ private:
+  const Node& node_;
+  std::span<const Value* const> inputs_;
+  std::span<Value> outputs_;
+};
+
+/// Arithmetic of one node for concrete shapes. Bytes are counted by the caller from the tensors.
+struct Cost {
+  int64_t macs = 0;  // multiply-accumulates
+  int64_t ops = 0;   // other elementary operations (one an output element unless stated)
+};
+
+/// One row of the operator table.
+struct OperatorSchema {
+  std::string_view name;
+  std::string_view domain;  // "" for ONNX, "ounce" for fused operators of our own
+  int min_inputs = 1;
+  int max_inputs = 1;  // kVariadic for any number
+  int min_outputs = 1;
+  int max_outputs = 1;
+  int since_opset = 1;  // lowest ONNX opset that has the operator in the form the graph uses
+  /// Fills dtype and, as far as known, shape of the outputs. Throws `Error` on impossible inputs
+  /// (message without node name: the caller adds it).
+  void (*infer)(InferenceContext& context) = nullptr;
+  /// Operands and results as Values with concrete shapes; nullptr: one op an output element.
+  Cost (*cost)(const Node& node, std::span<const Value* const> inputs,
+               std::span<const Value* const> outputs) = nullptr;
+};
+
+inline constexpr int kVariadic = 1 << 20;
+
+/// The row named `op`, or nullptr.
+const OperatorSchema* find_operator(std::string_view op);
+/// All rows, by name.
+std::vector<const OperatorSchema*> all_operators();
+/// The name in the table closest to `op` by edit distance, for messages.
+std::string_view nearest_operator(std::string_view op);
+
+/// Computes a node from constant inputs (undefined tensors for omitted ones). Given by the engine;
+/// graph/ itself has no arithmetic.
+using Evaluator = std::function<std::vector<Tensor>(const Node&, std::span<const Tensor>)>;
+
+/// Infers dtype and shape of every value in order. With an evaluator, nodes whose inputs are all
+/// known (including `Shape` of a known shape) are computed, so that shape arithmetic resolves; their
+/// outputs become constants when at most `max_folded_bytes` large (the nodes stay until
+/// `Graph::remove_dead`). Errors name the node.
+struct InferOptions {
+  const Evaluator* evaluator = nullptr;
+  int64_t max_folded_bytes = int64_t{1} << 20;
+  bool reset = false;  // forget shapes of non-input values first (input shapes were changed)
+};
+void infer_shapes(Graph& graph, const InferOptions& options = {});
+
+/// Sets the shapes of the graph inputs (by position) and infers all others anew.
+/// Throws `Error` when a known dimension of an input contradicts.
+void specialize_inputs(Graph& graph, std::span<const Shape> input_shapes,
+                       const InferOptions& options = {});
+
+/// Cost of a node whose shapes are all known.
+Cost cost_of(const Graph& graph, const Node& node);
+
+}  // namespace ounce
