@@ -1,0 +1,67 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace ounce::engine {
+
+/// A fixed set of worker threads for one kernel after the other. The calling thread takes part, so
+/// a pool of size 1 owns no thread and runs everything inline.
+class ThreadPool {
+ public:
+  // `threads` counts the caller; 0 means one per hardware thread.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls f(index, thread) for every index in [0, count), thread in [0, size()); returns when all
+  // are done. Indices are handed out in increasing order, one at a time. f must not throw and must
+  // not call parallel_for of the same pool. Allocates nothing. Only one thread may call it at a
+  // time.
+  template <class F>
+  void parallel_for(int64_t count, F&& f) {
+    if (count <= 0) return;
+    if (count == 1 || workers_.empty()) {
+      for (int64_t i = 0; i < count; ++i) f(i, 0);
+      return;
+    }
+    using Function = std::remove_reference_t<F>;
+    run(
+        count,
+        [](void* context, int64_t index, int thread) {
+          (*static_cast<Function*>(context))(index, thread);
+        },
+        const_cast<void*>(static_cast<const void*>(&f)));
+  }
+
+ private:
+  using Call = void (*)(void* context, int64_t index, int thread);
+
+  void run(int64_t count, Call call, void* context);
+  void worker_main(int thread);
+  void work(int thread);
+
+  // The current parallel_for: written by the caller while no job is open, read by workers while one
+  // is.
+  Call call_ = nullptr;
+  void* context_ = nullptr;
+  int64_t count_ = 0;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint64_t> generation_{0};
+  alignas(64) std::atomic<int> active_{0};  // workers that may be looking at the job
+  std::atomic<bool> open_{false};
+  std::atomic<bool> stop_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace ounce::engine
