@@ -19,6 +19,10 @@ if(MOLD AND NOT CMAKE_CROSSCOMPILING AND NOT OUNCE_FUZZ)
 endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 warns wrongly about `"text" + std::string` (its bug 105651).
+  add_compile_options(-Wno-restrict)
+endif()
 if(OUNCE_SANITIZE OR OUNCE_FUZZ)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)

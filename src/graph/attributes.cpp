@@ -44,6 +44,8 @@ std::vector<float> AttributeMap::get_floats(std::string_view name,
   return value != nullptr ? *value : std::move(fallback);
 }
 
-const Tensor* AttributeMap::get_tensor(std::string_view name) const { return find<Tensor>(name); }
+const Tensor* AttributeMap::get_tensor(std::string_view name) const {
+  return find<Tensor>(name);
+}
 
 }  // namespace ounce

@@ -17,17 +17,31 @@ struct DTypeInfo {
 };
 
 constexpr std::array<DTypeInfo, 18> kInfos = {{
-    {DType::undefined, "undefined", 0}, {DType::f32, "f32", 32},  {DType::f16, "f16", 16},
-    {DType::bf16, "bf16", 16},          {DType::f64, "f64", 64},  {DType::i64, "i64", 64},
-    {DType::i32, "i32", 32},            {DType::i16, "i16", 16},  {DType::i8, "i8", 8},
-    {DType::u64, "u64", 64},            {DType::u32, "u32", 32},  {DType::u16, "u16", 16},
-    {DType::u8, "u8", 8},               {DType::boolean, "bool", 8}, {DType::u4, "u4", 4},
-    {DType::i4, "i4", 4},               {DType::i2, "i2", 2},     {DType::u1, "u1", 1},
+    {DType::undefined, "undefined", 0},
+    {DType::f32, "f32", 32},
+    {DType::f16, "f16", 16},
+    {DType::bf16, "bf16", 16},
+    {DType::f64, "f64", 64},
+    {DType::i64, "i64", 64},
+    {DType::i32, "i32", 32},
+    {DType::i16, "i16", 16},
+    {DType::i8, "i8", 8},
+    {DType::u64, "u64", 64},
+    {DType::u32, "u32", 32},
+    {DType::u16, "u16", 16},
+    {DType::u8, "u8", 8},
+    {DType::boolean, "bool", 8},
+    {DType::u4, "u4", 4},
+    {DType::i4, "i4", 4},
+    {DType::i2, "i2", 2},
+    {DType::u1, "u1", 1},
 }};
 
 }  // namespace
 
-int bits_of(DType dtype) { return kInfos[static_cast<size_t>(dtype)].bits; }
+int bits_of(DType dtype) {
+  return kInfos[static_cast<size_t>(dtype)].bits;
+}
 
 size_t byte_size(DType dtype, int64_t elements) {
   const int64_t bits = bits_of(dtype);
@@ -45,9 +59,13 @@ bool is_integer(DType dtype) {
   return dtype != DType::undefined && dtype != DType::boolean && !is_float(dtype);
 }
 
-bool is_packed(DType dtype) { return dtype != DType::undefined && bits_of(dtype) < 8; }
+bool is_packed(DType dtype) {
+  return dtype != DType::undefined && bits_of(dtype) < 8;
+}
 
-std::string_view name_of(DType dtype) { return kInfos[static_cast<size_t>(dtype)].name; }
+std::string_view name_of(DType dtype) {
+  return kInfos[static_cast<size_t>(dtype)].name;
+}
 
 std::optional<DType> dtype_from_name(std::string_view name) {
   for (const DTypeInfo& info : kInfos) {

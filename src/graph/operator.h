@@ -43,6 +43,8 @@ class InferenceContext {
     outputs_[i].dtype = dtype;
     outputs_[i].shape = std::move(shape);
   }
+  /// For outputs whose content follows without arithmetic (`Shape` of a known shape, `Constant`).
+  void set_constant(size_t i, Tensor tensor);
 
  private:
   const Node& node_;
@@ -58,8 +60,8 @@ struct Cost {
 
 /// One row of the operator table.
 struct OperatorSchema {
-  std::string_view name;
-  std::string_view domain;  // "" for ONNX, "ounce" for fused operators of our own
+  std::string_view name = {};
+  std::string_view domain = {};  // "" for ONNX, "ounce" for fused operators of our own
   int min_inputs = 1;
   int max_inputs = 1;  // kVariadic for any number
   int min_outputs = 1;
@@ -77,6 +79,8 @@ inline constexpr int kVariadic = 1 << 20;
 
 /// The row named `op`, or nullptr.
 const OperatorSchema* find_operator(std::string_view op);
+/// The row of the node's operator; throws `Error` naming operator, node and the nearest known name.
+const OperatorSchema& require_operator(const Node& node);
 /// All rows, by name.
 std::vector<const OperatorSchema*> all_operators();
 /// The name in the table closest to `op` by edit distance, for messages.

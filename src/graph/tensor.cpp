@@ -41,8 +41,8 @@ void set_packed_element(std::byte* data, DType dtype, int64_t i, int64_t value) 
   const int per_byte = 8 / bits;
   const int shift = static_cast<int>(bits * (i % per_byte));
   const unsigned mask = (1u << bits) - 1u;
-  const unsigned code = dtype == DType::u1 ? (value < 0 ? 1u : 0u)
-                                           : static_cast<unsigned>(value) & mask;
+  const unsigned code =
+      dtype == DType::u1 ? (value < 0 ? 1u : 0u) : static_cast<unsigned>(value) & mask;
   const auto old = static_cast<unsigned>(data[i / per_byte]);
   data[i / per_byte] = static_cast<std::byte>((old & ~(mask << shift)) | (code << shift));
 }
@@ -64,22 +64,36 @@ T saturate_from_double(double value) {
 template <class F>
 auto with_type(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    case DType::i64: return f(int64_t{});
-    case DType::i32: return f(int32_t{});
-    case DType::i16: return f(int16_t{});
-    case DType::i8: return f(int8_t{});
-    case DType::u64: return f(uint64_t{});
-    case DType::u32: return f(uint32_t{});
-    case DType::u16: return f(uint16_t{});
-    case DType::u8: return f(uint8_t{});
-    case DType::boolean: return f(bool{});
-    default: throw Error("no plain C++ type for " + std::string(name_of(dtype)));
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::i64:
+      return f(int64_t{});
+    case DType::i32:
+      return f(int32_t{});
+    case DType::i16:
+      return f(int16_t{});
+    case DType::i8:
+      return f(int8_t{});
+    case DType::u64:
+      return f(uint64_t{});
+    case DType::u32:
+      return f(uint32_t{});
+    case DType::u16:
+      return f(uint16_t{});
+    case DType::u8:
+      return f(uint8_t{});
+    case DType::boolean:
+      return f(bool{});
+    default:
+      throw Error("no plain C++ type for " + std::string(name_of(dtype)));
   }
 }
 
-bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+bool is_half(DType dtype) {
+  return dtype == DType::f16 || dtype == DType::bf16;
+}
 
 float half_element(const Tensor& tensor, int64_t i) {
   const uint16_t bits = reinterpret_cast<const uint16_t*>(tensor.raw())[i];
@@ -200,8 +214,8 @@ std::byte* Tensor::mutable_raw() {
 
 Tensor Tensor::reshaped(Shape shape) const {
   if (element_count(shape) != size_) {
-    throw Error("cannot view " + std::to_string(size_) + " elements of shape " +
-                to_string(shape_) + " as " + to_string(shape));
+    throw Error("cannot view " + std::to_string(size_) + " elements of shape " + to_string(shape_) +
+                " as " + to_string(shape));
   }
   Tensor tensor = *this;
   tensor.shape_ = std::move(shape);
@@ -209,7 +223,8 @@ Tensor Tensor::reshaped(Shape shape) const {
 }
 
 std::vector<int64_t> Tensor::to_i64() const {
-  if (is_float(dtype_)) throw Error("integers wanted, tensor holds " + std::string(name_of(dtype_)));
+  if (is_float(dtype_))
+    throw Error("integers wanted, tensor holds " + std::string(name_of(dtype_)));
   std::vector<int64_t> values(static_cast<size_t>(size_));
   for_each_element(*this, [&](int64_t i, auto value) {
     values[static_cast<size_t>(i)] = static_cast<int64_t>(value);
@@ -255,8 +270,8 @@ Tensor cast(const Tensor& tensor, DType dtype) {
     with_type(dtype, [&](auto zero) {
       using To = decltype(zero);
       auto* values = reinterpret_cast<To*>(target);
-      for_each_element(tensor,
-                       [&](int64_t i, auto value) { values[i] = convert<decltype(value), To>(value); });
+      for_each_element(
+          tensor, [&](int64_t i, auto value) { values[i] = convert<decltype(value), To>(value); });
     });
   }
   return result;
