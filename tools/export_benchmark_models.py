@@ -11,22 +11,19 @@ Needs torch (1.13 or newer) only. The files are 14 to 88 MB and are not kept in 
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from networks import VisionTransformer, export_onnx
+from networks import conv_bn as conv_bn_with_momentum
+
 CLASSES = 1000
 PICTURE = 224
-
-
-def conv_bn(inputs, outputs, kernel, stride=1, groups=1, activation=None):
-    """Convolution without bias, batch normalisation, and `activation` if there is one."""
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, momentum=None),
-    ]
-    return nn.Sequential(*layers, *([activation()] if activation else []))
+# Without momentum batch norms keep the plain average of what they saw.
+conv_bn = functools.partial(conv_bn_with_momentum, momentum=None)
 
 
 class BasicBlock(nn.Module):
@@ -82,55 +79,6 @@ def mobilenet_v2():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, CLASSES))
 
 
-class Attention(nn.Module):
-    def __init__(self, dim, heads):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):  # [batch, tokens, dim]
-        tokens, dim = x.shape[1], x.shape[2]
-        head = dim // self.heads
-        q, k, v = self.qkv(x).reshape(-1, tokens, 3, self.heads, head).permute(2, 0, 3, 1, 4).unbind(0)
-        attention = ((q @ k.transpose(-2, -1)) * head**-0.5).softmax(-1)  # [batch, heads, tokens, tokens]
-        return self.proj((attention @ v).transpose(1, 2).reshape(-1, tokens, dim))
-
-
-class EncoderBlock(nn.Module):
-    """Pre-norm transformer block."""
-
-    def __init__(self, dim, heads):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x):
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class VisionTransformer(nn.Module):
-    """Shaped as DeiT: patch embedding, class token, learned positions."""
-
-    def __init__(self, picture, patch, dim, depth, heads, classes):
-        super().__init__()
-        tokens = (picture // patch) ** 2 + 1
-        self.patch_embed = nn.Conv2d(3, dim, patch, patch)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, tokens, dim) * 0.02)
-        self.blocks = nn.Sequential(*[EncoderBlock(dim, heads) for _ in range(depth)])
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Linear(dim, classes)
-
-    def forward(self, pixels):
-        x = self.patch_embed(pixels).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
-        return self.head(self.norm(self.blocks(x))[:, 0])
-
-
 def deit_s():
     return VisionTransformer(PICTURE, 16, dim=384, depth=12, heads=6, classes=CLASSES)
 
@@ -164,14 +112,13 @@ def export(name, folder, seed):
     initialise(model)
     with torch.no_grad():
         model.train()
-        model(random_pictures(8))  # sets the running statistics: momentum None means the plain average
+        model(random_pictures(8))  # sets the running statistics
         model.eval()
         logits = model(random_pictures(2))
     if not torch.isfinite(logits).all():
         raise SystemExit(f"{name}: the random network is not finite, choose another --seed")
     path = folder / f"{name}.onnx"
-    torch.onnx.export(model, random_pictures(1), str(path), opset_version=14, input_names=["pixels"],
-                      output_names=["logits"], dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}})
+    export_onnx(model, random_pictures(1), path, "logits")
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{path}: {parameters / 1e6:.2f} M parameters, {path.stat().st_size / 1e6:.1f} MB, "
           f"logits within {logits.abs().max():.2f}")
