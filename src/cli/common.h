@@ -1,0 +1,59 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "report/json.h"
+
+namespace ounce::cli {
+
+/// What was typed, and what is to be done about it.
+struct Invocation {
+  std::vector<std::string> command;
+  std::function<int()> action;
+};
+
+/// A mistake in the command line that the parser cannot see (exit code 2).
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Options that every subcommand has.
+struct CommonOptions {
+  bool json = false;
+  int threads = 1;
+  uint64_t seed = 1;
+  bool progress = false;  // show progress even when stderr is no terminal
+  bool verbose = false;
+};
+
+/// Adds --json --threads --seed --progress -v to `command`, bound to `options`.
+void add_common_options(CLI::App& command, CommonOptions& options);
+
+/// Makes a subcommand whose options live as long as the parser: `Options` starts with defaults and
+/// is shared by `define(app, options)` and `act(options, invocation)`.
+template <class Options>
+void add_command(CLI::App& app, Invocation& invocation, const std::string& name,
+                 const std::string& description, const std::string& examples,
+                 void (*define)(CLI::App&, Options&),
+                 int (*act)(const Options&, const Invocation&)) {
+  CLI::App* command = app.add_subcommand(name, description);
+  auto options = std::make_shared<Options>();
+  define(*command, *options);
+  add_common_options(*command, options->common);
+  command->footer("Examples:\n" + examples);
+  command->callback([options, act, &invocation] {
+    invocation.action = [options, act, &invocation] { return act(*options, invocation); };
+  });
+}
+
+/// Prints `json` on stdout when asked for, else `text`.
+void print_result(const CommonOptions& options, const report::Json& json, const std::string& text);
+
+}  // namespace ounce::cli

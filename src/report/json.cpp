@@ -1,0 +1,136 @@
+#include "report/json.h"
+
+#include <string_view>
+
+namespace ounce::report {
+namespace {
+
+Json nullable(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json to_json(const ModelSide& side) {
+  Json json{{"label", side.label},
+            {"file_bytes", side.file_bytes},
+            {"weight_bytes", side.weight_bytes},
+            {"arena_bytes", side.arena_bytes},
+            {"peak_bytes", side.peak_bytes()},
+            {"median_ms", nullptr},
+            {"p95_ms", nullptr},
+            {"runs", 0}};
+  if (side.latency) {
+    json["median_ms"] = side.latency->median_ms;
+    json["p95_ms"] = side.latency->p95_ms;
+    json["runs"] = side.latency->runs;
+  }
+  return json;
+}
+
+Json to_json(const Layer& layer) {
+  return Json{{"name", layer.name},
+              {"op", layer.op},
+              {"parameters", layer.parameters},
+              {"macs", layer.macs},
+              {"weight_bits", layer.weight_bits},
+              {"activation_bits", layer.activation_bits},
+              {"sqnr_float_prefix_db", nullable(layer.sqnr_float_prefix_db)},
+              {"sqnr_quantized_prefix_db", nullable(layer.sqnr_quantized_prefix_db)},
+              {"cosine", nullable(layer.cosine)},
+              {"float_ms", nullable(layer.float_ms)},
+              {"quantized_ms", nullable(layer.quantized_ms)},
+              {"float_kernel", layer.float_kernel},
+              {"quantized_kernel", layer.quantized_kernel}};
+}
+
+Json to_json(const Histogram& histogram) {
+  return Json{{"tensor", histogram.tensor},
+              {"low", histogram.low},
+              {"high", histogram.high},
+              {"counts", histogram.counts},
+              {"range_low", histogram.range_low},
+              {"range_high", histogram.range_high},
+              {"bits", histogram.bits},
+              {"rule", histogram.rule},
+              {"sqnr_db", nullable(histogram.sqnr_db)}};
+}
+
+}  // namespace
+
+Json to_json(const Provenance& provenance) {
+  Json json{{"command", provenance.command},
+            {"versions", Json::object()},
+            {"model_hash", provenance.model_hash},
+            {"data", provenance.data},
+            {"data_hash", provenance.data_hash},
+            {"data_items", provenance.data_items},
+            {"skipped", provenance.skipped},
+            {"machine", provenance.machine},
+            {"instruction_set", provenance.instruction_set},
+            {"threads", provenance.threads},
+            {"seed", provenance.seed},
+            {"started", provenance.started},
+            {"seconds", Json::object()}};
+  for (const auto& [name, version] : provenance.versions) json["versions"][name] = version;
+  for (const auto& [stage, seconds] : provenance.seconds) json["seconds"][stage] = seconds;
+  return json;
+}
+
+Json to_json(const Compression& report) {
+  Json json{{"model", report.model},
+            {"method", report.method},
+            {"settings", report.settings},
+            {"files", report.files},
+            {"float_bytes", report.before.file_bytes},
+            {"bytes", report.after.file_bytes},
+            {"kept_float", Json::array()},
+            {"before", to_json(report.before)},
+            {"after", to_json(report.after)},
+            {"metrics", Json::array()},
+            {"layers", Json::array()},
+            {"histograms", Json::array()},
+            {"notes", report.notes},
+            {"provenance", to_json(report.provenance)}};
+  for (const KeptFloat& kept : report.kept_float) {
+    json["kept_float"].push_back({{"name", kept.name}, {"op", kept.op}, {"reason", kept.reason}});
+  }
+  for (const Metric& metric : report.metrics) {
+    json["metrics"].push_back({{"name", metric.name},
+                               {"before", nullable(metric.before)},
+                               {"after", nullable(metric.after)},
+                               {"unit", metric.unit}});
+  }
+  for (const Layer& layer : report.layers) json["layers"].push_back(to_json(layer));
+  for (const Histogram& histogram : report.histograms) {
+    json["histograms"].push_back(to_json(histogram));
+  }
+  return json;
+}
+
+std::string json_text(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string script_safe_json(const Json& json) {
+  const std::string text = json_text(json, -1);
+  std::string safe;
+  safe.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const std::string_view rest = std::string_view(text).substr(i);
+    if (c == '<') {
+      safe += "\\u003c";
+    } else if (c == '>') {
+      safe += "\\u003e";
+    } else if (c == '&') {
+      safe += "\\u0026";
+    } else if (rest.starts_with("\xe2\x80\xa8") || rest.starts_with("\xe2\x80\xa9")) {
+      safe += rest[2] == '\xa8' ? "\\u2028" : "\\u2029";
+      i += 2;
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
+}  // namespace ounce::report

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ounce::report {
+
+/// Latency of a model over repeated runs, in milliseconds of wall time.
+struct Latency {
+  double median_ms = 0;
+  double p95_ms = 0;
+  int runs = 0;
+};
+
+/// One of the two models that a report sets side by side.
+struct ModelSide {
+  std::string label;         // "float", "W8A8"
+  int64_t file_bytes = 0;    // the .ounce file on disk (the source file for the float model)
+  int64_t weight_bytes = 0;  // packed weights in memory
+  int64_t arena_bytes = 0;   // activations in memory
+  std::optional<Latency> latency;
+
+  /// What the engine holds while the model runs.
+  int64_t peak_bytes() const { return weight_bytes + arena_bytes; }
+};
+
+/// A task metric before and after compression.
+struct Metric {
+  std::string name;  // "top1", "ap50", ...
+  std::optional<double> before;
+  std::optional<double> after;
+  std::string unit;  // "%" when the value is a fraction to be shown as a percentage, else free text
+};
+
+/// What became of one layer (a node with weights, or an activation product). Absent numbers were
+/// not measured.
+struct Layer {
+  std::string name;
+  std::string op;
+  int64_t parameters = 0;
+  int64_t macs = 0;
+  int weight_bits = 32;
+  int activation_bits = 32;
+  /// Signal to quantization noise in dB of the layer's output. Float prefix: the layer alone is
+  /// quantized, its input is exact. Quantized prefix: everything before it is quantized too.
+  std::optional<double> sqnr_float_prefix_db;
+  std::optional<double> sqnr_quantized_prefix_db;
+  std::optional<double> cosine;
+  std::optional<double> float_ms;
+  std::optional<double> quantized_ms;
+  std::string float_kernel;
+  std::string quantized_kernel;
+};
+
+/// A layer that stays in float, and why.
+struct KeptFloat {
+  std::string name;
+  std::string op;
+  std::string reason;
+};
+
+/// Distribution of one tensor over the calibration data, and the range chosen for it.
+struct Histogram {
+  std::string tensor;
+  double low = 0;  // left edge of the first bin
+  double high = 0;
+  std::vector<double> counts;
+  double range_low = 0;  // what the quantizer represents
+  double range_high = 0;
+  int bits = 8;
+  std::string rule;  // "minmax", "unilateral histogram", ...
+  std::optional<double> sqnr_db;
+};
+
+/// Everything somebody else needs to repeat the result.
+struct Provenance {
+  std::vector<std::string> command;
+  std::vector<std::pair<std::string, std::string>> versions;
+  std::string model_hash;  // "sha256:..."
+  std::string data;
+  std::string data_hash;
+  int64_t data_items = 0;
+  std::vector<std::string> skipped;  // broken calibration items: "path: reason"
+  std::string machine;
+  std::string instruction_set;
+  int threads = 1;
+  uint64_t seed = 0;
+  std::string started;                                  // ISO 8601, UTC
+  std::vector<std::pair<std::string, double>> seconds;  // by stage, in order
+};
+
+/// The whole story of one compression.
+struct Compression {
+  std::string model;
+  std::string method;
+  std::string settings;  // one line for people: "weights 8 bit per channel, activations 8 bit"
+  ModelSide before;
+  ModelSide after;
+  std::vector<Metric> metrics;
+  std::vector<Layer> layers;  // in network order
+  std::vector<Histogram> histograms;
+  std::vector<KeptFloat> kept_float;
+  std::vector<std::string> files;
+  std::vector<std::string> notes;  // warnings that a reader must see
+  Provenance provenance;
+};
+
+}  // namespace ounce::report

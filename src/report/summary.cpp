@@ -1,0 +1,103 @@
+#include "report/summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "report/format.h"
+#include "report/table.h"
+
+namespace ounce::report {
+namespace {
+
+using Align = Table::Align;
+constexpr size_t kNameWidth = 48;
+
+std::string gain_of(const Metric& metric) {
+  if (!metric.before || !metric.after) return "-";
+  const double change = *metric.after - *metric.before;
+  if (metric.unit == "%") return fmt::format("{:+.2f} points", change * 100);
+  return fmt::format("{:+.4f}", change);
+}
+
+void add_latency_rows(Table& table, const Compression& report) {
+  const auto& before = report.before.latency;
+  const auto& after = report.after.latency;
+  if (!before && !after) return;
+  const auto row = [&](const char* name, double Latency::*field) {
+    table.add_row({name, before ? milliseconds_text((*before).*field) : "-",
+                   after ? milliseconds_text((*after).*field) : "-",
+                   before && after ? ratio_text((*before).*field, (*after).*field) : "-"});
+  };
+  row("latency, median", &Latency::median_ms);
+  row("latency, p95", &Latency::p95_ms);
+}
+
+std::string before_after_table(const Compression& report) {
+  Table table({{"", Align::left},
+               {report.before.label, Align::right},
+               {report.after.label, Align::right},
+               {"gain", Align::right}});
+  const auto bytes_row = [&](const char* name, int64_t before, int64_t after) {
+    table.add_row({name, bytes_text(before), bytes_text(after),
+                   ratio_text(static_cast<double>(before), static_cast<double>(after))});
+  };
+  bytes_row("size on disk", report.before.file_bytes, report.after.file_bytes);
+  if (report.before.peak_bytes() > 0 && report.after.peak_bytes() > 0) {
+    bytes_row("peak memory", report.before.peak_bytes(), report.after.peak_bytes());
+  }
+  add_latency_rows(table, report);
+  for (const Metric& metric : report.metrics) {
+    table.add_row({metric.name, metric_text(metric.before, metric.unit),
+                   metric_text(metric.after, metric.unit), gain_of(metric)});
+  }
+  return table.text();
+}
+
+std::string worst_layers_table(const Compression& report, size_t count) {
+  std::vector<const Layer*> measured;
+  for (const Layer& layer : report.layers) {
+    if (layer.sqnr_float_prefix_db) measured.push_back(&layer);
+  }
+  std::stable_sort(measured.begin(), measured.end(), [](const Layer* a, const Layer* b) {
+    return *a->sqnr_float_prefix_db < *b->sqnr_float_prefix_db;
+  });
+  measured.resize(std::min(measured.size(), count));
+  Table table({{"layers that lost most", Align::left, kNameWidth},
+               {"op", Align::left},
+               {"bits w/a", Align::right},
+               {"SQNR alone", Align::right},
+               {"SQNR so far", Align::right},
+               {"cosine", Align::right}});
+  for (const Layer* layer : measured) {
+    table.add_row(
+        {layer->name, layer->op, fmt::format("{}/{}", layer->weight_bits, layer->activation_bits),
+         number_text(layer->sqnr_float_prefix_db, 1) + " dB",
+         number_text(layer->sqnr_quantized_prefix_db, 1) + " dB", number_text(layer->cosine, 5)});
+  }
+  return table.text();
+}
+
+std::string kept_float_table(const Compression& report) {
+  Table table(
+      {{"kept in float", Align::left, kNameWidth}, {"op", Align::left}, {"reason", Align::left}});
+  for (const KeptFloat& kept : report.kept_float) {
+    table.add_row({kept.name, kept.op, kept.reason});
+  }
+  return table.text();
+}
+
+}  // namespace
+
+std::string summary_text(const Compression& report, size_t worst_layers) {
+  std::string text = before_after_table(report);
+  for (const std::string& part :
+       {worst_layers_table(report, worst_layers), kept_float_table(report)}) {
+    if (!part.empty()) text += '\n' + part;
+  }
+  if (!report.notes.empty()) text += '\n';
+  for (const std::string& note : report.notes) text += "note: " + printable(note) + '\n';
+  return text;
+}
+
+}  // namespace ounce::report

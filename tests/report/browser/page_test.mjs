@@ -1,0 +1,119 @@
+// node page_test.mjs PAGE JSON [SCREENSHOT_PREFIX]: opens PAGE in headless chromium (OUNCE_BROWSER, by
+// default /usr/bin/chromium) and checks it against JSON. Exit 0 when all is well; else one line a
+// failure and exit 1.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(new URL("../../../web/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+
+const [page_path, json_path, screenshot] = process.argv.slice(2);
+const report = JSON.parse(readFileSync(json_path, "utf8"));
+const failures = [];
+const check = (condition, text) => {
+  if (!condition) failures.push(text);
+};
+
+const browser = await chromium.launch({
+  executablePath: process.env.OUNCE_BROWSER || "/usr/bin/chromium",
+  headless: true,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+/// Opens the page in one colour scheme and returns it with what it complained about.
+async function open(colorScheme, width = 1200) {
+  const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
+  const page = await context.newPage();
+  const url = pathToFileURL(page_path).href;
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) failures.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => failures.push(`script error: ${error.message}`));
+  page.on("request", (request) => {
+    if (request.url() !== url && !request.url().startsWith("data:")) failures.push(`request to ${request.url()}`);
+  });
+  await page.goto(url);
+  await page.waitForTimeout(200);
+  return page;
+}
+
+/// Number of canvases, and which are blank (all pixels equal).
+const canvases = (page) => page.evaluate(() => [...document.querySelectorAll("canvas")].map((canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const pixels = new Uint32Array(data.buffer);
+  return { label: canvas.getAttribute("aria-label"), drawn: pixels.some((pixel) => pixel !== pixels[0]) };
+}));
+
+/// Body cells of the table, row by row; null when there is none.
+const cells = (page, id) => page.evaluate((wanted) => {
+  const table = document.getElementById(wanted);
+  return table && [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent));
+}, id);
+
+const known = (value) => typeof value === "number";
+const shown = (value, digits) => (known(value) ? value.toFixed(digits) : "–");
+
+async function check_tables(page) {
+  const with_error = report.layers.filter((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db));
+  const expected = {
+    "error-table": with_error.map((layer) => [layer.name, layer.op, shown(layer.sqnr_float_prefix_db, 2),
+      shown(layer.sqnr_quantized_prefix_db, 2), shown(layer.cosine, 6)]),
+    "latency-table": report.layers.filter((layer) => known(layer.float_ms) || known(layer.quantized_ms))
+      .map((layer) => [layer.name, layer.op, shown(layer.float_ms, 4), shown(layer.quantized_ms, 4)]),
+    "bits-table": report.layers.map((layer) => [layer.name, layer.op, String(layer.weight_bits), String(layer.activation_bits)]),
+    "kept-table": report.kept_float.map((kept) => [kept.name, kept.op, kept.reason]),
+    "histogram-table": report.histograms.map((one) => [one.tensor, one.rule, String(one.bits)]),
+  };
+  for (const [id, rows] of Object.entries(expected)) {
+    const found = (await cells(page, id)) ?? [];
+    check(found.length === rows.length, `${id}: ${found.length} rows, expected ${rows.length}`);
+    rows.forEach((row, r) => row.forEach((cell, c) =>
+      check(found[r]?.[c] === cell, `${id} row ${r} column ${c}: "${found[r]?.[c]}", expected "${cell}"`)));
+  }
+  const summary = Object.fromEntries((await cells(page, "before-after-table")).map((row) => [row[0], row.slice(1)]));
+  for (const metric of report.metrics) {
+    const percent = (value) => (known(value) ? `${(value * 100).toFixed(2)} %` : "–");
+    check(summary[metric.name]?.[0] === percent(metric.before), `${metric.name} before: ${summary[metric.name]?.[0]}`);
+    check(summary[metric.name]?.[1] === percent(metric.after), `${metric.name} after: ${summary[metric.name]?.[1]}`);
+  }
+  if (known(report.before.median_ms)) {
+    check(summary["latency, median"]?.[0].startsWith(report.before.median_ms.toPrecision(3).slice(0, 3)),
+      `median before: ${summary["latency, median"]?.[0]}`);
+  }
+}
+
+async function check_charts(page, theme) {
+  const has = (test) => report.layers.some(test);
+  const expected = report.histograms.length + (report.layers.length ? 1 : 0)
+    + (has((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db)) ? 1 : 0)
+    + (has((layer) => known(layer.float_ms) || known(layer.quantized_ms)) ? 1 : 0);
+  const drawn = await canvases(page);
+  check(drawn.length === expected, `${theme}: ${drawn.length} charts, expected ${expected}`);
+  for (const canvas of drawn) check(canvas.drawn, `${theme}: chart "${canvas.label}" is blank`);
+}
+
+try {
+  for (const theme of ["light", "dark"]) {
+    const page = await open(theme);
+    await check_charts(page, theme);
+    check(await page.evaluate(() => document.documentElement.dataset.theme) === theme, `${theme}: theme not followed`);
+    if (theme === "light") await check_tables(page);
+    check(await page.textContent("#model") === report.model, "the model's name is not the heading");
+    check(await page.evaluate(() => window.broken) === undefined, "a name from the file ran as a script");
+    check(await page.evaluate(() => [...document.querySelectorAll("canvas")].every((canvas) =>
+      canvas.getAttribute("aria-label") && (canvas.closest("section").querySelector("table")))), "a chart lacks its label or table");
+    if (screenshot) await page.screenshot({ path: `${screenshot}-${theme}.png`, fullPage: true });
+    await page.click("#theme");
+    await check_charts(page, `${theme}, switched`);
+    await page.context().close();
+  }
+  const narrow = await open("light", 400);
+  check(await narrow.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), "a narrow window scrolls sideways");
+  if (screenshot) await narrow.screenshot({ path: `${screenshot}-narrow.png`, fullPage: true });
+} finally {
+  await browser.close();
+}
+for (const failure of failures) console.log(`page: ${failure}`);
+process.exit(failures.length ? 1 : 0);

@@ -1,0 +1,97 @@
+#include "tests/report/sample_report.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+namespace ounce::report {
+namespace {
+
+Layer layer(std::string name, std::string op, int index) {
+  Layer one;
+  one.name = std::move(name);
+  one.op = std::move(op);
+  one.parameters = 110592 * (index % 4 + 1);
+  one.macs = 21788000LL * (index % 4 + 1);
+  one.weight_bits = 8;
+  one.activation_bits = 8;
+  one.sqnr_float_prefix_db = 38 + 6 * std::sin(index * 1.7);
+  one.sqnr_quantized_prefix_db = 36 - index * 0.25 + 3 * std::sin(index * 1.7);
+  one.cosine = 0.9999 - index * 1e-5;
+  one.float_ms = 0.09 + 0.05 * (index % 4);
+  one.quantized_ms = 0.03 + 0.017 * (index % 4);
+  one.float_kernel = "gemm_f32 avx512";
+  one.quantized_kernel = "gemm_u8s8 avx512vnni";
+  return one;
+}
+
+Histogram histogram(std::string tensor, double low, double high, double range_high, double peak) {
+  Histogram one;
+  one.tensor = std::move(tensor);
+  one.low = low;
+  one.high = high;
+  one.range_low = low;
+  one.range_high = range_high;
+  one.rule = "unilateral histogram";
+  one.sqnr_db = 21.3;
+  constexpr int kBins = 64;
+  for (int i = 0; i < kBins; ++i) {
+    const double x = low + (i + 0.5) * (high - low) / kBins;
+    one.counts.push_back(std::floor(1e6 * std::exp(-std::abs(x - peak) * 2)));
+  }
+  return one;
+}
+
+}  // namespace
+
+Compression sample_report() {
+  Compression report;
+  report.model = "vit_<b>tiny</b>.onnx";
+  report.method = "q-yolo";
+  report.settings = "weights 8 bit per channel, activations 8 bit";
+  report.before = {"float", 22'950'000, 22'870'000, 4'210'000, Latency{9.41, 9.88, 50}};
+  report.after = {"W8A8", 5'930'000, 5'840'000, 1'420'000, Latency{3.52, 3.71, 50}};
+  report.metrics = {{"top1", 0.828, 0.822, "%"}, {"top5", 0.962, std::nullopt, "%"}};
+  report.layers.push_back(layer("patch_embed.proj", "Conv", 0));
+  for (int block = 0; block < 8; ++block) {
+    const std::string scope = "blocks." + std::to_string(block);
+    int index = 1 + block * 4;
+    for (const char* part : {".attn.qkv", ".attn.proj", ".mlp.fc1", ".mlp.fc2"}) {
+      report.layers.push_back(layer(scope + part, "MatMul", index++));
+    }
+  }
+  report.layers[6].sqnr_float_prefix_db = 14.25;
+  report.layers[6].name = "blocks.1.</script><script>window.broken=1</script>";
+  report.layers[9].quantized_ms = 0.2;  // slower than float
+  Layer head = layer("head", "Gemm", 33);
+  head.weight_bits = head.activation_bits = 32;
+  head.sqnr_float_prefix_db = std::nullopt;
+  head.cosine = std::numeric_limits<double>::quiet_NaN();
+  head.quantized_ms = std::nullopt;
+  report.layers.push_back(head);
+  report.histograms = {histogram("blocks.1.mlp.fc2_input", -0.17, 9.5, 4.2, 0.1),
+                       histogram("<img src=x onerror=window.broken=1>", -6, 6, 5, 0)};
+  report.kept_float = {
+      {"head", "Gemm", "last layer: kept in float by default"},
+      {"blocks.3.attn.softmax", "Softmax", "integer kernel slower: 0.21 > 0.18 ms"}};
+  report.files = {"model.ounce", "model.onnx", "manifest.json", "report.html"};
+  report.notes = {
+      "1 of 101 calibration pictures was skipped: broken.jpg: not a picture & <i>bad</i>"};
+  Provenance& from = report.provenance;
+  from.command = {"ounce", "quantize", "vit_tiny.onnx", "-o", "out", "--data", "photos"};
+  from.versions = {{"ounce", "0.1.0"}, {"opencv", "4.6.0"}};
+  from.model_hash = "sha256:0123456789abcdef";
+  from.data = "photos";
+  from.data_hash = "sha256:fedcba9876543210";
+  from.data_items = 100;
+  from.skipped = {"broken.jpg: not a picture"};
+  from.machine = "AMD EPYC, 2 threads, Linux 6.1";
+  from.instruction_set = "avx512vnni";
+  from.threads = 2;
+  from.seed = 1;
+  from.started = "2026-01-01T00:00:00Z";
+  from.seconds = {{"calibrate", 3.2}, {"compare", 5.1}};
+  return report;
+}
+
+}  // namespace ounce::report

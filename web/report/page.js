@@ -1,0 +1,407 @@
+"use strict";
+// Draws the report from the JSON in #data. Names come from model files: they reach the page through
+// textContent only, never as markup.
+(() => {
+  const report = JSON.parse(document.getElementById("data").textContent);
+  const main = document.getElementById("main");
+  const charts = [];
+
+  // ---- words and numbers -------------------------------------------------------------------
+
+  const known = (value) => typeof value === "number" && Number.isFinite(value);
+  const fixed = (value, digits) => (known(value) ? value.toFixed(digits) : "–");
+  const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+
+  function scaled(value, unit) {
+    if (!known(value)) return "–";
+    const prefixes = ["", "k", "M", "G", "T", "P", "E"];
+    let step = 0;
+    while (Math.abs(value) >= 999.5 && step + 1 < prefixes.length) {
+      value /= 1000;
+      ++step;
+    }
+    const digits = step === 0 ? 0 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+    return `${value.toFixed(digits)} ${prefixes[step]}${unit}`.trim();
+  }
+  const bytes = (value) => scaled(value, "B");
+  const milliseconds = (value) =>
+    known(value) ? `${value < 1 ? value.toFixed(3) : value < 100 ? value.toFixed(2) : value.toFixed(0)} ms` : "–";
+  const ratio = (before, after) => (known(before) && known(after) && before > 0 && after > 0 ? before / after : null);
+  const times = (value) => (known(value) ? `${value.toFixed(2)}×` : "–");
+  const compact = (value) => (Math.abs(value) >= 1e4 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(2) : Number(value.toPrecision(4)).toString());
+  const metricText = (value, unit) => {
+    if (!known(value)) return "–";
+    return unit === "%" ? `${(value * 100).toFixed(2)} %` : `${value.toFixed(4)} ${unit}`.trim();
+  };
+  const metricChange = (metric) => {
+    if (!known(metric.before) || !known(metric.after)) return "–";
+    const change = metric.after - metric.before;
+    return metric.unit === "%" ? `${signed(change * 100, 2)} points` : signed(change, 4);
+  };
+
+  // ---- small DOM helpers -------------------------------------------------------------------
+
+  function element(tag, options = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(options)) {
+      if (key === "text") node.textContent = value;
+      else if (key === "class") node.className = value;
+      else node.setAttribute(key, value);
+    }
+    node.append(...children);
+    return node;
+  }
+
+  /// columns: {title, kind: "name" | "number" | "text", extra class}; the first column heads its row.
+  function table(id, caption, columns, rows, rowClasses = []) {
+    const head = element("tr", {}, ...columns.map((column) =>
+      element("th", { scope: "col", class: column.kind === "number" ? "number" : "", text: column.title })));
+    const body = rows.map((cells, r) => element("tr", rowClasses[r] ? { class: rowClasses[r] } : {},
+      ...cells.map((cell, i) => {
+        const options = { class: `${columns[i].kind || ""} ${columns[i].class || ""}`.trim(), text: cell };
+        if (i === 0) options.scope = "row";
+        return element(i === 0 ? "th" : "td", options);
+      })));
+    return element("table", { id }, element("caption", { text: caption }), element("thead", {}, head),
+      element("tbody", {}, ...body));
+  }
+
+  function section(id, title, text) {
+    const node = element("section", { id, "aria-labelledby": `${id}-title` },
+      element("h2", { id: `${id}-title`, text: title }));
+    if (text) node.append(element("p", { class: "muted", text }));
+    main.append(node);
+    return node;
+  }
+
+  /// Every chart has its numbers in a table that opens below it.
+  function withTable(node, summary, content) {
+    node.append(element("details", {}, element("summary", { text: summary }),
+      element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": summary }, content)));
+  }
+
+  // ---- charts ------------------------------------------------------------------------------
+
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+  function axis(title, extra = {}) {
+    return {
+      ...extra,
+      title: { display: Boolean(title), text: title, color: color("muted") },
+      ticks: { color: color("muted"), ...(extra.ticks || {}) },
+      grid: { color: color("line"), ...(extra.grid || {}) },
+      border: { color: color("line") },
+    };
+  }
+
+  /// `build` returns a Chart.js configuration; it runs again when the theme changes, for the colours.
+  function chart(parent, label, build, minimumWidth = 0) {
+    const canvas = element("canvas", { role: "img", "aria-label": label });
+    const box = element("div", { class: "chart wide" }, canvas);
+    if (minimumWidth > 0) box.style.width = `max(100%, ${minimumWidth}px)`;
+    parent.append(element("div", { class: "scroll" }, box));
+    charts.push({ canvas, build, instance: null });
+  }
+
+  function drawCharts() {
+    for (const entry of charts) {
+      if (entry.instance) entry.instance.destroy();
+      const configuration = entry.build();
+      configuration.options = {
+        responsive: true,
+        maintainAspectRatio: false,
+        animation: false,  // figures, not a show
+        ...configuration.options,
+      };
+      entry.instance = new Chart(entry.canvas, configuration);
+    }
+  }
+
+  const layerLegend = () => ({ legend: { labels: { color: color("text"), usePointStyle: true } } });
+  const shortName = (name) => (name.length > 28 ? `…${name.slice(-27)}` : name);
+
+  /// Charts in network order share their x axis.
+  function layerAxis(layers) {
+    return axis("", {
+      ticks: {
+        autoSkip: true, maxRotation: 60, minRotation: layers.length > 8 ? 50 : 0, font: { size: 10 },
+        callback(_, index) { return shortName(layers[index].name); },
+      },
+      grid: { display: false },
+    });
+  }
+  const layerTooltip = (layers, digits, unit) => ({
+    callbacks: {
+      title: (items) => `${layers[items[0].dataIndex].name}  (${layers[items[0].dataIndex].op})`,
+      label: (item) => `${item.dataset.label}: ${fixed(item.parsed.y, digits)} ${unit}`,
+    },
+  });
+
+  function layerChart(parent, label, layers, type, yTitle, digits, unit, series, yOptions = {}) {
+    chart(parent, label, () => ({
+      type,
+      data: {
+        labels: layers.map((layer) => layer.name),
+        datasets: series().map((one) => ({
+          spanGaps: true, borderWidth: type === "line" ? 2 : 0, pointRadius: layers.length > 120 ? 1.5 : 3,
+          pointHoverRadius: 6, tension: 0, categoryPercentage: 0.8, barPercentage: 0.95,
+          backgroundColor: one.color, borderColor: one.color, ...one,
+        })),
+      },
+      options: {
+        interaction: { mode: "index", intersect: false },
+        plugins: { ...layerLegend(), tooltip: layerTooltip(layers, digits, unit) },
+        scales: { x: layerAxis(layers), y: axis(yTitle, yOptions) },
+      },
+    }), layers.length * 12);
+  }
+
+  // ---- parts of the page -------------------------------------------------------------------
+
+  function card(value, label, detail, verdict) {
+    return element("div", { class: "card" },
+      element("div", { class: `value ${verdict || ""}`, text: value }),
+      element("div", { class: "label", text: label }),
+      element("div", { class: "detail", text: detail }));
+  }
+
+  function header() {
+    document.getElementById("model").textContent = report.model;
+    document.getElementById("subtitle").textContent =
+      [report.method, report.settings].filter(Boolean).join(" · ");
+    const cards = document.getElementById("cards");
+    const { before, after } = report;
+    const smaller = ratio(before.file_bytes, after.file_bytes);
+    if (known(smaller)) {
+      cards.append(card(times(smaller), smaller >= 1 ? "smaller on disk" : "of the size: it grew",
+        `${bytes(before.file_bytes)} → ${bytes(after.file_bytes)}`, smaller >= 1 ? "good" : "bad"));
+    }
+    const faster = ratio(before.median_ms, after.median_ms);
+    if (known(faster)) {
+      cards.append(card(times(faster), faster >= 1 ? "faster (median)" : "of the speed: it is slower",
+        `${milliseconds(before.median_ms)} → ${milliseconds(after.median_ms)}`, faster >= 1 ? "good" : "bad"));
+    }
+    const memory = ratio(before.peak_bytes, after.peak_bytes);
+    if (known(memory)) {
+      cards.append(card(times(memory), "less memory", `${bytes(before.peak_bytes)} → ${bytes(after.peak_bytes)}`,
+        memory >= 1 ? "good" : "bad"));
+    }
+    for (const metric of report.metrics) {
+      cards.append(card(known(metric.after) ? metricText(metric.after, metric.unit) : metricText(metric.before, metric.unit),
+        metric.name, `float ${metricText(metric.before, metric.unit)}, ${metricChange(metric)}`));
+    }
+    const notes = document.getElementById("notes");
+    for (const note of report.notes) notes.append(element("li", { text: note }));
+  }
+
+  function beforeAfter() {
+    const { before, after } = report;
+    const row = (name, read, write) => [name, write(read(before)), write(read(after)), times(ratio(read(before), read(after)))];
+    const rows = [row("size on disk", (side) => side.file_bytes, bytes)];
+    if (before.peak_bytes > 0) {
+      rows.push(row("peak memory", (side) => side.peak_bytes, bytes),
+        row("of it weights", (side) => side.weight_bytes, bytes),
+        row("of it activations", (side) => side.arena_bytes, bytes));
+    }
+    rows.push(row("latency, median", (side) => side.median_ms, milliseconds),
+      row("latency, 95th percentile", (side) => side.p95_ms, milliseconds));
+    for (const metric of report.metrics) {
+      rows.push([metric.name, metricText(metric.before, metric.unit), metricText(metric.after, metric.unit), metricChange(metric)]);
+    }
+    const node = section("before-after", "Before and after");
+    const runs = [before.runs, after.runs].filter((value) => value > 0);
+    const caption = runs.length ? `${Math.min(...runs)} timed runs, ${report.provenance.threads} thread(s)` : "";
+    node.append(element("div", { class: "scroll" }, table("before-after-table", caption, [
+      { title: "" }, { title: before.label, kind: "number" }, { title: after.label, kind: "number" },
+      { title: "gain", kind: "number" }], rows)));
+  }
+
+  function errorPerLayer() {
+    const layers = report.layers.filter((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db));
+    if (!layers.length) return;
+    const alone = layers.filter((layer) => known(layer.sqnr_float_prefix_db));
+    const worst = alone.reduce((least, layer) => (!least || layer.sqnr_float_prefix_db < least.sqnr_float_prefix_db ? layer : least), null);
+    const node = section("error", "What each layer lost",
+      "Signal to quantization noise at the output of each layer, in network order; higher is better, 6 dB is one bit. "
+      + "“Alone” quantizes this layer only: it names the layer that breaks. “With all before it” shows how the loss adds up.");
+    if (worst) {
+      node.append(element("p", {}, "Lost most on its own: ", element("code", { text: worst.name }),
+        ` (${worst.op}), ${fixed(worst.sqnr_float_prefix_db, 1)} dB.`));
+    }
+    layerChart(node, "Signal to noise ratio of each layer in decibel", layers, "line", "SQNR (dB)", 1, "dB", () => [
+      { label: "this layer alone", data: layers.map((layer) => layer.sqnr_float_prefix_db), color: color("quantized") },
+      { label: "with all before it", data: layers.map((layer) => layer.sqnr_quantized_prefix_db), color: color("warn"), borderDash: [5, 4], pointStyle: "rectRot" },
+    ]);
+    withTable(node, "Numbers of this chart", table("error-table", "SQNR in dB, in network order", [
+      { title: "layer", kind: "name" }, { title: "op" }, { title: "alone", kind: "number" },
+      { title: "with all before", kind: "number" }, { title: "cosine", kind: "number" }],
+    layers.map((layer) => [layer.name, layer.op, fixed(layer.sqnr_float_prefix_db, 2),
+      fixed(layer.sqnr_quantized_prefix_db, 2), fixed(layer.cosine, 6)])));
+  }
+
+  function histograms() {
+    if (!report.histograms.length) return;
+    const node = section("histograms", "Worst tensors and the ranges chosen for them",
+      "Distribution over the calibration data (logarithmic counts). Lines mark the range that the quantizer represents; bars outside it are clipped.");
+    const grid = element("div", { class: "small-multiples" });
+    node.append(grid);
+    for (const histogram of report.histograms) {
+      const bins = histogram.counts.length;
+      const width = (histogram.high - histogram.low) / bins;
+      const centers = histogram.counts.map((_, i) => histogram.low + (i + 0.5) * width);
+      const inside = (x) => x >= histogram.range_low && x <= histogram.range_high;
+      const figure = element("figure", {}, element("h3", { text: histogram.tensor }), element("figcaption", {
+        text: `${histogram.bits} bit, ${histogram.rule}: ${compact(histogram.range_low)} … ${compact(histogram.range_high)}`
+          + (known(histogram.sqnr_db) ? `, ${fixed(histogram.sqnr_db, 1)} dB` : "") }));
+      grid.append(figure);
+      const rangeLines = {
+        id: "range",
+        afterDatasetsDraw(drawn) {
+          const { ctx, chartArea, scales } = drawn;
+          ctx.save();
+          ctx.strokeStyle = color("warn");
+          ctx.lineWidth = 1.5;
+          ctx.setLineDash([4, 3]);
+          for (const edge of [histogram.range_low, histogram.range_high]) {
+            const x = Math.min(Math.max(scales.x.getPixelForValue(edge), chartArea.left), chartArea.right);
+            ctx.beginPath();
+            ctx.moveTo(x, chartArea.top);
+            ctx.lineTo(x, chartArea.bottom);
+            ctx.stroke();
+          }
+          ctx.restore();
+        },
+      };
+      const low = Math.min(histogram.low, histogram.range_low);
+      const high = Math.max(histogram.high, histogram.range_high);
+      chart(figure, `Histogram of ${histogram.tensor}`, () => ({
+        type: "bar",
+        data: { datasets: [{
+          data: histogram.counts.map((count, i) => ({ x: centers[i], y: count > 0 ? count : null })),
+          backgroundColor: centers.map((x) => (inside(x) ? color("quantized") : color("float"))),
+          barPercentage: 1, categoryPercentage: 1, grouped: false,
+          barThickness: "flex",
+        }] },
+        options: {
+          parsing: false,
+          plugins: { legend: { display: false }, tooltip: { callbacks: {
+            title: (items) => `around ${compact(items[0].parsed.x)}`,
+            label: (item) => `${compact(item.parsed.y)} values` } } },
+          scales: {
+            x: axis("", { type: "linear", min: low, max: high, offset: false, grid: { display: false },
+              ticks: { maxTicksLimit: 6, font: { size: 10 }, callback: (value) => compact(value) } }),
+            y: axis("", { type: "logarithmic", ticks: { maxTicksLimit: 5, font: { size: 10 },
+              callback: (value) => (Number.isInteger(Math.log10(value)) ? scaled(value, "") : "") } }),
+          },
+        },
+        plugins: [rangeLines],
+      }));
+    }
+    const clipped = (histogram) => {
+      const width = (histogram.high - histogram.low) / histogram.counts.length;
+      let total = 0;
+      let outside = 0;
+      histogram.counts.forEach((count, i) => {
+        const x = histogram.low + (i + 0.5) * width;
+        total += count;
+        if (x < histogram.range_low || x > histogram.range_high) outside += count;
+      });
+      return total > 0 ? (100 * outside) / total : 0;
+    };
+    withTable(node, "Numbers of these charts", table("histogram-table", "Observed extent and chosen range", [
+      { title: "tensor", kind: "name" }, { title: "rule" }, { title: "bits", kind: "number" },
+      { title: "observed", kind: "number" }, { title: "represented", kind: "number" },
+      { title: "clipped", kind: "number" }, { title: "SQNR", kind: "number" }],
+    report.histograms.map((one) => [one.tensor, one.rule, String(one.bits), `${compact(one.low)} … ${compact(one.high)}`,
+      `${compact(one.range_low)} … ${compact(one.range_high)}`, `${clipped(one).toFixed(3)} %`, `${fixed(one.sqnr_db, 1)} dB`])));
+  }
+
+  function bitsPerLayer() {
+    const layers = report.layers;
+    if (!layers.length) return;
+    const node = section("bits", "Bits per layer", "32 means the layer stays in float; why is told below.");
+    layerChart(node, "Bits of weights and activations of each layer", layers, "bar", "bits", 0, "bit", () => [
+      { label: "weights", data: layers.map((layer) => layer.weight_bits), color: color("quantized") },
+      { label: "activations", data: layers.map((layer) => layer.activation_bits), color: color("float") },
+    ], { beginAtZero: true, suggestedMax: 8 });
+    withTable(node, "Numbers of this chart", table("bits-table", "Bits, parameters and multiply-accumulates", [
+      { title: "layer", kind: "name" }, { title: "op" }, { title: "weights", kind: "number" },
+      { title: "activations", kind: "number" }, { title: "parameters", kind: "number" }, { title: "MACs", kind: "number" }],
+    layers.map((layer) => [layer.name, layer.op, String(layer.weight_bits), String(layer.activation_bits),
+      scaled(layer.parameters, ""), scaled(layer.macs, "")])));
+  }
+
+  function latencyPerLayer() {
+    const layers = report.layers.filter((layer) => known(layer.float_ms) || known(layer.quantized_ms));
+    if (!layers.length) return;
+    const slower = (layer) => known(layer.float_ms) && known(layer.quantized_ms) && layer.quantized_ms > layer.float_ms;
+    const node = section("latency", "Time per layer",
+      "Median time of each layer, both models on this machine. Layers fused by the engine are timed together under one name.");
+    layerChart(node, "Time of each layer, float and quantized, in milliseconds", layers, "bar", "ms", 4, "ms", () => [
+      { label: report.before.label, data: layers.map((layer) => layer.float_ms), color: color("float") },
+      { label: report.after.label, data: layers.map((layer) => layer.quantized_ms), color: color("quantized") },
+    ], { beginAtZero: true });
+    withTable(node, "Numbers of this chart", table("latency-table", "Median milliseconds", [
+      { title: "layer", kind: "name" }, { title: "op" }, { title: report.before.label, kind: "number" },
+      { title: report.after.label, kind: "number" }, { title: "gain", kind: "number", class: "ratio" }, { title: "kernel" }],
+    layers.map((layer) => [layer.name, layer.op, fixed(layer.float_ms, 4), fixed(layer.quantized_ms, 4),
+      times(ratio(layer.float_ms, layer.quantized_ms)), layer.quantized_kernel || layer.float_kernel]),
+    layers.map((layer) => (slower(layer) ? "slower" : ""))));
+  }
+
+  function keptFloat() {
+    const node = section("kept", "Layers kept in float");
+    if (!report.kept_float.length) {
+      node.append(element("p", { class: "muted", text: "None: every planned layer runs on integers." }));
+      return;
+    }
+    node.append(element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Layers kept in float" },
+      table("kept-table", "", [{ title: "layer", kind: "name" }, { title: "op" }, { title: "reason" }],
+        report.kept_float.map((kept) => [kept.name, kept.op, kept.reason]))));
+  }
+
+  function provenance() {
+    const from = report.provenance;
+    const node = section("provenance", "How to repeat this");
+    const list = element("dl");
+    const add = (term, text, mono) => {
+      if (text === "" || text === undefined || text === null) return;
+      list.append(element("dt", { text: term }), element("dd", { class: mono ? "mono" : "", text }));
+    };
+    add("command", from.command.join(" "), true);
+    add("model", from.model_hash, true);
+    add("data", `${from.data} (${from.data_items} items)`);
+    add("data hash", from.data_hash, true);
+    add("skipped", from.skipped.join("; "));
+    add("machine", from.machine);
+    add("instruction set", from.instruction_set);
+    add("threads", String(from.threads));
+    add("seed", String(from.seed));
+    add("versions", Object.entries(from.versions).map(([name, version]) => `${name} ${version}`).join(", "));
+    add("started", from.started);
+    add("time", Object.entries(from.seconds).map(([stage, seconds]) => `${stage} ${seconds.toFixed(1)} s`).join(", "));
+    add("files", report.files.join(", "));
+    node.append(list);
+  }
+
+  // ---- theme -------------------------------------------------------------------------------
+
+  function setTheme(dark) {
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    drawCharts();
+  }
+
+  header();
+  beforeAfter();
+  errorPerLayer();
+  latencyPerLayer();
+  histograms();
+  bitsPerLayer();
+  keptFloat();
+  provenance();
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  prefersDark.addEventListener("change", (event) => setTheme(event.matches));
+  document.getElementById("theme").addEventListener("click",
+    () => setTheme(document.documentElement.dataset.theme !== "dark"));
+  setTheme(prefersDark.matches);
+})();
