@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "graph/graph.h"
+
+namespace ounce::formats {
+
+/// Reads an ONNX model: default domain, opset 7 to 21, upgraded to the semantics of opset 21.
+/// Weights in external files are mapped, not copied; they must lie in the model's folder.
+///
+/// Throws `Error` naming the file, and the node or tensor where there is one: not an ONNX file,
+/// damaged, an operator that is not supported, a subgraph, data outside the folder.
+Graph read_onnx(const std::filesystem::path& path);
+
+/// The same from bytes in memory; external files are looked up in `external_data_folder`, and
+/// refused when it is empty.
+Graph read_onnx_bytes(std::span<const std::byte> bytes,
+                      const std::filesystem::path& external_data_folder = {});
+
+/// A file that holds one serialized TensorProto (`.pb`), as test suites keep inputs and outputs.
+Tensor read_tensor_proto(const std::filesystem::path& path);
+Tensor read_tensor_proto_bytes(std::span<const std::byte> bytes);
+
+/// Where `write_onnx` puts the weights.
+enum class WeightPlacement {
+  automatic,  // inside, unless the file would pass the 2 GB ceiling of its format
+  inside,
+  external,  // in "<file name>.data" beside the model
+};
+
+struct WriteOptions {
+  WeightPlacement weights = WeightPlacement::automatic;
+  /// Constants smaller than this stay inside even when weights go out: shapes must be readable
+  /// without the data file.
+  size_t external_threshold_bytes = 1024;
+};
+
+/// Writes the graph as ONNX in the lowest opset (13 or above) that can express it. Fused operators
+/// of our own are expanded, 2-bit and 1-bit constants widened to the narrowest standard type. Equal
+/// graphs give equal bytes. The target is replaced only once the new file is complete.
+///
+/// Throws `Error` naming the node when something has no ONNX form.
+void write_onnx(const Graph& graph, const std::filesystem::path& path,
+                const WriteOptions& options = {});
+
+/// Lowest opset of the default domain that expresses every node of `graph`; at least 13.
+int required_opset(const Graph& graph);
+
+}  // namespace ounce::formats
