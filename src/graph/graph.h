@@ -86,8 +86,9 @@ class Graph {
 
   /// Appends a node with new output values named after it ("name" or "name.1", ...). Returns the
   /// first output.
-  ValueId add_node(std::string_view op, std::vector<ValueId> node_inputs, AttributeMap attributes = {},
-                   std::string_view node_name = {}, size_t output_count = 1);
+  ValueId add_node(std::string_view op, std::vector<ValueId> node_inputs,
+                   AttributeMap attributes = {}, std::string_view node_name = {},
+                   size_t output_count = 1);
 
   /// Id of the value with this name, or kNoValue.
   ValueId find_value(std::string_view value_name) const;

@@ -13,7 +13,18 @@ using FamilyFunction = ops::Family (*)();
 
 /// The operator table: one line a file of graph/ops/.
 constexpr FamilyFunction kFamilies[] = {
-    ops::elementwise_operators,  //
+    ops::convolution_operators,     //
+    ops::elementwise_operators,     //
+    ops::fused_operators,           //
+    ops::gather_scatter_operators,  //
+    ops::matmul_operators,          //
+    ops::misc_operators,            //
+    ops::normalization_operators,   //
+    ops::pooling_operators,         //
+    ops::quantize_operators,        //
+    ops::reduce_operators,          //
+    ops::resize_operators,          //
+    ops::shape_operators,           //
 };
 
 const std::vector<const OperatorSchema*>& table() {

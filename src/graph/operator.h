@@ -15,8 +15,7 @@ class InferenceContext {
  public:
   /// `inputs` has one entry per node input (nullptr: omitted); a Value's `constant` is defined when
   /// its content is known.
-  InferenceContext(const Node& node, std::span<const Value* const> inputs,
-                   std::span<Value> outputs)
+  InferenceContext(const Node& node, std::span<const Value* const> inputs, std::span<Value> outputs)
       : node_(node), inputs_(inputs), outputs_(outputs) {}
 
   const Node& node() const { return node_; }
@@ -91,8 +90,8 @@ std::string_view nearest_operator(std::string_view op);
 using Evaluator = std::function<std::vector<Tensor>(const Node&, std::span<const Tensor>)>;
 
 /// Infers dtype and shape of every value in order. With an evaluator, nodes whose inputs are all
-/// known (including `Shape` of a known shape) are computed, so that shape arithmetic resolves; their
-/// outputs become constants when at most `max_folded_bytes` large (the nodes stay until
+/// known (including `Shape` of a known shape) are computed, so that shape arithmetic resolves;
+/// their outputs become constants when at most `max_folded_bytes` large (the nodes stay until
 /// `Graph::remove_dead`). Errors name the node.
 struct InferOptions {
   const Evaluator* evaluator = nullptr;

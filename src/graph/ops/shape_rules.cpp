@@ -1,7 +1,7 @@
 #include "graph/ops/shape_rules.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "graph/error.h"
 
@@ -20,6 +20,11 @@ int64_t checked_product(int64_t a, int64_t b) {
     throw Error("extent " + std::to_string(a) + " x " + std::to_string(b) + " is too large");
   }
   return a * b;
+}
+
+int64_t saturating_product(int64_t a, int64_t b) {
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  return a != 0 && b > most / a ? most : a * b;
 }
 
 int64_t checked_sum(int64_t a, int64_t b) {

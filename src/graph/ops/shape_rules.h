@@ -21,6 +21,9 @@ int64_t checked_sum(int64_t a, int64_t b);
 /// Throws unless |value| <= kMaxDim; `what` names it.
 int64_t checked_range(int64_t value, std::string_view what);
 
+/// a * b for non-negative factors, at most the largest int64 (costs of absurd shapes).
+int64_t saturating_product(int64_t a, int64_t b);
+
 Dim operator*(const Dim& a, const Dim& b);
 Dim operator+(const Dim& a, const Dim& b);
 

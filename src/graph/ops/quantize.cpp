@@ -1,0 +1,108 @@
+#include "graph/error.h"
+#include "graph/ops/families.h"
+#include "graph/ops/shape_rules.h"
+
+namespace ounce::ops {
+namespace {
+
+/// Scales of shape [] or [1] hold per tensor; [extent of `axis`] per axis; with block_size, x's
+/// shape with ceil(extent / block_size) along `axis`.
+void check_granularity(const InferenceContext& context) {
+  const SymbolicShape* x = context.shape(0);
+  const SymbolicShape* scale = context.shape(1);
+  const int64_t block = context.attributes().get_int("block_size", 0);
+  if (block < 0) throw Error("block_size is " + std::to_string(block));
+  if (x == nullptr || scale == nullptr) return;
+  if (const SymbolicShape* zero_point = context.shape(2)) {
+    require_rank(*zero_point, scale->size(), "zero point");
+    for (size_t i = 0; i < scale->size(); ++i) {
+      unified((*scale)[i], (*zero_point)[i], "dimensions of scale and zero point");
+    }
+  }
+  const bool per_tensor = scale->empty() || (scale->size() == 1 && scale->front() == Dim(1));
+  if (block == 0 && per_tensor) return;
+  const size_t axis = axis_index(context.attributes().get_int("axis", 1), x->size());
+  if (block == 0) {
+    require_rank(*scale, 1, "scale");
+    unified(scale->front(), (*x)[axis],
+            "length of the scale and extent of axis " + std::to_string(axis));
+    return;
+  }
+  require_rank(*scale, x->size(), "blocked scale");
+  for (size_t i = 0; i < x->size(); ++i) {
+    Dim wanted = (*x)[i];
+    if (i == axis && wanted.known()) {
+      wanted = wanted.value == 0 ? 0 : (wanted.value - 1) / block + 1;
+    } else if (i == axis) {
+      continue;
+    }
+    unified((*scale)[i], wanted, "dimensions of blocked scale and input");
+  }
+}
+
+void infer_quantize(InferenceContext& context) {
+  check_granularity(context);
+  DType dtype = DType::u8;
+  const int64_t code = context.attributes().get_int("output_dtype", 0);
+  if (context.has_input(2)) {
+    dtype = context.dtype(2);
+    if (code != 0 && dtype != DType::undefined && dtype_from_onnx(code) != dtype) {
+      throw Error("output_dtype contradicts the zero point's " + std::string(name_of(dtype)));
+    }
+  } else if (code != 0) {
+    dtype = dtype_from_onnx(code);
+  }
+  infer_same_as_input(context);
+  context.set_output(0, dtype);
+}
+
+void infer_dequantize(InferenceContext& context) {
+  check_granularity(context);
+  if (context.has_input(2) && context.dtype(0) != DType::undefined &&
+      context.dtype(2) != DType::undefined && context.dtype(0) != context.dtype(2)) {
+    throw Error("zero point is " + std::string(name_of(context.dtype(2))) + ", input " +
+                std::string(name_of(context.dtype(0))));
+  }
+  infer_same_as_input(context);
+  context.set_output(0, context.dtype(1));
+}
+
+void infer_dynamic_quantize(InferenceContext& context) {
+  infer_same_as_input(context);
+  context.set_output(0, DType::u8);
+  context.set_output(1, DType::f32, SymbolicShape{});
+  context.set_output(2, DType::u8, SymbolicShape{});
+}
+
+/// y = scale * sign(x), sign(0) = +1; scale per tensor or along `axis`.
+void infer_binarize(InferenceContext& context) {
+  check_granularity(context);
+  infer_same_as_input(context);
+}
+
+const OperatorSchema kRows[] = {
+    {.name = "QuantizeLinear",
+     .min_inputs = 2,
+     .max_inputs = 3,
+     .since_opset = 13,
+     .infer = infer_quantize},
+    {.name = "DequantizeLinear",
+     .min_inputs = 2,
+     .max_inputs = 3,
+     .since_opset = 13,
+     .infer = infer_dequantize},
+    {.name = "DynamicQuantizeLinear",
+     .min_outputs = 3,
+     .max_outputs = 3,
+     .since_opset = 11,
+     .infer = infer_dynamic_quantize},
+    {.name = "Binarize", .domain = "ounce", .max_inputs = 2, .infer = infer_binarize},
+};
+
+}  // namespace
+
+Family quantize_operators() {
+  return kRows;
+}
+
+}  // namespace ounce::ops
