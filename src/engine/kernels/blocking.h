@@ -1,0 +1,166 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/kernels/common.h"
+
+// How the rows and column panels of a product are cut into tiles, blocks and tasks. Written once
+// for float and integer kernels and for every instruction set.
+namespace ounce::engine {
+
+/// Largest tile of an instruction set's micro-kernel.
+struct TileLimits {
+  int64_t rows = 1;    // accumulator rows
+  int64_t panels = 1;  // panels of 16 columns side by side
+};
+
+/// No instruction set has a higher tile: scratch sizes must not depend on the instruction set.
+inline constexpr int64_t kMostTileRows = 14;
+
+/// Where A's rows come from: row i of the product is the concatenation of `taps` runs of `run`
+/// elements. A plain matrix has one tap; a convolution one per kernel position.
+template <class T>
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  /// out[tap * count + i] = first element of run `tap` of row `first + i`.
+  virtual void rows(int64_t first, int64_t count, const T** out) const = 0;
+
+  int64_t row_count = 0;
+  int64_t taps = 1;
+  int64_t run = 0;
+  /// Distinct bytes that one row touches, about: decides how many tiles stay in the L2 cache.
+  int64_t row_bytes = 0;
+};
+
+template <class T>
+class MatrixRows final : public RowSource<T> {
+ public:
+  MatrixRows(const T* a, int64_t lda, int64_t m, int64_t k) : a_(a), lda_(lda) {
+    this->row_count = m;
+    this->run = k;
+    this->row_bytes = k * static_cast<int64_t>(sizeof(T));
+  }
+  void rows(int64_t first, int64_t count, const T** out) const override {
+    for (int64_t i = 0; i < count; ++i) out[i] = a_ + (first + i) * lda_;
+  }
+
+ private:
+  const T* a_;
+  int64_t lda_;
+};
+
+/// Rows are cut into tiles of nearly equal height, tiles are grouped into blocks whose part of A
+/// stays in L2 while the panels of B pass by, and panels are cut into chunks when there are too few
+/// blocks to keep all threads busy. A task is one (block, chunk).
+class Blocking {
+ public:
+  Blocking(int64_t rows, int64_t panels, int64_t taps, int64_t row_bytes, TileLimits limits,
+           int threads)
+      : rows_(rows), limits_(limits) {
+    tiles_ = std::max<int64_t>(ceil_div(rows, limits.rows), 1);
+    columns_ = ceil_div(panels, limits.panels);
+    block_tiles_ = block_tiles(taps, row_bytes, limits);
+    if (threads > 1) {
+      const int64_t fair = ceil_div(tiles_, threads * kTasksPerThread);
+      block_tiles_ = std::clamp<int64_t>(fair, std::min<int64_t>(2, block_tiles_), block_tiles_);
+    }
+    blocks_ = ceil_div(tiles_, block_tiles_);
+    const int64_t wanted = threads > 1 ? ceil_div(threads * kTasksPerThread, blocks_) : 1;
+    chunks_ = std::clamp<int64_t>(wanted, 1, columns_);
+  }
+
+  TileLimits limits() const { return limits_; }
+  int64_t tasks() const { return blocks_ * chunks_; }
+  struct Range {
+    int64_t begin, end;
+  };
+  /// Tiles of a task, and its range of panel groups (limits.panels panels each).
+  Range tiles_of(int64_t task) const { return part(tiles_, blocks_, task / chunks_); }
+  Range columns_of(int64_t task) const { return part(columns_, chunks_, task % chunks_); }
+  /// Rows of a tile.
+  Range rows_of(int64_t tile) const { return part(rows_, tiles_, tile); }
+
+  /// Upper bound of the row pointers that one task needs, in pointers.
+  static int64_t pointers_per_thread(int64_t taps) {
+    return std::max<int64_t>(kPointerBudget, taps * kMostTileRows);
+  }
+
+ private:
+  static constexpr int64_t kCacheBudget = 384 * 1024;  // of A; a panel of B shares the L2 with it
+  static constexpr int64_t kPointerBudget = 4096;      // 32 KiB of row pointers
+  static constexpr int64_t kTasksPerThread = 4;
+
+  static int64_t block_tiles(int64_t taps, int64_t row_bytes, TileLimits limits) {
+    const int64_t by_cache = kCacheBudget / std::max<int64_t>(row_bytes * limits.rows, 1);
+    const int64_t by_pointers = pointers_per_thread(taps) / (taps * limits.rows);
+    return std::max<int64_t>(std::min(by_cache, by_pointers), 1);
+  }
+  static Range part(int64_t total, int64_t parts, int64_t index) {
+    return {total * index / parts, total * (index + 1) / parts};
+  }
+
+  int64_t rows_, tiles_, columns_, block_tiles_, blocks_, chunks_;
+  TileLimits limits_;
+};
+
+/// A tile of the product: `rows` rows from `row`, `panels` panels of 16 columns from `column`.
+struct TileRange {
+  int64_t row, rows;
+  int64_t column, panels;
+};
+
+/// Calls run(row pointers [taps][rows], tile) for the tiles of one task of a product with `n`
+/// columns. Panels are the outer loop, so that they stay in the cache while all rows of the task
+/// meet them; row pointers are made once a task. Panels that do not fill a tile come one at a time.
+template <class T, class Run>
+void for_each_tile(const RowSource<T>& source, const Blocking& blocking, int64_t task, int64_t n,
+                   const T** pointers, const Run& run) {
+  const auto [first_tile, last_tile] = blocking.tiles_of(task);
+  const auto [first_column, last_column] = blocking.columns_of(task);
+  const T** next = pointers;
+  for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+    const auto [begin, end] = blocking.rows_of(tile);
+    source.rows(begin, end - begin, next);
+    next += (end - begin) * source.taps;
+  }
+  const int64_t width = blocking.limits().panels;
+  for (int64_t column = first_column; column < last_column; ++column) {
+    const int64_t panel = column * width;
+    const int64_t panels = std::min(width, ceil_div(n, kPanelColumns) - panel);
+    const int64_t step = panels == width ? width : 1;
+    const T* const* rows = pointers;
+    for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+      const auto [begin, end] = blocking.rows_of(tile);
+      for (int64_t i = 0; i < panels; i += step) {
+        run(rows, TileRange{begin, end - begin, (panel + i) * kPanelColumns, step});
+      }
+      rows += (end - begin) * source.taps;
+    }
+  }
+}
+
+/// Splits scratch memory into aligned pieces.
+class ScratchCursor {
+ public:
+  explicit ScratchCursor(std::span<std::byte> scratch) : next_(scratch.data()) {}
+  template <class T>
+  T* take(int64_t count) {
+    const auto address = reinterpret_cast<uintptr_t>(next_);
+    std::byte* begin = next_ + ((kAlign - address % kAlign) % kAlign);
+    next_ = begin + count * static_cast<int64_t>(sizeof(T));
+    return reinterpret_cast<T*>(begin);
+  }
+  /// Bytes that `take<T>(count)` may use up.
+  template <class T>
+  static size_t need(int64_t count) {
+    return static_cast<size_t>(count) * sizeof(T) + kAlign;
+  }
+
+ private:
+  static constexpr uintptr_t kAlign = 64;
+  std::byte* next_;
+};
+
+}  // namespace ounce::engine

@@ -1,0 +1,142 @@
+#include "engine/kernels/gemm_f32.h"
+
+#include <cstring>
+
+#include "engine/kernels/dispatch.h"
+#include "engine/kernels/implicit_gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/gemm_f32.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "engine/kernels/tile_f32-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+static_assert(kTileF32.rows <= kMostTileRows);
+
+// One product over a range of rows: what is the same for all of its tiles.
+struct ProductF32 {
+  const float* panels;  // B packed
+  int64_t n;
+  int64_t taps, run;
+  float* c;
+  int64_t ldc;
+  const Epilogue* epilogue;
+  // The micro-kernel finishes full tiles itself when the activation is a clamp.
+  bool direct;
+  float lo, hi;
+};
+
+inline ProductF32 product_f32(const float* panels, int64_t n, int64_t taps, int64_t run, float* c,
+                              int64_t ldc, const Epilogue& e) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  ProductF32 p = {panels, n, taps, run, c, ldc, &e, true, -infinity, infinity};
+  const Activation kind = e.activation.kind;
+  if (kind == Activation::kRelu) {
+    p.lo = 0.0F;
+  } else if (kind == Activation::kClip) {
+    p.lo = e.activation.alpha;
+    p.hi = e.activation.beta;
+  } else if (kind != Activation::kNone) {
+    p.direct = false;
+  }
+  if (e.residual != nullptr && e.activation_first && kind != Activation::kNone) p.direct = false;
+  return p;
+}
+
+void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileRange& tile) {
+  const Epilogue& e = *p.epilogue;
+  const auto [row, rows, column, panels] = tile;
+  const int64_t columns = std::min(panels * kPanelColumns, p.n - column);
+  const bool full = columns == panels * kPanelColumns;
+  const int64_t panel_stride = p.taps * p.run * kPanelColumns;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  TileF32 t = {pointers,
+               p.taps,
+               p.run,
+               p.panels + column / kPanelColumns * panel_stride,
+               panel_stride,
+               e.bias == nullptr ? nullptr : e.bias + column,
+               p.c + row * p.ldc + column,
+               p.ldc,
+               nullptr,
+               0,
+               -kInfinity,
+               kInfinity};
+  const float* residual =
+      e.residual == nullptr ? nullptr : e.residual + row * e.residual_stride + column;
+  const TileFunctionF32 function = tile_function_f32(rows, panels);
+  if (p.direct && full) {
+    t.residual = residual;
+    t.residual_stride = e.residual_stride;
+    t.lo = p.lo;
+    t.hi = p.hi;
+    return function(t);
+  }
+  constexpr int64_t kStride = kMostPanels * kPanelColumns;
+  alignas(64) float values[kTileF32.rows * kStride];
+  alignas(64) float bias[kStride];
+  if (t.bias != nullptr && !full) {
+    std::memcpy(bias, t.bias, static_cast<size_t>(columns) * sizeof(float));
+    std::memset(bias + columns, 0, static_cast<size_t>(kStride - columns) * sizeof(float));
+    t.bias = bias;
+  }
+  float* c = t.c;
+  t.c = values;
+  t.ldc = kStride;
+  function(t);
+  finish_tile({values, kStride, rows, columns, c, p.ldc, residual, e.residual_stride}, e.activation,
+              e.activation_first);
+}
+
+TileLimits limits_for_rows_f32(int64_t rows) {
+  if (rows <= kFewRowsF32) return {rows, kMostPanels};
+  return kTileF32;
+}
+
+void implicit_gemm_f32(const Context& context, const RowSource<float>& source, const PanelsF32& b,
+                       float* c, int64_t ldc, const Epilogue& epilogue) {
+  const int threads = context.pool.size();
+  const TileLimits limits = limits_for_rows_f32(source.row_count);
+  const Blocking blocking(source.row_count, ceil_div(b.n, kPanelColumns), source.taps,
+                          source.row_bytes, limits, threads);
+  const ProductF32 p = product_f32(b.data, b.n, source.taps, source.run, c, ldc, epilogue);
+  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
+  const float** table = ScratchCursor(context.scratch).take<const float*>(pointers * threads);
+  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
+    for_each_tile(
+        source, blocking, task, p.n, table + thread * pointers,
+        [&](const float* const* rows, const TileRange& tile) { run_tile_f32(p, rows, tile); });
+  });
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ounce::engine {
+OUNCE_EXPORT(implicit_gemm_f32);
+
+void implicit_gemm_f32(const Context& context, const RowSource<float>& rows, const PanelsF32& b,
+                       float* c, int64_t ldc, const Epilogue& epilogue) {
+  OUNCE_DISPATCH(implicit_gemm_f32)(context, rows, b, c, ldc, epilogue);
+}
+
+size_t implicit_gemm_scratch_bytes(int64_t taps, int threads) {
+  return ScratchCursor::need<const float*>(Blocking::pointers_per_thread(taps) * threads);
+}
+
+void gemm_f32(const Context& context, const float* a, int64_t lda, const PackedF32& b, float* c,
+              int64_t ldc, int64_t m, const Epilogue& epilogue) {
+  const PanelsF32 panels = {b.data.data(), b.n};
+  implicit_gemm_f32(context, MatrixRows<float>(a, lda, m, b.k), panels, c, ldc, epilogue);
+}
+
+size_t gemm_f32_scratch_bytes(int64_t, int64_t, int64_t, int threads) {
+  return implicit_gemm_scratch_bytes(1, threads);
+}
+
+}  // namespace ounce::engine
+#endif  // HWY_ONCE

@@ -1,0 +1,98 @@
+#include "engine/kernels/gemm_u8s8.h"
+
+#include <cstring>
+
+#include "engine/isa.h"
+#include "engine/kernels/dispatch.h"
+#include "engine/kernels/implicit_gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/gemm_u8s8.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "engine/kernels/epilogue_u8-inl.h"
+#include "engine/kernels/tile_u8s8-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+static_assert(kTileU8S8.rows <= kMostTileRows);
+
+// One product: what is the same for all of its tiles.
+struct ProductU8S8 {
+  const PanelsS8* b;
+  int64_t taps, run;
+  const IntegerEpilogue* epilogue;
+};
+
+template <class Dot>
+void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const TileRange& tile) {
+  const auto [row, rows, column, panels] = tile;
+  const int64_t columns = std::min(panels * kPanelColumns, p.b->n - column);
+  const int64_t panel_stride = p.taps * round_up(p.run, 4) * kPanelColumns;
+  alignas(64) int32_t sums[kTileU8S8.rows * kSumStride];
+  const TileU8S8 t = {pointers,
+                      p.taps,
+                      p.run,
+                      p.b->data + column / kPanelColumns * panel_stride,
+                      panel_stride,
+                      p.b->offsets + column,
+                      p.b->column_sums + column,
+                      sums,
+                      kSumStride};
+  tile_function_u8s8<Dot>(rows, panels)(t);
+  finish_sums({sums, rows, columns, row, column, p.b->row_offsets}, *p.epilogue);
+}
+
+template <class Dot>
+void multiply(const Context& context, const RowSource<uint8_t>& source, const PanelsS8& b,
+              const IntegerEpilogue& epilogue) {
+  const int threads = context.pool.size();
+  const TileLimits limits =
+      source.row_count <= kFewRowsU8S8 ? TileLimits{source.row_count, kMostPanelsU8S8} : kTileU8S8;
+  const Blocking blocking(source.row_count, ceil_div(b.n, kPanelColumns), source.taps,
+                          source.row_bytes, limits, threads);
+  const ProductU8S8 p = {&b, source.taps, source.run, &epilogue};
+  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
+  const uint8_t** table = ScratchCursor(context.scratch).take<const uint8_t*>(pointers * threads);
+  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
+    for_each_tile(source, blocking, task, b.n, table + thread * pointers,
+                  [&](const uint8_t* const* rows, const TileRange& tile) {
+                    run_tile_u8s8<Dot>(p, rows, tile);
+                  });
+  });
+}
+
+void implicit_gemm_u8s8(const Context& context, const RowSource<uint8_t>& source, const PanelsS8& b,
+                        const IntegerEpilogue& epilogue) {
+#if HWY_TARGET == HWY_NEON
+  if (current_isa() == Isa::kNeon) return multiply<DotPlain>(context, source, b, epilogue);
+#endif
+  multiply<Dot>(context, source, b, epilogue);
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ounce::engine {
+OUNCE_EXPORT(implicit_gemm_u8s8);
+
+void implicit_gemm_u8s8(const Context& context, const RowSource<uint8_t>& rows, const PanelsS8& b,
+                        const IntegerEpilogue& epilogue) {
+  OUNCE_DISPATCH(implicit_gemm_u8s8)(context, rows, b, epilogue);
+}
+
+void gemm_u8s8(const Context& context, const uint8_t* a, int64_t lda, const PackedS8& b, int64_t m,
+               const IntegerEpilogue& epilogue, const int32_t* offsets) {
+  const PanelsS8 panels = {b.data.data(), b.n, b.column_sums.data(),
+                           offsets != nullptr ? offsets : b.offsets.data()};
+  implicit_gemm_u8s8(context, MatrixRows<uint8_t>(a, lda, m, b.k), panels, epilogue);
+}
+
+size_t gemm_u8s8_scratch_bytes(int64_t, int64_t, int64_t, int threads) {
+  return implicit_gemm_scratch_bytes(1, threads);
+}
+
+}  // namespace ounce::engine
+#endif  // HWY_ONCE

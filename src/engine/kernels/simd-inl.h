@@ -1,0 +1,54 @@
+// Per-target include guard (see hwy/foreach_target.h): this file is read once for every target.
+#if defined(OUNCE_ENGINE_KERNELS_SIMD_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OUNCE_ENGINE_KERNELS_SIMD_INL_H
+#undef OUNCE_ENGINE_KERNELS_SIMD_INL_H
+#else
+#define OUNCE_ENGINE_KERNELS_SIMD_INL_H
+#endif
+
+#include <cstring>
+
+#include "engine/kernels/common.h"
+#include "hwy/highway.h"
+
+// This version of Highway compiles AVX3_DL without the 512-bit dot product.
+#if HWY_TARGET == HWY_AVX3_DL
+#undef HWY_TARGET_STR
+#define HWY_TARGET_STR                                            \
+  HWY_TARGET_STR_AVX3                                             \
+  ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avxvnni,avx512bitalg," \
+  "avx512vpopcntdq,avx512vnni"
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::ScalableTag<float>;
+using DI = hn::ScalableTag<int32_t>;
+using VF = hn::Vec<DF>;
+using VI = hn::Vec<DI>;
+
+// Lanes of one f32 vector: 16, 8, 4 or 1; the same for i32.
+inline constexpr int kLanes = static_cast<int>(HWY_LANES(float));
+inline constexpr int kPanelVectors = static_cast<int>(kPanelColumns) / kLanes;
+
+// The first `count` < lanes elements; the others are zero. Reads nothing beyond them.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {
+  alignas(64) T buffer[HWY_LANES(T)] = {};
+  std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(T));
+  return hn::Load(d, buffer);
+}
+
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void store_part(hn::Vec<D> v, D d, T* p, int64_t count) {
+  alignas(64) T buffer[HWY_LANES(T)];
+  hn::Store(v, d, buffer);
+  std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(T));
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

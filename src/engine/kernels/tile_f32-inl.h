@@ -1,0 +1,135 @@
+// Per-target include guard.
+#if defined(OUNCE_ENGINE_KERNELS_TILE_F32_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OUNCE_ENGINE_KERNELS_TILE_F32_INL_H
+#undef OUNCE_ENGINE_KERNELS_TILE_F32_INL_H
+#else
+#define OUNCE_ENGINE_KERNELS_TILE_F32_INL_H
+#endif
+
+#include <array>
+#include <utility>
+
+#include "engine/kernels/epilogue_f32-inl.h"
+#include "engine/kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+// Register budget of the f32 micro-kernel: rows x panel vectors accumulators, the panel's vectors
+// and one broadcast must fit: 14 x 2 + 3 = 31 of 32 (AVX-512), 6 x 2 + 3 = 15 of 16 (AVX2), 6 x 4 +
+// 5 = 29 of 32 (NEON).
+#if HWY_CAP_GE512
+inline constexpr TileLimits kTileF32 = {14, 2};
+inline constexpr int kFewRowsF32 = 4;  // up to this many rows, four panels side by side
+#elif HWY_TARGET == HWY_SCALAR
+inline constexpr TileLimits kTileF32 = {2, 1};
+inline constexpr int kFewRowsF32 = 0;
+#else
+inline constexpr TileLimits kTileF32 = {6, 1};
+inline constexpr int kFewRowsF32 = 0;
+#endif
+inline constexpr int kMostPanels = 4;
+
+// One tile of C: kRows x (kPanels * 16).
+struct TileF32 {
+  const float* const* rows;  // [taps][kRows] runs of A
+  int64_t taps;
+  int64_t run;           // elements of a run
+  const float* b;        // first panel, [taps * run][16]
+  int64_t panel_stride;  // elements between panels
+  const float* bias;     // [kPanels * 16], or null
+  float* c;
+  int64_t ldc;
+  // Fused on the way out; all other epilogues are applied to a stored tile.
+  const float* residual;  // or null
+  int64_t residual_stride;
+  float lo, hi;  // infinities where there is nothing to clamp
+};
+
+template <int kRows, int kVectors>
+HWY_INLINE void multiply_run(VF (&acc)[kRows][kVectors], const float* const* rows, int64_t run,
+                             const float* b, int64_t panel_stride) {
+  const DF d;
+  for (int64_t k = 0; k < run; ++k) {
+    VF bv[kVectors];
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      bv[j] = hn::LoadU(d, b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes);
+    }
+    b += kPanelColumns;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const VF a = hn::Set(d, rows[i][k]);
+#pragma GCC unroll 16
+      for (int j = 0; j < kVectors; ++j) acc[i][j] = hn::MulAdd(a, bv[j], acc[i][j]);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+HWY_NOINLINE void tile_f32(const TileF32& t) {
+  const DF d;
+  constexpr int kVectors = kPanels * kPanelVectors;
+  VF acc[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    const VF start = t.bias != nullptr ? hn::LoadU(d, t.bias + j * kLanes) : hn::Zero(d);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) acc[i][j] = start;
+  }
+  const float* b = t.b;
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    multiply_run<kRows, kVectors>(acc, t.rows + tap * kRows, t.run, b, t.panel_stride);
+    b += t.run * kPanelColumns;
+  }
+  if (t.residual != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kVectors; ++j) {
+        acc[i][j] =
+            hn::Add(acc[i][j], hn::LoadU(d, t.residual + i * t.residual_stride + j * kLanes));
+      }
+    }
+  }
+  const VF lo = hn::Set(d, t.lo);
+  const VF hi = hn::Set(d, t.hi);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      // The accumulator is the second operand: x86 minima and maxima return it when it is NaN.
+      hn::StoreU(hn::Min(hi, hn::Max(lo, acc[i][j])), d, t.c + i * t.ldc + j * kLanes);
+    }
+  }
+}
+
+using TileFunctionF32 = void (*)(const TileF32&);
+
+template <int kPanels, int... kRows>
+constexpr std::array<TileFunctionF32, sizeof...(kRows)> tile_functions_f32(
+    std::integer_sequence<int, kRows...>) {
+  return {&tile_f32<kRows + 1, kPanels>...};
+}
+
+// The micro-kernel for `rows` in [1, kTileF32.rows], `panels` in {1, kTileF32.panels}, or
+// kMostPanels when rows <= kFewRowsF32.
+inline TileFunctionF32 tile_function_f32(int64_t rows, int64_t panels) {
+  using Rows = std::make_integer_sequence<int, static_cast<int>(kTileF32.rows)>;
+  static constexpr auto kOne = tile_functions_f32<1>(Rows());
+#if HWY_CAP_GE512
+  static constexpr auto kTwo = tile_functions_f32<2>(Rows());
+  static constexpr auto kFour =
+      tile_functions_f32<kMostPanels>(std::make_integer_sequence<int, kFewRowsF32>());
+  if (panels == kMostPanels) return kFour[static_cast<size_t>(rows - 1)];
+  if (panels == 2) return kTwo[static_cast<size_t>(rows - 1)];
+#else
+  (void)panels;
+#endif
+  return kOne[static_cast<size_t>(rows - 1)];
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,149 @@
+// Per-target include guard.
+#if defined(OUNCE_ENGINE_KERNELS_TILE_U8S8_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OUNCE_ENGINE_KERNELS_TILE_U8S8_INL_H
+#undef OUNCE_ENGINE_KERNELS_TILE_U8S8_INL_H
+#else
+#define OUNCE_ENGINE_KERNELS_TILE_U8S8_INL_H
+#endif
+
+#include <array>
+#include <utility>
+
+#include "engine/kernels/blocking.h"
+#include "engine/kernels/dot4-inl.h"
+#include "engine/kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+// Register budget: accumulators, the prepared vectors of B, the prepared broadcast of A, and the
+// temporaries of `Dot`: 14 x 2 + 2 + 1 = 31 of 32 with vpdpbusd; 12 x 2 + 4 + 2 + 1 = 31 of 32 and
+// 4 x 2 + 4 + 2 + 1 = 15 of 16 with widening; 6 x 4 + 4 + 1 = 29 of 32 (NEON).
+#if HWY_TARGET == HWY_AVX3_DL
+inline constexpr TileLimits kTileU8S8 = {14, 2};
+inline constexpr int kFewRowsU8S8 = 4;
+#elif HWY_CAP_GE512
+inline constexpr TileLimits kTileU8S8 = {12, 2};
+inline constexpr int kFewRowsU8S8 = 0;
+#elif HWY_TARGET == HWY_NEON
+inline constexpr TileLimits kTileU8S8 = {6, 1};
+inline constexpr int kFewRowsU8S8 = 0;
+#elif HWY_TARGET == HWY_AVX2
+inline constexpr TileLimits kTileU8S8 = {4, 1};
+inline constexpr int kFewRowsU8S8 = 0;
+#else
+inline constexpr TileLimits kTileU8S8 = {2, 1};
+inline constexpr int kFewRowsU8S8 = 0;
+#endif
+inline constexpr int kMostPanelsU8S8 = 4;
+
+// One tile of integer sums: kRows x (kPanels * 16).
+struct TileU8S8 {
+  const uint8_t* const* rows;  // [taps][kRows] runs of A
+  int64_t taps;
+  int64_t run;                 // bytes of a run; B has run rounded up to 4 per tap
+  const int8_t* b;             // first panel, [taps * run / 4][16][4]
+  int64_t panel_stride;        // bytes between panels
+  const int32_t* offsets;      // [kPanels * 16]
+  const int32_t* column_sums;  // [kPanels * 16]
+  int32_t* c;
+  int64_t ldc;
+};
+
+template <class Dot, int kRows, int kVectors>
+HWY_INLINE void multiply_words(VI (&acc)[kRows][kVectors], const uint32_t (&words)[kRows],
+                               const int8_t* b, int64_t panel_stride) {
+  typename Dot::B bv[kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    bv[j] = Dot::load(b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes * 4);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const typename Dot::A a = Dot::broadcast(words[i]);
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) acc[i][j] = Dot::dot(acc[i][j], a, bv[j]);
+  }
+}
+
+// One run of every row; returns the panel position behind it.
+template <class Dot, int kRows, int kVectors>
+HWY_INLINE const int8_t* multiply_bytes(VI (&acc)[kRows][kVectors], const uint8_t* const* rows,
+                                        int64_t run, const int8_t* b, int64_t panel_stride) {
+  int64_t k = 0;
+  for (; k + 4 <= run; k += 4, b += 4 * kPanelColumns) {
+    uint32_t words[kRows];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) words[i] = load_word(rows[i] + k);
+    multiply_words<Dot>(acc, words, b, panel_stride);
+  }
+  if (k < run) {
+    uint32_t words[kRows];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) words[i] = load_word_part(rows[i] + k, run - k);
+    multiply_words<Dot>(acc, words, b, panel_stride);
+    b += 4 * kPanelColumns;
+  }
+  return b;
+}
+
+template <class Dot, int kRows, int kPanels>
+HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
+  const DI d;
+  constexpr int kVectors = kPanels * kPanelVectors;
+  VI acc[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    VI start = hn::LoadU(d, t.offsets + j * kLanes);
+    if (Dot::kInputShift != 0) {
+      const VI sums = hn::LoadU(d, t.column_sums + j * kLanes);
+      start = hn::Add(start, hn::Mul(sums, hn::Set(d, Dot::kInputShift)));
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) acc[i][j] = start;
+  }
+  const int8_t* b = t.b;
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    b = multiply_bytes<Dot>(acc, t.rows + tap * kRows, t.run, b, t.panel_stride);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      hn::StoreU(acc[i][j], d, t.c + i * t.ldc + j * kLanes);
+    }
+  }
+}
+
+using TileFunctionU8S8 = void (*)(const TileU8S8&);
+
+template <class Dot, int kPanels, int... kRows>
+constexpr std::array<TileFunctionU8S8, sizeof...(kRows)> tile_functions_u8s8(
+    std::integer_sequence<int, kRows...>) {
+  return {&tile_u8s8<Dot, kRows + 1, kPanels>...};
+}
+
+// The micro-kernel for `rows` in [1, kTileU8S8.rows], `panels` in {1, kTileU8S8.panels}, or
+// kMostPanelsU8S8 when rows <= kFewRowsU8S8.
+template <class Dot>
+inline TileFunctionU8S8 tile_function_u8s8(int64_t rows, int64_t panels) {
+  using Rows = std::make_integer_sequence<int, static_cast<int>(kTileU8S8.rows)>;
+  static constexpr auto kOne = tile_functions_u8s8<Dot, 1>(Rows());
+#if HWY_CAP_GE512
+  static constexpr auto kTwo = tile_functions_u8s8<Dot, 2>(Rows());
+  if (panels == 2) return kTwo[static_cast<size_t>(rows - 1)];
+#if HWY_TARGET == HWY_AVX3_DL
+  static constexpr auto kFour =
+      tile_functions_u8s8<Dot, kMostPanelsU8S8>(std::make_integer_sequence<int, kFewRowsU8S8>());
+  if (panels == kMostPanelsU8S8) return kFour[static_cast<size_t>(rows - 1)];
+#endif
+#else
+  (void)panels;
+#endif
+  return kOne[static_cast<size_t>(rows - 1)];
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
