@@ -18,15 +18,16 @@ bool runs(const std::string& command) {
   return std::system((command + " >/dev/null 2>&1").c_str()) == 0;  // NOLINT: fixed commands
 }
 
-/// Runs the browser script on `report`; its output appears in the test log.
+/// Runs the browser script on `report`; its output appears in the test log. With
+/// OUNCE_SCREENSHOTS=prefix it also leaves pictures of the page.
 int browser_verdict(const Compression& report) {
   const testing::TemporaryFolder folder;
   const std::filesystem::path page = folder.path() / "report.html";
   const std::filesystem::path data = folder.path() / "report.json";
   std::ofstream(page) << html_page(report);
   std::ofstream(data) << json_text(to_json(report));
-  const std::string command =
-      "node tests/report/browser/page_test.mjs '" + page.string() + "' '" + data.string() + "'";
+  const std::string command = "node tests/report/browser/page_test.mjs '" + page.string() + "' '" +
+                              data.string() + "' ${OUNCE_SCREENSHOTS:+\"$OUNCE_SCREENSHOTS\"}";
   return std::system(command.c_str());  // NOLINT: our own paths
 }
 

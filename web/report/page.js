@@ -118,7 +118,7 @@
   }
 
   const layerLegend = () => ({ legend: { labels: { color: color("text"), usePointStyle: true } } });
-  const shortName = (name) => (name.length > 28 ? `…${name.slice(-27)}` : name);
+  const shortName = (name) => (name.length > 24 ? `…${name.slice(-23)}` : name);
 
   /// Charts in network order share their x axis.
   function layerAxis(layers) {
@@ -249,7 +249,6 @@
       const bins = histogram.counts.length;
       const width = (histogram.high - histogram.low) / bins;
       const centers = histogram.counts.map((_, i) => histogram.low + (i + 0.5) * width);
-      const inside = (x) => x >= histogram.range_low && x <= histogram.range_high;
       const figure = element("figure", {}, element("h3", { text: histogram.tensor }), element("figcaption", {
         text: `${histogram.bits} bit, ${histogram.rule}: ${compact(histogram.range_low)} … ${compact(histogram.range_high)}`
           + (known(histogram.sqnr_db) ? `, ${fixed(histogram.sqnr_db, 1)} dB` : "") }));
@@ -274,23 +273,34 @@
       };
       const low = Math.min(histogram.low, histogram.range_low);
       const high = Math.max(histogram.high, histogram.range_high);
+      // Empty bins lie on the floor of the logarithmic axis; a lone outlier then still stands out.
+      const positive = histogram.counts.filter((count) => count > 0);
+      const floor = positive.length ? Math.min(...positive) / 2 : 0.5;
+      const points = histogram.counts.map((count, i) => ({ x: centers[i], y: Math.max(count, floor) }));
+      if (bins > 0) {
+        points.unshift({ x: histogram.low, y: points[0].y });
+        points.push({ x: histogram.high, y: points[points.length - 1].y });
+      }
+      const paint = (context) => {
+        const x = (context.p0.parsed.x + context.p1.parsed.x) / 2;
+        return x >= histogram.range_low && x <= histogram.range_high ? color("quantized") : color("float");
+      };
       chart(figure, `Histogram of ${histogram.tensor}`, () => ({
-        type: "bar",
+        type: "line",
         data: { datasets: [{
-          data: histogram.counts.map((count, i) => ({ x: centers[i], y: count > 0 ? count : null })),
-          backgroundColor: centers.map((x) => (inside(x) ? color("quantized") : color("float"))),
-          barPercentage: 1, categoryPercentage: 1, grouped: false,
-          barThickness: "flex",
+          data: points, stepped: "middle", fill: "start", pointRadius: 0, pointHitRadius: 8, borderWidth: 1,
+          borderColor: color("quantized"), backgroundColor: color("quantized"),
+          segment: { borderColor: paint, backgroundColor: paint },
         }] },
         options: {
           parsing: false,
           plugins: { legend: { display: false }, tooltip: { callbacks: {
             title: (items) => `around ${compact(items[0].parsed.x)}`,
-            label: (item) => `${compact(item.parsed.y)} values` } } },
+            label: (item) => `${compact(item.parsed.y > floor ? item.parsed.y : 0)} values` } } },
           scales: {
-            x: axis("", { type: "linear", min: low, max: high, offset: false, grid: { display: false },
+            x: axis("", { type: "linear", min: low, max: high, grid: { display: false },
               ticks: { maxTicksLimit: 6, font: { size: 10 }, callback: (value) => compact(value) } }),
-            y: axis("", { type: "logarithmic", ticks: { maxTicksLimit: 5, font: { size: 10 },
+            y: axis("", { type: "logarithmic", min: floor, ticks: { maxTicksLimit: 5, font: { size: 10 },
               callback: (value) => (Number.isInteger(Math.log10(value)) ? scaled(value, "") : "") } }),
           },
         },
@@ -323,7 +333,7 @@
     layerChart(node, "Bits of weights and activations of each layer", layers, "bar", "bits", 0, "bit", () => [
       { label: "weights", data: layers.map((layer) => layer.weight_bits), color: color("quantized") },
       { label: "activations", data: layers.map((layer) => layer.activation_bits), color: color("float") },
-    ], { beginAtZero: true, suggestedMax: 8 });
+    ], { beginAtZero: true, suggestedMax: 8, ticks: { stepSize: layers.some((layer) => layer.weight_bits > 8) ? 8 : 2 } });
     withTable(node, "Numbers of this chart", table("bits-table", "Bits, parameters and multiply-accumulates", [
       { title: "layer", kind: "name" }, { title: "op" }, { title: "weights", kind: "number" },
       { title: "activations", kind: "number" }, { title: "parameters", kind: "number" }, { title: "MACs", kind: "number" }],
