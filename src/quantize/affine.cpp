@@ -1,0 +1,48 @@
+#include "quantize/affine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "graph/error.h"
+
+namespace ounce::quantize {
+namespace {
+
+/// Smaller steps would make x / scale overflow for ordinary x.
+constexpr float kSmallestScale = 1e-30F;
+
+}  // namespace
+
+int32_t QuantParams::quantize(float x) const {
+  const auto low = static_cast<float>(lowest() - zero_point);
+  const auto high = static_cast<float>(highest() - zero_point);
+  const float code = std::clamp(std::nearbyint(x / scale), low, high);
+  return static_cast<int32_t>(code) + zero_point;
+}
+
+void check_bits(int bits) {
+  if (bits < kMinBits || bits > kMaxBits) {
+    throw Error("cannot quantize to " + std::to_string(bits) + " bits", {}, "2 to 8 bits");
+  }
+}
+
+QuantParams affine_params(Range range, int bits) {
+  check_bits(bits);
+  QuantParams params;
+  params.bits = bits;
+  const double low = std::min(0.0, static_cast<double>(range.low));
+  const double high = std::max(0.0, static_cast<double>(range.high));
+  if (high - low <= 0.0) return params;
+  params.scale = std::max(static_cast<float>((high - low) / params.highest()), kSmallestScale);
+  const double zero_point = std::nearbyint(-low / static_cast<double>(params.scale));
+  params.zero_point =
+      static_cast<int32_t>(std::clamp(zero_point, 0.0, static_cast<double>(params.highest())));
+  return params;
+}
+
+void fake_quantize(std::span<float> values, const QuantParams& params) {
+  for (float& value : values) value = params.fake_quantize(value);
+}
+
+}  // namespace ounce::quantize

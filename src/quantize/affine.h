@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace ounce::quantize {
+
+/// A closed interval of real numbers.
+struct Range {
+  float low = 0.0F;
+  float high = 0.0F;
+  bool operator==(const Range&) const = default;
+};
+
+/// One uniform grid: x_hat = scale * (code - zero_point), code in [lowest(), highest()].
+///
+/// Activations use unsigned grids 0 .. 2^bits - 1. Weights use signed grids with zero point 0:
+/// -127 .. 127 at 8 bits (symmetric, so that |w| <= 127 whatever its sign), -2^(bits-1) ..
+/// 2^(bits-1) - 1 below, the divisor being 2^(bits-1) - 1 throughout.
+struct QuantParams {
+  float scale = 1.0F;
+  int32_t zero_point = 0;
+  int bits = 8;
+  bool is_signed = false;
+
+  int32_t lowest() const {
+    if (!is_signed) return 0;
+    return bits == 8 ? -127 : -(1 << (bits - 1));
+  }
+  int32_t highest() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
+
+  /// clamp(round_half_even(x / scale) + zero_point, lowest, highest)
+  int32_t quantize(float x) const;
+  float dequantize(int32_t code) const { return scale * static_cast<float>(code - zero_point); }
+  float fake_quantize(float x) const { return dequantize(quantize(x)); }
+
+  /// The real numbers of the lowest and the highest code.
+  Range range() const { return {dequantize(lowest()), dequantize(highest())}; }
+
+  bool operator==(const QuantParams&) const = default;
+};
+
+inline constexpr int kMinBits = 2;
+inline constexpr int kMaxBits = 8;
+
+/// Throws `Error` unless `bits` is one that the quantizers know (2 .. 8).
+void check_bits(int bits);
+
+/// The unsigned grid over `range`, which is first widened to contain 0, so that 0 is exactly a
+/// code: scale = (high - low) / (2^bits - 1), zero_point = round(-low / scale). Rounding the zero
+/// point shifts the ends by at most half a step: `range()` tells where they came to lie. An empty
+/// range gives scale 1.
+QuantParams affine_params(Range range, int bits);
+
+/// Fake-quantizes in place.
+void fake_quantize(std::span<float> values, const QuantParams& params);
+
+}  // namespace ounce::quantize
