@@ -45,23 +45,40 @@ class EncoderBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class VisionTransformer(nn.Module):
-    """Patch embedding, class token, learned positions, as in ViT and DeiT. [batch, 3, H, W] -> [batch, classes]."""
+def sine_positions(side, dim):
+    """[1, side * side, dim]: sines and cosines of column and row at dim / 4 wavelengths, from 3 to 300 patches."""
+    ys, xs = torch.meshgrid(torch.arange(side).float(), torch.arange(side).float(), indexing="ij")
+    frequencies = 2 * 100 ** (-torch.arange(dim // 4) / (dim // 4))
+    waves = [wave(at[..., None] * frequencies) for at in (xs, ys) for wave in (torch.sin, torch.cos)]
+    return torch.cat(waves, -1).reshape(1, side * side, dim)
 
-    def __init__(self, picture, patch, dim, depth, heads, classes, widen=4):
+
+class VisionTransformer(nn.Module):
+    """Patch embedding, learned positions and pre-norm blocks, as in ViT and DeiT: [batch, 3, H, W] -> [batch, classes].
+
+    The head reads the class token if there is one, else the mean of all tokens.
+    """
+
+    def __init__(self, picture, patch, dim, depth, heads, classes, widen=4, class_token=True):
         super().__init__()
-        tokens = (picture // patch) ** 2 + 1
         self.patch_embed = nn.Conv2d(3, dim, patch, patch)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, tokens, dim) * 0.02)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02) if class_token else None
+        positions = 0.3 * sine_positions(picture // patch, dim)
+        self.pos_embed = nn.Parameter(torch.cat([torch.zeros(1, int(class_token), dim), positions], 1))
         self.blocks = nn.Sequential(*[EncoderBlock(dim, heads, widen) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Linear(dim, classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
+                nn.init.zeros_(module.bias)
 
     def forward(self, pixels):
         x = self.patch_embed(pixels).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        x = self.norm(self.blocks(x + self.pos_embed))
+        return self.head(x.mean(1) if self.cls_token is None else x[:, 0])
 
 
 def conv_silu(inputs, outputs, kernel, stride=1):

@@ -28,6 +28,8 @@ PATTERNS = ("stripes", "checks", "dots")
 CLASSES = tuple(f"{shape}-{pattern}" for shape in SHAPES for pattern in PATTERNS)
 PARTS = {"train": 0, "test": 1, "calibration": 2}
 JPEG_QUALITY = 75
+UPRIGHT = np.pi / 2  # the turn that puts a triangle on its base
+TILT = 0.35  # radians that the objects to classify, and their patterns, are turned at most
 
 # Drawing happens at this many times the resolution and is averaged down: edges are smooth and the box is exact.
 SUPERSAMPLING = 3
@@ -48,8 +50,8 @@ def background(rng, size):
     return picture
 
 
-def outline(rng, shape, side):
-    """Corner points of the shape around the origin, turned at random; `side` is its extent."""
+def outline(rng, shape, side, turns=(0, 2 * np.pi)):
+    """Corner points of the shape around the origin; `side` is its extent, `turns` the range of its angle."""
     if shape == "disc":
         angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         points = np.stack([np.cos(angles), np.sin(angles)], 1)
@@ -59,7 +61,7 @@ def outline(rng, shape, side):
         angles = np.array([0, 2, 4]) * np.pi / 3
         points = np.stack([np.cos(angles), np.sin(angles)], 1) * 1.15
     points = points * [1, rng.uniform(0.8, 1)] * side / 2
-    turn = rng.uniform(0, 2 * np.pi)
+    turn = rng.uniform(*turns)
     return points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
 
 
@@ -121,30 +123,42 @@ def detection_picture(part, index):
 
 def pattern(rng, name, size):
     """The pattern as a map of 0 and 1, smooth at the borders: float [size, size]."""
-    turn, phase, period = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2), rng.uniform(6.5, 10)
+    turn, phase, period = rng.uniform(-TILT, TILT), rng.uniform(0, 2 * np.pi, 2), rng.uniform(9, 13)
     ys, xs = np.mgrid[:size, :size] * (2 * np.pi / period)
-    along = np.sin(xs * np.cos(turn) + ys * np.sin(turn) + phase[0])
-    across = np.sin(ys * np.cos(turn) - xs * np.sin(turn) + phase[1])
-    wave = {"stripes": along, "checks": along * across * 2, "dots": (along + across) - 0.7}[name]
+    down = np.sin(ys * np.cos(turn) + xs * np.sin(turn) + phase[0])
+    right = np.sin(xs * np.cos(turn) - ys * np.sin(turn) + phase[1])
+    wave = {"stripes": down, "checks": down * right * 2, "dots": (down + right) - 0.7}[name]
     return 1 / (1 + np.exp(-5 * wave))
 
 
+def colour_of(rng, low, high):
+    """A random colour whose brightest and darkest channel lie around a grey of `low` to `high`."""
+    return np.clip(rng.uniform(low, high) + rng.normal(0, 40, 3), 0, 255)
+
+
 def classification_picture(part, index):
-    """(picture [64, 64, 3] RGB bytes, class index). Classes follow each other in turn."""
+    """(picture [64, 64, 3] RGB bytes, class index). Classes follow each other in turn.
+
+    A small transformer has to learn this within minutes: the object is bright with dark pattern on a darker ground,
+    and nearly upright. What is left to get wrong comes from clutter, faint contrast, grain and cut-off objects.
+    """
     rng = generator("classification", part, index)
     size, label = CLASSIFICATION_SIZE, index % len(CLASSES)
     shape, texture = CLASSES[label].split("-")
-    picture = background(rng, size)
-    side = rng.uniform(26, 50)
+    picture = background(rng, size) * 0.5
+    side = rng.uniform(28, 54)
     centre = rng.uniform(side * 0.42, size - side * 0.42, 2)
-    mask = coverage(outline(rng, shape, side) + centre, size)
-    first = colour_against(rng, picture, mask, 60)
-    second = colour_against(rng, np.broadcast_to(first, picture.shape), mask, 70)
+    mask = coverage(outline(rng, shape, side, (UPRIGHT - TILT, UPRIGHT + TILT)) + centre, size)
+    bright, dark = colour_of(rng, 170, 230), colour_of(rng, 20, 100)
     weight = pattern(rng, texture, size)[..., None]
-    picture = picture * (1 - mask[..., None]) + (first * weight + second * (1 - weight)) * mask[..., None]
-    for _ in range(rng.integers(0, 3)):  # clutter in front of the object
-        clutter = coverage(outline(rng, SHAPES[rng.integers(3)], rng.uniform(5, 13)) + rng.uniform(0, size, 2), size)
+    if texture == "dots":
+        weight = 1 - weight
+    picture = picture * (1 - mask[..., None]) + (bright * weight + dark * (1 - weight)) * mask[..., None]
+    for _ in range(rng.integers(0, 4)):  # clutter in front of the object
+        points = outline(rng, SHAPES[rng.integers(3)], rng.uniform(5, 13))
+        clutter = coverage(points + rng.uniform(0, size, 2), size)
         picture = picture * (1 - clutter[..., None]) + rng.uniform(0, 255, 3) * clutter[..., None]
+    picture = (picture - 100) * rng.uniform(0.45, 1) + rng.uniform(80, 130)
     return finish(rng, picture, 10), label
 
 

@@ -209,11 +209,12 @@ def train_vit(demo, samples, steps):
     labels = torch.tensor([order.index(render.CLASSES[label]) for _, label in rendered])
 
     def batches(_):
-        at, chosen = batch_of(pictures, 64, rng)
-        inputs, _ = turned(to_input(chosen, VIT_MEAN, VIT_STD), np.zeros((1, 4)), rng, size)
-        return inputs, labels[torch.from_numpy(at)]
+        at, chosen = batch_of(pictures, 32, rng)
+        inputs = to_input(chosen, VIT_MEAN, VIT_STD)
+        return inputs.flip(3) if rng.random() < 0.5 else inputs, labels[torch.from_numpy(at)]
 
-    model = VisionTransformer(size, 8, dim=96, depth=4, heads=3, classes=len(order), widen=2)
+    model = VisionTransformer(size, 8, dim=96, depth=4, heads=3, classes=len(order), widen=2,
+                              class_token=False)
     model = train(model, batches, steps, 1e-3, 0.05,
                   lambda net, batch: F.cross_entropy(net(batch[0]), batch[1], label_smoothing=0.05))
     test, truth, first = read_class_folders(demo / "pictures" / "classification" / "test")
@@ -226,7 +227,7 @@ def train_vit(demo, samples, steps):
     return accuracy
 
 
-MODELS = {"detector": (train_detector, 8000, 6000), "vit": (train_vit, 18000, 5000)}
+MODELS = {"detector": (train_detector, 8000, 6000), "vit": (train_vit, 18000, 9000)}
 
 
 def main():
