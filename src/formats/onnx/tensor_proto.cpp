@@ -1,12 +1,11 @@
 #include "formats/onnx/tensor_proto.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <limits>
 #include <utility>
 
+#include "formats/ounce_file/adopt.h"
 #include "graph/error.h"
 
 namespace ounce::formats {
@@ -27,36 +26,6 @@ constexpr std::array<std::pair<int, DType>, 15> kTypes = {{{1, DType::f32},
                                                            {16, DType::bf16},
                                                            {21, DType::u4},
                                                            {22, DType::i4}}};
-
-size_t bytes_of_whole_element(DType dtype) {
-  return is_packed(dtype) ? 1 : static_cast<size_t>(bits_of(dtype)) / 8;
-}
-
-/// Any other byte than 0 or 1 in a C++ bool is undefined behaviour.
-bool has_clean_booleans(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(),
-                     [](std::byte b) { return b == std::byte{0} || b == std::byte{1}; });
-}
-
-Tensor copy_bytes(DType dtype, Shape shape, std::span<const std::byte> bytes) {
-  Tensor tensor(dtype, std::move(shape));
-  if (!bytes.empty()) std::memcpy(tensor.mutable_raw(), bytes.data(), bytes.size());
-  return tensor;
-}
-
-/// Borrows `bytes` where their alignment and content allow, else copies.
-Tensor adopt(DType dtype, Shape shape, std::span<const std::byte> bytes,
-             std::shared_ptr<const void> owner) {
-  if (dtype == DType::boolean && !has_clean_booleans(bytes)) {
-    Tensor tensor = copy_bytes(DType::u8, std::move(shape), bytes);
-    return cast(tensor, DType::boolean);
-  }
-  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  if (address % bytes_of_whole_element(dtype) != 0) {
-    return copy_bytes(dtype, std::move(shape), bytes);
-  }
-  return Tensor::borrow(dtype, std::move(shape), bytes, std::move(owner));
-}
 
 void check_count(size_t wanted, int64_t present, const Shape& shape, DType dtype) {
   if (wanted == static_cast<size_t>(present)) return;
@@ -122,8 +91,8 @@ Tensor from_raw(onnx::TensorProto& proto, DType dtype, Shape shape) {
                 {}, "the file is damaged; export it again");
   }
   const std::shared_ptr<std::string> bytes(proto.release_raw_data());
-  return adopt(dtype, std::move(shape), std::as_bytes(std::span(bytes->data(), bytes->size())),
-               bytes);
+  return adopt_bytes(dtype, std::move(shape),
+                     std::as_bytes(std::span(bytes->data(), bytes->size())), bytes);
 }
 
 struct ExternalRange {
@@ -167,7 +136,7 @@ Tensor from_external(const onnx::TensorProto& proto, ExternalData& external, DTy
     throw Error("external data length " + std::to_string(*range.length) + " does not fit shape " +
                 to_string(shape) + " of " + std::string(name_of(dtype)));
   }
-  return adopt(dtype, std::move(shape), file->bytes().subspan(range.offset, wanted), file);
+  return adopt_bytes(dtype, std::move(shape), file->bytes().subspan(range.offset, wanted), file);
 }
 
 }  // namespace
