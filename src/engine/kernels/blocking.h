@@ -152,6 +152,10 @@ class ScratchCursor {
     next_ = begin + count * static_cast<int64_t>(sizeof(T));
     return reinterpret_cast<T*>(begin);
   }
+  /// What is left of `scratch`, which this cursor was made from.
+  std::span<std::byte> rest(std::span<std::byte> scratch) const {
+    return scratch.subspan(static_cast<size_t>(next_ - scratch.data()));
+  }
   /// Bytes that `take<T>(count)` may use up.
   template <class T>
   static size_t need(int64_t count) {

@@ -83,6 +83,26 @@ void implicit_gemm_u8s8(const Context& context, const RowSource<uint8_t>& rows, 
   OUNCE_DISPATCH(implicit_gemm_u8s8)(context, rows, b, epilogue);
 }
 
+IntegerEpilogue epilogue_of_columns(const IntegerEpilogue& epilogue, int64_t first) {
+  IntegerEpilogue e = epilogue;
+  switch (e.output) {
+    case IntegerOutput::kI32:
+      e.c = static_cast<int32_t*>(e.c) + first;
+      break;
+    case IntegerOutput::kF32:
+      e.c = static_cast<float*>(e.c) + first;
+      break;
+    case IntegerOutput::kU8:
+      e.c = static_cast<uint8_t*>(e.c) + first;
+      break;
+  }
+  if (e.scale != nullptr) e.scale += first;
+  if (e.f32.bias != nullptr) e.f32.bias += first;
+  if (e.f32.residual != nullptr) e.f32.residual += first;
+  if (e.residual != nullptr) e.residual += first;
+  return e;
+}
+
 void gemm_u8s8(const Context& context, const uint8_t* a, int64_t lda, const PackedS8& b, int64_t m,
                const IntegerEpilogue& epilogue, const int32_t* offsets) {
   const PanelsS8 panels = {b.data.data(), b.n, b.column_sums.data(),
