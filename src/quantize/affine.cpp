@@ -17,8 +17,7 @@ constexpr float kSmallestScale = 1e-30F;
 int32_t QuantParams::quantize(float x) const {
   const auto low = static_cast<float>(lowest() - zero_point);
   const auto high = static_cast<float>(highest() - zero_point);
-  const float code = std::clamp(std::nearbyint(x / scale), low, high);
-  return static_cast<int32_t>(code) + zero_point;
+  return static_cast<int32_t>(round_code(x / scale, low, high)) + zero_point;
 }
 
 void check_bits(int bits) {

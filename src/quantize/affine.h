@@ -46,6 +46,15 @@ inline constexpr int kMaxBits = 8;
 /// Throws `Error` unless `bits` is one that the quantizers know (2 .. 8).
 void check_bits(int bits);
 
+/// round_half_even(clamp(x, low, high)) for integer bounds within +-2^22. Adding 1.5 * 2^23 leaves
+/// no bits for the fraction: the FPU rounds; unlike a library call it compiles to packed
+/// arithmetic.
+inline float round_code(float x, float low, float high) {
+  constexpr float kMagic = 12582912.0F;
+  const float clamped = x < low ? low : (x > high ? high : x);
+  return (clamped + kMagic) - kMagic;
+}
+
 /// The unsigned grid over `range`, which is first widened to contain 0, so that 0 is exactly a
 /// code: scale = (high - low) / (2^bits - 1), zero_point = round(-low / scale). Rounding the zero
 /// point shifts the ends by at most half a step: `range()` tells where they came to lie. An empty

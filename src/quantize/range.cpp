@@ -21,6 +21,10 @@ constexpr std::array<std::pair<RangeRule, std::string_view>, 6> kNames = {{
     {RangeRule::kUnilateral, "uh"},
 }};
 
+/// A range over fewer bins touches the first candidate of the searches, give or take what rounding
+/// the zero point moves.
+constexpr double kStarvedBins = 1.25 * kFirstCandidateBin;
+
 /// Outliers above this share of the mass are no outliers.
 constexpr double kRefinementQuantile = 0.9999;
 
@@ -198,7 +202,7 @@ RangeChoice choose_range(const ObservedData& data, const RangeRequest& request) 
     const double covered = static_cast<double>(std::min(range.high, interval.high)) -
                            static_cast<double>(std::max(range.low, interval.low));
     const Range window = refinement_window(data.histogram, request);
-    choice.starved = covered <= (kFirstCandidateBin + 1.5) * data.histogram.width() &&
+    choice.starved = covered <= kStarvedBins * data.histogram.width() &&
                      interval.high > interval.low && window.high > window.low && window != interval;
   }
   return choice;

@@ -169,8 +169,9 @@ TEST(Unilateral, an_extreme_outlier_asks_for_finer_bins_and_uses_them) {
   EXPECT_EQ(data.refined->total() + data.refined->above(), values.size());
   const RangeChoice again = choose_range(data, wanted);
   EXPECT_FALSE(again.starved);
-  // The fixture's answer without the outlier, which pulls a little.
-  EXPECT_NEAR(again.params.range().high, 2.9F, 0.5F);
+  // The bulk decides, although the outlier pulls.
+  EXPECT_GT(again.params.range().high, 2.0F);
+  EXPECT_LT(again.params.range().high, 4.0F);
 }
 
 TEST(Ranges, data_without_outliers_never_ask_for_finer_bins) {

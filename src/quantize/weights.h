@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quantize/affine.h"
+
+namespace ounce::quantize {
+
+enum class Granularity {
+  kTensor,   // one scale
+  kChannel,  // one an output channel
+  kGroup,    // one a group of input channels of an output channel
+};
+
+enum class WeightRule {
+  kMinMax,  // scale = max |w| / (2^(bits-1) - 1)
+  kMse,     // the scale between 1.0 and 0.2 of that with the least squared error, then refitted
+};
+
+/// "tensor", "channel", "group:N" and "minmax", "mse".
+std::string_view name_of(Granularity granularity);
+std::string_view name_of(WeightRule rule);
+std::optional<WeightRule> weight_rule_from_name(std::string_view name);
+
+struct WeightOptions {
+  int bits = 8;
+  Granularity granularity = Granularity::kChannel;
+  int64_t group_size = 32;  // input channels, for kGroup
+  WeightRule rule = WeightRule::kMinMax;
+  bool operator==(const WeightOptions&) const = default;
+};
+
+/// Which axes of a weight tensor count output channels and what is summed over. Other axes (kernel
+/// taps) belong to the reduction.
+struct WeightAxes {
+  int64_t channel = 0;
+  int64_t reduction = 1;
+};
+
+/// Symmetric codes with zero point 0 and their scales, in the shape DequantizeLinear takes.
+struct QuantizedWeights {
+  Tensor codes;   // i8, shape of the weights
+  Tensor scales;  // f32: [] per tensor, [channels], or the weights' shape with the reduction axis
+                  // divided by the block
+  int64_t axis = 0;        // of DequantizeLinear
+  int64_t block_size = 0;  // of DequantizeLinear, 0: not blocked
+
+  /// The weights that the codes stand for.
+  Tensor dequantize() const;
+};
+
+/// Quantizes f32 weights. `least_scales`, when given, holds a lower bound of the scale for each
+/// output channel (so that a bias stays within 32 bits). Throws `Error` naming `name` when a weight
+/// is NaN or infinite, or an option is impossible.
+QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
+                                  const WeightOptions& options, std::string_view name,
+                                  std::span<const float> least_scales = {});
+
+/// Codes in the narrowest element type that holds `bits` bits and travels in ONNX: i8 above 4 bits,
+/// else i4.
+Tensor pack_codes(const Tensor& codes, int bits);
+
+/// Mean error that the weight codes add to each output channel:
+/// E[y_o] = sum over inputs of (w_hat - w) * mean_input. `mean_input` holds the mean of each input
+/// channel; `input_channel_of(channel, r)` of grouped convolutions is channel's group * I + r.
+std::vector<float> mean_output_error(const Tensor& weights, const Tensor& dequantized,
+                                     WeightAxes axes, std::span<const float> mean_input,
+                                     int64_t groups = 1);
+
+/// round(bias / (input_scale * weight_scale[channel])) as i32, one a channel.
+Tensor quantize_bias(std::span<const float> bias, float input_scale,
+                     std::span<const float> weight_scales);
+
+/// The scale below which `bias` would not fit the accumulator beside its products.
+float least_weight_scale(float bias, float input_scale);
+
+}  // namespace ounce::quantize
