@@ -1,0 +1,80 @@
+#include "graph/error.h"
+#include "tasks/classification/accuracy.h"
+#include "tasks/task.h"
+
+namespace ounce::tasks {
+namespace {
+
+constexpr int64_t kShown = 5;
+
+class ClassificationTask final : public Task {
+ public:
+  using Task::Task;
+  ClassificationTask(Preprocessing preprocessing, std::vector<std::string> names)
+      : Task(std::move(preprocessing), std::move(names)) {}
+
+  std::string_view name() const override { return "classification"; }
+  std::string_view main_metric() const override { return "top1"; }
+
+  Prediction interpret(std::span<const Tensor> outputs, const Geometry&) const override {
+    if (outputs.empty()) throw Error("the network has no output", "classification");
+    Prediction prediction;
+    for (const RankedClass& entry : top_probabilities(outputs.front(), kShown)) {
+      prediction.classes.push_back(entry.class_index);
+      prediction.scores.push_back(entry.score);
+    }
+    return prediction;
+  }
+
+  void begin(const Dataset& dataset) override {
+    if (!dataset.has_classes()) {
+      throw Error("a " + std::string(to_string(dataset.kind)) + " data set has no class labels",
+                  dataset.root.string(), "a folder of class folders, or a list of 'path label'");
+    }
+    accuracy_ = {};
+  }
+
+  void add(const Sample& sample, const Prediction& prediction) override {
+    std::vector<RankedClass> ranked;
+    for (size_t i = 0; i < prediction.classes.size(); ++i) {
+      ranked.push_back({prediction.classes[i], prediction.scores[i]});
+    }
+    accuracy_.add(sample.class_index, ranked);
+  }
+
+  std::map<std::string, double> metrics() const override { return accuracy_.metrics(); }
+
+  std::vector<Finding> findings(const Prediction& prediction) const override {
+    std::vector<Finding> shown;
+    for (size_t i = 0; i < prediction.classes.size(); ++i) {
+      const int64_t index = prediction.classes[i];
+      shown.push_back({class_name(index), prediction.scores[i], index, false, {}});
+    }
+    return shown;
+  }
+
+  Image draw(const Image& image, const Prediction& prediction) const override {
+    std::vector<std::string> lines;
+    for (const Finding& finding : findings(prediction)) {
+      lines.push_back(percent(finding.score) + " " + finding.label);
+    }
+    return draw_text(image, lines);
+  }
+
+ private:
+  static std::string percent(double share) {
+    return std::to_string(static_cast<int>(share * 100 + 0.5)) + "%";
+  }
+
+  Accuracy accuracy_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_classification(Preprocessing preprocessing,
+                                          std::vector<std::string> class_names) {
+  validate(preprocessing);
+  return std::make_unique<ClassificationTask>(std::move(preprocessing), std::move(class_names));
+}
+
+}  // namespace ounce::tasks
