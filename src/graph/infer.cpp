@@ -86,24 +86,27 @@ class Inference {
 
   void fold(const Node& node, std::span<const Value* const> inputs, std::vector<Value>& outputs) {
     if (options_.evaluator == nullptr || !*options_.evaluator || !is_foldable(node.op)) return;
+    std::vector<Tensor> operands;
+    int64_t limit = 0;
+    for (const Value* input : inputs) {
+      if (input != nullptr && !input->is_constant()) return;
+      operands.push_back(input == nullptr ? Tensor() : input->constant);
+      limit += static_cast<int64_t>(operands.back().bytes()) * options_.max_folded_growth;
+    }
+    limit = std::max(limit, options_.max_folded_bytes);
     int64_t bytes = 0;
     for (const Value& output : outputs) {
       if (output.is_constant()) return;  // already done without arithmetic
       const auto shape = output.shape ? concrete(*output.shape) : std::nullopt;
       if (shape) bytes += static_cast<int64_t>(byte_size(output.dtype, element_count(*shape)));
-      if (bytes > options_.max_folded_bytes) return;
-    }
-    std::vector<Tensor> operands;
-    for (const Value* input : inputs) {
-      if (input != nullptr && !input->is_constant()) return;
-      operands.push_back(input == nullptr ? Tensor() : input->constant);
+      if (bytes > limit) return;
     }
     std::vector<Tensor> results = (*options_.evaluator)(node, operands);
     for (size_t i = 0; i < std::min(results.size(), outputs.size()); ++i) {
       if (!results[i].defined()) continue;
       outputs[i].dtype = results[i].dtype();
       outputs[i].shape = symbolic(results[i].shape());
-      if (static_cast<int64_t>(results[i].bytes()) <= options_.max_folded_bytes) {
+      if (static_cast<int64_t>(results[i].bytes()) <= limit) {
         outputs[i].constant = std::move(results[i]);
       }
     }

@@ -96,6 +96,9 @@ using Evaluator = std::function<std::vector<Tensor>(const Node&, std::span<const
 struct InferOptions {
   const Evaluator* evaluator = nullptr;
   int64_t max_folded_bytes = int64_t{1} << 20;
+  /// Larger results become constants too when at most this many times as large as their operands
+  /// (a transposed weight: 1). 0: never.
+  int64_t max_folded_growth = 0;
   bool reset = false;  // forget shapes of non-input values first (input shapes were changed)
 };
 void infer_shapes(Graph& graph, const InferOptions& options = {});

@@ -1,5 +1,5 @@
 // Operators of our own, in the domain "ounce": what passes recognise and the engine computes in one
-// go. `expand_fused` (graph/passes/expand.h) writes each of them in ONNX operators again.
+// go. `expand_fused` (graph/passes/passes.h) writes each of them in ONNX operators again.
 #include "graph/error.h"
 #include "graph/ops/families.h"
 #include "graph/ops/shape_rules.h"

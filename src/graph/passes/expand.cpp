@@ -1,0 +1,277 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "graph/error.h"
+#include "graph/passes/passes.h"
+#include "graph/rewrite.h"
+
+namespace ounce {
+namespace {
+
+/// Writes one node in other operators: `step` adds a node before it, `finish` turns it into the
+/// last one.
+class Expansion {
+ public:
+  Expansion(GraphEditor& editor, int node)
+      : editor_(editor), index_(node), node_(editor.graph().nodes[static_cast<size_t>(node)]) {}
+
+  /// The node as it was.
+  const Node& node() const { return node_; }
+  ValueId input(size_t i) const { return node_.input(i); }
+
+  /// Rank of input `i`; throws `Error` when it is not known.
+  size_t rank(size_t i) const { return shape(i).size(); }
+
+  const SymbolicShape& shape(size_t i) const {
+    const auto& known = editor_.graph().value(input(i)).shape;
+    if (!known) {
+      throw Error(
+          "needs the rank of input " + std::to_string(i) + " to be written in ONNX operators",
+          node_.op + " node '" + node_.name + "'", "inferring shapes first");
+    }
+    return *known;
+  }
+
+  ValueId step(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {}) {
+    return editor_.insert(index_, std::string(op), op, std::move(inputs), std::move(attributes));
+  }
+  void finish(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {}) {
+    editor_.replace(index_, op, std::move(inputs), std::move(attributes));
+  }
+
+  /// A number of the dtype that the node computes in.
+  ValueId number(double value) {
+    const DType known = editor_.graph().value(node_.outputs[0]).dtype;
+    const DType dtype = is_float(known) ? known : DType::f32;
+    return editor_.add_constant(node_.name + "/number",
+                                cast(Tensor::scalar(static_cast<float>(value)), dtype));
+  }
+  ValueId integers(std::vector<int64_t> values) {
+    return editor_.add_constant(node_.name + "/integers", Tensor::of_i64(std::move(values)));
+  }
+  ValueId tensor(Tensor value) {
+    return editor_.add_constant(node_.name + "/tensor", std::move(value));
+  }
+
+  void set_dtype(ValueId id, DType dtype) { editor_.graph().value(id).dtype = dtype; }
+
+ private:
+  GraphEditor& editor_;
+  int index_;
+  Node node_;
+};
+
+AttributeMap with_ints(std::string name, std::vector<int64_t> values) {
+  AttributeMap attributes;
+  attributes.set(std::move(name), std::move(values));
+  return attributes;
+}
+
+AttributeMap with_int(std::string name, int64_t value) {
+  AttributeMap attributes;
+  attributes.set(std::move(name), value);
+  return attributes;
+}
+
+void expand_silu(Expansion& e) {
+  e.finish("Mul", {e.input(0), e.step("Sigmoid", {e.input(0)})});
+}
+
+void expand_attention(Expansion& e) {
+  std::vector<int64_t> perm(e.rank(1));
+  for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  const Dim& head_dim = e.shape(0).back();
+  double scale = 0;
+  if (e.node().attributes.has("scale")) {
+    scale = e.node().attributes.get_float("scale", 1);
+  } else if (head_dim.known()) {
+    scale = 1 / std::sqrt(static_cast<double>(head_dim.value));
+  } else {
+    throw Error("needs the head dimension for its default scale", "node '" + e.node().name + "'");
+  }
+  const ValueId kt = e.step("Transpose", {e.input(1)}, with_ints("perm", perm));
+  const ValueId product = e.step("MatMul", {e.input(0), kt});
+  ValueId scores = e.step("Mul", {product, e.number(scale)});
+  if (e.input(3) != kNoValue) scores = e.step("Add", {scores, e.input(3)});
+  const ValueId map = e.step("Softmax", {scores}, with_int("axis", -1));
+  e.finish("MatMul", {map, e.input(2)});
+}
+
+/// Trailing axes of a normalisation, counted from the end.
+std::vector<int64_t> normalized_axes(const Expansion& e) {
+  int64_t axis = e.node().attributes.get_int("axis", -1);
+  if (axis >= 0) axis -= static_cast<int64_t>(e.rank(0));
+  std::vector<int64_t> axes;
+  for (; axis < 0; ++axis) axes.push_back(axis);
+  return axes;
+}
+
+void expand_rms_norm(Expansion& e) {
+  const double epsilon = e.node().attributes.get_float("epsilon", 1e-5f);
+  const ValueId square = e.step("Mul", {e.input(0), e.input(0)});
+  const ValueId mean = e.step("ReduceMean", {square, e.integers(normalized_axes(e))});
+  const ValueId root = e.step("Sqrt", {e.step("Add", {mean, e.number(epsilon)})});
+  e.finish("Mul", {e.step("Div", {e.input(0), root}), e.input(1)});
+}
+
+void expand_layer_norm(Expansion& e) {
+  const double epsilon = e.node().attributes.get_float("epsilon", 1e-5f);
+  const ValueId axes = e.integers(normalized_axes(e));
+  const ValueId centred = e.step("Sub", {e.input(0), e.step("ReduceMean", {e.input(0), axes})});
+  const ValueId variance = e.step("ReduceMean", {e.step("Mul", {centred, centred}), axes});
+  const ValueId root = e.step("Sqrt", {e.step("Add", {variance, e.number(epsilon)})});
+  const ValueId normal = e.step("Div", {centred, root});
+  if (e.input(2) == kNoValue) {
+    e.finish("Mul", {normal, e.input(1)});
+  } else {
+    e.finish("Add", {e.step("Mul", {normal, e.input(1)}), e.input(2)});
+  }
+}
+
+/// Halves of x along the last axis: begin, begin + step, ...
+ValueId slice_last(Expansion& e, int64_t begin, int64_t end, int64_t step) {
+  return e.step("Slice", {e.input(0), e.integers({begin}), e.integers({end}), e.integers({-1}),
+                          e.integers({step})});
+}
+
+void expand_rotary(Expansion& e) {
+  const bool interleaved = e.node().attributes.get_int("interleaved", 0) != 0;
+  const Dim dim = e.shape(0).back();
+  if (!dim.known()) {
+    throw Error("needs the head dimension to be written in ONNX operators",
+                "node '" + e.node().name + "'", "inferring shapes first");
+  }
+  constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
+  const ValueId a = interleaved ? slice_last(e, 0, kEnd, 2) : slice_last(e, 0, dim.value / 2, 1);
+  const ValueId b = interleaved ? slice_last(e, 1, kEnd, 2) : slice_last(e, dim.value / 2, kEnd, 1);
+  const ValueId cos = e.input(1);
+  const ValueId sin = e.input(2);
+  ValueId first = e.step("Sub", {e.step("Mul", {a, cos}), e.step("Mul", {b, sin})});
+  ValueId second = e.step("Add", {e.step("Mul", {b, cos}), e.step("Mul", {a, sin})});
+  if (!interleaved) {
+    e.finish("Concat", {first, second}, with_int("axis", -1));
+    return;
+  }
+  const ValueId axis = e.integers({-1});
+  const ValueId pairs =
+      e.step("Concat", {e.step("Unsqueeze", {first, axis}), e.step("Unsqueeze", {second, axis})},
+             with_int("axis", -1));
+  // [..., head_dim / 2, 2] -> [..., head_dim]: leading dimensions are copied by 0.
+  std::vector<int64_t> target(e.rank(0), 0);
+  target.back() = dim.value;
+  e.finish("Reshape", {pairs, e.integers(std::move(target))});
+}
+
+/// sign(x) with sign(0) = +1, times the scale along `axis`.
+void expand_binarize(Expansion& e) {
+  const ValueId negative = e.step("Less", {e.input(0), e.number(0)});
+  e.set_dtype(negative, DType::boolean);
+  if (e.input(1) == kNoValue) {
+    e.finish("Where", {negative, e.number(-1), e.number(1)});
+    return;
+  }
+  const ValueId sign = e.step("Where", {negative, e.number(-1), e.number(1)});
+  ValueId scale = e.input(1);
+  if (e.rank(1) == 1 && !(e.shape(1)[0] == Dim(1))) {
+    const auto axis = static_cast<size_t>(
+        normalize_axis(e.node().attributes.get_int("axis", 1), static_cast<int64_t>(e.rank(0))));
+    std::vector<int64_t> shape(e.rank(0) - axis, 1);
+    shape[0] = -1;
+    scale = e.step("Reshape", {scale, e.integers(std::move(shape))});
+  }
+  e.finish("Mul", {sign, scale});
+}
+
+void expand_gelu(Expansion& e) {
+  const ValueId x = e.input(0);
+  ValueId gate = kNoValue;
+  if (e.node().attributes.get_string("approximate", "none") == "tanh") {
+    const ValueId cube = e.step("Mul", {e.step("Mul", {x, x}), x});
+    const ValueId sum = e.step("Add", {x, e.step("Mul", {cube, e.number(0.044715)})});
+    gate = e.step("Tanh", {e.step("Mul", {sum, e.number(0.7978845608028654)})});
+  } else {
+    gate = e.step("Erf", {e.step("Div", {x, e.number(1.4142135623730951)})});
+  }
+  const ValueId tail = e.step("Add", {gate, e.number(1)});
+  e.finish("Mul", {e.step("Mul", {x, tail}), e.number(0.5)});
+}
+
+void expand_mish(Expansion& e) {
+  e.finish("Mul", {e.input(0), e.step("Tanh", {e.step("Softplus", {e.input(0)})})});
+}
+
+void expand_hard_swish(Expansion& e) {
+  AttributeMap slope;
+  slope.set("alpha", 1.0f / 6.0f);
+  slope.set("beta", 0.5f);
+  e.finish("Mul", {e.input(0), e.step("HardSigmoid", {e.input(0)}, slope)});
+}
+
+/// x [n, c, ...] as [n, groups, ...], each group normalised as an instance, then scale and bias a
+/// channel.
+void expand_group_norm(Expansion& e) {
+  const int64_t groups = e.node().attributes.get_int("num_groups", 1);
+  const size_t rank = e.rank(0);
+  const std::vector<float> ones(static_cast<size_t>(groups), 1.0f);
+  const std::vector<float> zeros(static_cast<size_t>(groups), 0.0f);
+  AttributeMap attributes;
+  attributes.set("epsilon", e.node().attributes.get_float("epsilon", 1e-5f));
+  const ValueId shape = e.step("Shape", {e.input(0)});
+  e.set_dtype(shape, DType::i64);
+  const ValueId grouped = e.step("Reshape", {e.input(0), e.integers({0, groups, -1})});
+  const ValueId normal =
+      e.step("InstanceNormalization",
+             {grouped, e.tensor(Tensor::of(ones, {groups})), e.tensor(Tensor::of(zeros, {groups}))},
+             attributes);
+  const ValueId restored = e.step("Reshape", {normal, shape});
+  std::vector<int64_t> per_channel(rank - 1, 1);
+  per_channel[0] = -1;
+  const ValueId target = e.integers(std::move(per_channel));
+  const ValueId scaled = e.step("Mul", {restored, e.step("Reshape", {e.input(1), target})});
+  e.finish("Add", {scaled, e.step("Reshape", {e.input(2), target})});
+}
+
+struct ExpansionRule {
+  std::string_view op;
+  int since_opset;  // opset from which ONNX has the operator
+  void (*expand)(Expansion&);
+};
+
+constexpr int kNever = std::numeric_limits<int>::max();
+
+constexpr ExpansionRule kRules[] = {
+    {"Attention", kNever, expand_attention},
+    {"Binarize", kNever, expand_binarize},
+    {"RMSNorm", kNever, expand_rms_norm},
+    {"RotaryEmbedding", kNever, expand_rotary},
+    {"Silu", kNever, expand_silu},
+    {"GroupNormalization", 21, expand_group_norm},
+    {"Gelu", 20, expand_gelu},
+    {"Mish", 18, expand_mish},
+    {"LayerNormalization", 17, expand_layer_norm},
+    {"HardSwish", 14, expand_hard_swish},
+};
+
+}  // namespace
+
+int expand_fused(Graph& graph, int target_opset) {
+  GraphEditor editor(graph);
+  int count = 0;
+  const int nodes = static_cast<int>(graph.nodes.size());
+  for (int n = 0; n < nodes; ++n) {
+    const std::string op = graph.nodes[static_cast<size_t>(n)].op;
+    const auto rule = std::find_if(std::begin(kRules), std::end(kRules),
+                                   [&](const ExpansionRule& r) { return r.op == op; });
+    if (rule == std::end(kRules) || target_opset >= rule->since_opset) continue;
+    Expansion expansion(editor, n);
+    rule->expand(expansion);
+    ++count;
+  }
+  editor.commit();
+  if (count > 0) infer_shapes(graph);
+  return count;
+}
+
+}  // namespace ounce
