@@ -37,6 +37,8 @@ struct WriteOptions {
   /// Constants smaller than this stay inside even when weights go out: shapes must be readable
   /// without the data file.
   size_t external_threshold_bytes = 1024;
+  /// Operators that only a later opset has are written as the simpler ones they stand for.
+  int newest_opset = 21;
 };
 
 /// Writes the graph as ONNX in the lowest opset (13 or above) that can express it. Fused operators
