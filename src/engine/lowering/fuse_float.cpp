@@ -1,0 +1,147 @@
+#include <utility>
+
+#include "engine/lowering/internal_ops.h"
+#include "engine/lowering/lower.h"
+#include "engine/lowering/output_chain.h"
+#include "engine/lowering/strided_view.h"
+#include "engine/reference/reference.h"
+
+namespace ounce::engine {
+namespace {
+
+bool is_constant_f32(const Graph& graph, ValueId id) {
+  const Tensor* constant = graph.constant(id);
+  return constant != nullptr && constant->dtype() == DType::f32;
+}
+
+/// A product with a constant right operand, before its surroundings are looked at.
+struct FloatProduct {
+  Node node;            // internal node with data, weight and bias inputs
+  int64_t columns = 0;  // length of a bias that may follow as Add; 0: none
+};
+
+std::optional<FloatProduct> conv_product(const Graph& graph, const Node& node) {
+  if (!is_constant_f32(graph, node.input(1)) ||
+      (node.input(2) != kNoValue && !is_constant_f32(graph, node.input(2)))) {
+    return std::nullopt;
+  }
+  const int64_t rank = graph.constant(node.input(1))->rank();
+  if (rank != 3 && rank != 4) return std::nullopt;
+  FloatProduct product;
+  product.node.op = internal::kConv;
+  product.node.attributes = node.attributes;
+  product.node.inputs = {node.input(0), node.input(1), node.input(2)};
+  return product;
+}
+
+std::optional<FloatProduct> matmul_product(const Graph& graph, const Node& node) {
+  const Tensor* weight = graph.constant(node.input(1));
+  if (!is_constant_f32(graph, node.input(1)) || weight->rank() != 2 ||
+      graph.value(node.input(0)).dtype != DType::f32) {
+    return std::nullopt;
+  }
+  FloatProduct product;
+  product.node.op = internal::kMatMul;
+  product.node.inputs = {node.input(0), node.input(1), kNoValue};
+  const AttributeMap& attributes = node.attributes;
+  if (node.op == "Gemm") {
+    if (attributes.get_int("transA", 0) != 0 || attributes.get_float("alpha", 1) != 1.0F ||
+        attributes.get_float("beta", 1) != 1.0F) {
+      return std::nullopt;
+    }
+    product.node.attributes.set("n_by_k", attributes.get_int("transB", 0));
+  }
+  const bool n_by_k = product.node.attributes.get_int("n_by_k", 0) != 0;
+  product.columns = weight->shape()[n_by_k ? 0 : 1];
+  if (node.op == "Gemm" && node.input(2) != kNoValue) {
+    const Tensor* bias = graph.constant(node.input(2));
+    const bool is_row = bias != nullptr && bias->size() == product.columns &&
+                        !bias->shape().empty() && bias->shape().back() == product.columns;
+    if (!is_row) return std::nullopt;
+    product.node.inputs[2] = node.input(2);
+    product.columns = 0;
+  }
+  return product;
+}
+
+void fuse_product(Rewriter& rewriter, int i, FloatProduct product) {
+  const Node& original = rewriter.node(i);
+  const OutputChain chain = follow_float(rewriter, original.output(0), product.columns);
+  Node node = std::move(product.node);
+  node.name = original.name;
+  node.scope = original.scope;
+  if (chain.bias != kNoValue) node.inputs[2] = chain.bias;
+  node.inputs.push_back(chain.residual);
+  node.outputs = {chain.result};
+  store_activation(node.attributes, chain.activation);
+  node.attributes.set("activation_first", int64_t{chain.activation_first});
+  std::vector<int> absorbed = {i};
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  rewriter.replace(absorbed, std::move(node));
+}
+
+/// MatMul of two activations.
+void name_batch_matmul(Rewriter& rewriter, int i) {
+  const Graph& graph = rewriter.graph();
+  Node& node = rewriter.node(i);
+  const auto is_matrix = [&](ValueId id) {
+    const Value& value = graph.value(id);
+    return value.dtype == DType::f32 && value.shape && value.shape->size() >= 2;
+  };
+  if (is_matrix(node.input(0)) && is_matrix(node.input(1))) {
+    node.op = internal::kBatchMatMul;
+  }
+}
+
+}  // namespace
+
+void fold_dequantized_constants(Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (node.op != "DequantizeLinear" || graph.constant(node.input(0)) == nullptr) continue;
+    std::vector<Tensor> operands;
+    for (const ValueId input : node.inputs) {
+      const Tensor* constant = graph.constant(input);
+      operands.push_back(constant != nullptr ? *constant : Tensor());
+    }
+    if (graph.constant(node.input(1)) == nullptr) continue;
+    graph.value(node.output(0)).constant = reference::evaluate(node, operands)[0];
+  }
+  std::erase_if(graph.nodes, [&](const Node& node) {
+    return node.op == "DequantizeLinear" && graph.value(node.output(0)).is_constant();
+  });
+}
+
+void fuse_float(Graph& graph) {
+  Rewriter rewriter(graph);
+  for (int i = 0; i < rewriter.node_count(); ++i) {
+    if (rewriter.absorbed(i)) continue;
+    const Node& node = rewriter.node(i);
+    std::optional<FloatProduct> product;
+    if (node.op == "Conv") {
+      product = conv_product(graph, node);
+    } else if (node.op == "MatMul" || node.op == "Gemm") {
+      product = matmul_product(graph, node);
+    }
+    if (product) {
+      fuse_product(rewriter, i, std::move(*product));
+    } else if (node.op == "MatMul") {
+      name_batch_matmul(rewriter, i);
+    }
+  }
+  rewriter.finish();
+}
+
+void lower(Graph& graph) {
+  make_activations_unsigned(graph);
+  sink_dequantize(graph);
+  fuse_integer_products(graph);
+  fuse_integer_elementwise(graph);
+  fold_dequantized_constants(graph);
+  fuse_float(graph);
+  graph.remove_dead();
+  assign_layout(graph);
+  absorb_views(graph);
+  graph.remove_dead();
+}
+
+}  // namespace ounce::engine

@@ -1,0 +1,227 @@
+#include <cmath>
+#include <limits>
+
+#include "engine/lowering/internal_ops.h"
+#include "engine/lowering/lower.h"
+#include "engine/lowering/output_chain.h"
+
+namespace ounce::engine {
+namespace {
+
+/// A product with integer operands, before its surroundings are looked at.
+struct Product {
+  std::vector<int> nodes;
+  Node node;  // internal node: operator, data input and geometry attributes filled
+  Tensor weight_codes;
+  std::vector<float> w_scales;
+  float x_scale = 1.0F;
+  ValueId bias = kNoValue;  // bias operand of the original node
+  int64_t channels = 0;     // output channels
+  bool bias_may_follow = false;
+};
+
+/// A bias as f32 values: a constant, or DequantizeLinear of one. Empty when it is computed.
+std::vector<float> bias_values(const Rewriter& rewriter, ValueId bias) {
+  const Graph& graph = rewriter.graph();
+  if (const Tensor* constant = graph.constant(bias)) return constant->to_f32();
+  const int i = rewriter.producer(bias, "DequantizeLinear");
+  if (i < 0) return {};
+  const Node& node = rewriter.node(i);
+  const Tensor* codes = graph.constant(node.input(0));
+  const Tensor* scale = graph.constant(node.input(1));
+  if (codes == nullptr || scale == nullptr) return {};
+  std::vector<float> values = codes->to_f32();
+  const std::vector<float> scales = scale->to_f32();
+  if (scales.size() != 1 && scales.size() != values.size()) return {};
+  for (size_t c = 0; c < values.size(); ++c) values[c] *= scales[scales.size() == 1 ? 0 : c];
+  return values;
+}
+
+float product_scale(const Product& product, size_t channel) {
+  return product.x_scale * product.w_scales[product.w_scales.size() == 1 ? 0 : channel];
+}
+
+/// The bias in units of the accumulator; nullopt when a value does not fit 32 bits with headroom
+/// for the sum of products.
+std::optional<Tensor> integer_bias(const Product& product, const std::vector<float>& bias) {
+  constexpr double kLimit = std::numeric_limits<int32_t>::max() / 2;
+  std::vector<int32_t> codes(bias.size());
+  for (size_t c = 0; c < bias.size(); ++c) {
+    const double code = std::nearbyint(static_cast<double>(bias[c]) / product_scale(product, c));
+    if (!(std::abs(code) <= kLimit)) return std::nullopt;
+    codes[c] = static_cast<int32_t>(code);
+  }
+  return Tensor::of(codes, {static_cast<int64_t>(codes.size())});
+}
+
+std::optional<Product> conv_product(const Rewriter& rewriter, int i) {
+  const Graph& graph = rewriter.graph();
+  const Node& node = rewriter.node(i);
+  const auto input = dequantized(rewriter, graph, node.input(0));
+  const auto weight = dequantized_weight(rewriter, graph, node.input(1));
+  if (!input || !weight || (weight->scales.size() > 1 && weight->axis != 0)) return std::nullopt;
+  if (weight->codes.rank() != 3 && weight->codes.rank() != 4) return std::nullopt;
+  Product product;
+  product.nodes = {i};
+  product.node.op = internal::kQConv;
+  product.node.name = node.name;
+  product.node.scope = node.scope;
+  product.node.attributes = node.attributes;
+  product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
+  product.node.inputs = {input->codes};
+  product.weight_codes = weight->codes;
+  product.w_scales = weight->scales;
+  product.x_scale = input->quantization.scale;
+  product.bias = node.input(2);
+  product.channels = weight->codes.shape()[0];
+  return product;
+}
+
+/// MatMul or Gemm with a constant right operand of rank 2.
+std::optional<Product> matmul_product(const Rewriter& rewriter, int i) {
+  const Graph& graph = rewriter.graph();
+  const Node& node = rewriter.node(i);
+  const bool gemm = node.op == "Gemm";
+  const AttributeMap& attributes = node.attributes;
+  if (gemm && (attributes.get_int("transA", 0) != 0 || attributes.get_float("alpha", 1) != 1.0F ||
+               attributes.get_float("beta", 1) != 1.0F)) {
+    return std::nullopt;
+  }
+  const bool n_by_k = gemm && attributes.get_int("transB", 0) != 0;
+  const auto input = dequantized(rewriter, graph, node.input(0));
+  const auto weight = dequantized_weight(rewriter, graph, node.input(1));
+  if (!input || !weight || weight->codes.rank() != 2) return std::nullopt;
+  const int64_t column_axis = n_by_k ? 0 : 1;
+  if (weight->scales.size() > 1 && weight->axis != column_axis) return std::nullopt;
+  Product product;
+  product.nodes = {i};
+  product.node.op = internal::kQMatMul;
+  product.node.name = node.name;
+  product.node.scope = node.scope;
+  product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
+  product.node.attributes.set("n_by_k", int64_t{n_by_k});
+  product.node.inputs = {input->codes};
+  product.weight_codes = weight->codes;
+  product.w_scales = weight->scales;
+  product.x_scale = input->quantization.scale;
+  product.bias = gemm ? node.input(2) : kNoValue;
+  product.channels = weight->codes.shape()[static_cast<size_t>(column_axis)];
+  product.bias_may_follow = product.bias == kNoValue;
+  return product;
+}
+
+void set_output(Node& node, const Product& product, const OutputChain& chain) {
+  AttributeMap& attributes = node.attributes;
+  std::vector<float> scales(product.w_scales.size());
+  for (size_t c = 0; c < scales.size(); ++c) scales[c] = product_scale(product, c);
+  attributes.set("product_scales", Tensor::of(scales, {static_cast<int64_t>(scales.size())}));
+  if (chain.output) {
+    const CodeRange range = code_range(chain.activation, *chain.output);
+    attributes.set("y_scale", chain.output->scale);
+    attributes.set("y_zero_point", int64_t{chain.output->zero_point});
+    attributes.set("lo", int64_t{range.lo});
+    attributes.set("hi", int64_t{range.hi});
+    if (chain.residual_quantization) {
+      attributes.set("residual_scale", chain.residual_quantization->scale);
+      attributes.set("residual_zero_point", int64_t{chain.residual_quantization->zero_point});
+    }
+  } else {
+    store_activation(attributes, chain.activation);
+    attributes.set("activation_first", int64_t{chain.activation_first});
+  }
+}
+
+void fuse_product(Rewriter& rewriter, Product product) {
+  Graph& graph = rewriter.graph();
+  const ValueId result = rewriter.node(product.nodes[0]).output(0);
+  const OutputChain chain =
+      follow_integer(rewriter, result, product.bias_may_follow ? product.channels : 0);
+  std::vector<float> bias;
+  const ValueId bias_value = chain.bias != kNoValue ? chain.bias : product.bias;
+  if (bias_value != kNoValue) {
+    bias = bias_values(rewriter, bias_value);
+    if (static_cast<int64_t>(bias.size()) != product.channels) return;  // stays float
+  }
+  const auto bias_codes = integer_bias(product, bias);
+  if (!bias_codes) return;
+
+  Node node = product.node;
+  set_output(node, product, chain);
+  node.inputs.push_back(graph.add_constant(node.name + ".weight", product.weight_codes));
+  node.inputs.push_back(bias.empty() ? kNoValue
+                                     : graph.add_constant(node.name + ".bias", *bias_codes));
+  node.inputs.push_back(chain.residual);
+  node.outputs = {chain.result};
+  std::vector<int> absorbed = product.nodes;
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  rewriter.replace(absorbed, std::move(node));
+}
+
+/// MatMul whose operands are both activations (attention).
+void fuse_batch_matmul(Rewriter& rewriter, int i) {
+  Graph& graph = rewriter.graph();
+  const Node& node = rewriter.node(i);
+  const auto a = dequantized(rewriter, graph, node.input(0));
+  const auto b = dequantized(rewriter, graph, node.input(1));
+  if (!a || !b || graph.value(a->codes).shape->size() < 2 ||
+      graph.value(b->codes).shape->size() < 2) {
+    return;
+  }
+  std::vector<int> absorbed = {i};
+  ValueId result = node.output(0);
+  float alpha = 1.0F;
+  if (const int mul = rewriter.only_consumer(result, "Mul"); mul >= 0) {
+    const Node& scale = rewriter.node(mul);
+    const Tensor* factor = graph.constant(scale.input(scale.input(0) == result ? 1 : 0));
+    if (factor != nullptr && factor->size() == 1 && factor->dtype() == DType::f32) {
+      alpha = factor->data<float>()[0];
+      absorbed.push_back(mul);
+      result = scale.output(0);
+    }
+  }
+  Node fused;
+  fused.op = internal::kQBatchMatMul;
+  fused.name = node.name;
+  fused.scope = node.scope;
+  fused.inputs = {a->codes, b->codes};
+  AttributeMap& attributes = fused.attributes;
+  attributes.set("product_scale", a->quantization.scale * b->quantization.scale * alpha);
+  attributes.set("a_zero_point", int64_t{a->quantization.zero_point});
+  attributes.set("b_zero_point", int64_t{b->quantization.zero_point});
+  if (const int q = rewriter.only_consumer(result, "QuantizeLinear"); q >= 0) {
+    const ValueId codes = rewriter.node(q).output(0);
+    const auto output = tensor_quantization(graph, rewriter.node(q), DType::u8);
+    if (output && graph.value(codes).dtype == DType::u8) {
+      attributes.set("y_scale", output->scale);
+      attributes.set("y_zero_point", int64_t{output->zero_point});
+      absorbed.push_back(q);
+      result = codes;
+    }
+  }
+  fused.outputs = {result};
+  rewriter.replace(absorbed, std::move(fused));
+}
+
+}  // namespace
+
+void fuse_integer_products(Graph& graph) {
+  Rewriter rewriter(graph);
+  for (int i = 0; i < rewriter.node_count(); ++i) {
+    if (rewriter.absorbed(i)) continue;
+    const std::string& op = rewriter.node(i).op;
+    std::optional<Product> product;
+    if (op == "Conv") {
+      product = conv_product(rewriter, i);
+    } else if (op == "MatMul" || op == "Gemm") {
+      product = matmul_product(rewriter, i);
+    }
+    if (product) {
+      fuse_product(rewriter, std::move(*product));
+    } else if (op == "MatMul") {
+      fuse_batch_matmul(rewriter, i);
+    }
+  }
+  rewriter.finish();
+}
+
+}  // namespace ounce::engine

@@ -1,0 +1,83 @@
+#include <map>
+
+#include "engine/lowering/internal_ops.h"
+#include "engine/lowering/lower.h"
+#include "engine/lowering/quantized_view.h"
+#include "engine/reference/reference.h"
+#include "engine/session.h"
+#include "graph/operator.h"
+#include "graph/passes/passes.h"
+
+namespace ounce::engine {
+namespace {
+
+bool is_quantizer(const Node& node) {
+  return node.op == "QuantizeLinear" || node.op == "DequantizeLinear";
+}
+
+bool reads_dequantized(const Graph& graph, const GraphIndex& index, const Node& node) {
+  for (const ValueId id : node.inputs) {
+    const int producer = id == kNoValue ? -1 : index.producer(id);
+    if (producer >= 0 && graph.nodes[static_cast<size_t>(producer)].op == "DequantizeLinear") {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Nodes of the original graph that stages up to the integer fusion turned into integer work.
+std::map<std::string, std::string> integer_kernels(const Graph& lowered) {
+  std::map<std::string, std::string> kernels;
+  for (const Node& node : lowered.nodes) {
+    const bool on_codes =
+        node.op.starts_with("engine.") || (!is_quantizer(node) && node.input(0) != kNoValue &&
+                                           lowered.value(node.input(0)).dtype == DType::u8);
+    if (!on_codes) continue;
+    for (const std::string& name : fused_nodes(node)) kernels[name] = node.op;
+  }
+  return kernels;
+}
+
+std::string why_float(const Graph& graph, const Rewriter& rewriter, const Node& node) {
+  if (node.op == "Conv" || node.op == "Gemm" || node.op == "MatMul") {
+    if (!dequantized(rewriter, graph, node.input(0))) {
+      return "its input is not quantized per tensor to 8 bits";
+    }
+    if (!dequantized_weight(rewriter, graph, node.input(1))) {
+      return "its weights are not symmetric signed codes with one scale an output channel";
+    }
+    return "its weight scales do not lie along the output channels, or its bias is out of range";
+  }
+  return "there is no integer kernel for " + node.op + " in this surrounding";
+}
+
+}  // namespace
+
+std::vector<IntegerSupport> integer_support(const Graph& qdq_graph) {
+  Graph optimized = qdq_graph;
+  optimize(optimized, reference::evaluator());
+  Graph lowered = optimized;
+  make_activations_unsigned(lowered);
+  sink_dequantize(lowered);
+  fuse_integer_products(lowered);
+  fuse_integer_elementwise(lowered);
+  const std::map<std::string, std::string> kernels = integer_kernels(lowered);
+
+  const GraphIndex index(optimized);
+  const Rewriter rewriter(optimized);
+  std::vector<IntegerSupport> result;
+  for (const Node& node : optimized.nodes) {
+    if (is_quantizer(node) || !reads_dequantized(optimized, index, node)) continue;
+    IntegerSupport support{node.name, node.op, false, {}, {}};
+    if (const auto found = kernels.find(node.name); found != kernels.end()) {
+      support.integer = true;
+      support.kernel = found->second;
+    } else {
+      support.reason = why_float(optimized, rewriter, node);
+    }
+    result.push_back(std::move(support));
+  }
+  return result;
+}
+
+}  // namespace ounce::engine

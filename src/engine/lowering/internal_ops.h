@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string_view>
+
+/// Operators that exist only between lowering and the plan. They never appear in a file.
+///
+/// Attributes they share:
+///   activation, alpha, beta   epilogue activation (names of lowering/activation.h)
+///   activation_first          1: y = act(acc + bias) + residual, else act(acc + bias + residual)
+///   x_scale, x_zero_point     of the u8 input
+///   w_scales                  f32 tensor, one entry or one an output channel
+///   y_scale, y_zero_point     of the u8 output; absent: the output is f32
+///   lo, hi                    clamp of the output codes
+///   table                     u8 tensor [256] applied to the clamped codes
+///   residual_scale, residual_zero_point   of a u8 residual
+///   fused_nodes               names of the graph nodes it stands for
+namespace ounce::engine::internal {
+
+/// (x, w constant, bias?, residual?) channels-first until the layout pass, then channels-last with
+/// the attribute `channels_last`. Attributes of Conv with `pads` explicit.
+inline constexpr std::string_view kConv = "engine.Conv";
+/// (x u8, w s8 constant, bias i32 constant?, residual?) -> u8 or f32
+inline constexpr std::string_view kQConv = "engine.QConv";
+/// (x [.., K], w constant [K, N], bias?, residual?)
+inline constexpr std::string_view kMatMul = "engine.MatMul";
+/// (x u8 [.., K], w s8 constant [K, N], bias i32 constant?, residual?) -> u8 or f32
+inline constexpr std::string_view kQMatMul = "engine.QMatMul";
+/// (a [.., M, K], b [.., K, N]) both activations; attributes alpha_scale, transpose_b
+inline constexpr std::string_view kBatchMatMul = "engine.BatchMatMul";
+/// The same on codes; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., transpose_b
+inline constexpr std::string_view kQBatchMatMul = "engine.QBatchMatMul";
+/// (x u8) -> u8 by `table`
+inline constexpr std::string_view kLookup = "engine.Lookup";
+/// (a u8, b u8) -> u8; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., lo, hi
+inline constexpr std::string_view kQAdd = "engine.QAdd";
+inline constexpr std::string_view kQMul = "engine.QMul";
+/// (x u8) -> u8; attributes of AveragePool or GlobalAveragePool, x_..., y_...
+inline constexpr std::string_view kQAveragePool = "engine.QAveragePool";
+inline constexpr std::string_view kQGlobalAveragePool = "engine.QGlobalAveragePool";
+/// Pools over channels-last images.
+inline constexpr std::string_view kMaxPool = "engine.MaxPool";
+inline constexpr std::string_view kAveragePool = "engine.AveragePool";
+inline constexpr std::string_view kGlobalAveragePool = "engine.GlobalAveragePool";
+
+}  // namespace ounce::engine::internal

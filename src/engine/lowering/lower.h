@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/session.h"
+#include "graph/graph.h"
+
+namespace ounce::engine {
+
+/// Turns a graph whose shapes are all concrete into one of internal operators (internal_ops.h):
+/// integer kernels where Q/DQ allow, fused float kernels elsewhere, channels-last images.
+///
+/// The stages, each a file of its own, run in this order.
+void lower(Graph& graph);
+
+/// i8 activations between Q and DQ become u8 with the zero point moved by 128 (exact).
+void make_activations_unsigned(Graph& graph);
+
+/// Moves DequantizeLinear behind operators that only move elements, so that these work on codes,
+/// and removes DQ -> Q pairs with equal parameters.
+void sink_dequantize(Graph& graph);
+
+/// DQ -> Conv / Gemm / MatMul -> [Relu, Clip] -> [Q -> table] becomes one integer node.
+void fuse_integer_products(Graph& graph);
+
+/// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
+void fuse_integer_elementwise(Graph& graph);
+
+/// Whatever is still DequantizeLinear of a constant becomes a float constant.
+void fold_dequantized_constants(Graph& graph);
+
+/// Conv / Gemm / MatMul + bias + residual + activation becomes one node.
+void fuse_float(Graph& graph);
+
+/// Images between convolutions become channels-last; Transpose nodes mark where they change.
+void assign_layout(Graph& graph);
+
+}  // namespace ounce::engine

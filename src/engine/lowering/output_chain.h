@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/lowering/activation.h"
+#include "engine/lowering/quantized_view.h"
+
+namespace ounce::engine {
+
+/// What follows a product (convolution, matrix product) and can be computed in its epilogue.
+struct OutputChain {
+  std::vector<int> nodes;       // to be absorbed, the product itself not included
+  ValueId result = kNoValue;    // what the fused node makes
+  ValueId bias = kNoValue;      // constant vector added along the last dimension
+  ValueId residual = kNoValue;  // f32 value, or the codes of `residual_quantization`
+  std::optional<TensorQuantization> residual_quantization;
+  ActivationSpec activation;
+  bool activation_first = false;             // before the residual addition
+  std::optional<TensorQuantization> output;  // u8 codes instead of f32
+};
+
+/// Follows `product`, the float result of a node with integer operands: to a QuantizeLinear if one
+/// can be reached over [bias] [residual codes] [Relu or Clip], else as `follow_float`.
+/// `columns`: length of a bias vector along the last dimension; 0 when a bias cannot follow.
+OutputChain follow_integer(const Rewriter& rewriter, ValueId product, int64_t columns);
+
+/// Follows over [bias] [residual] [activation] [residual].
+OutputChain follow_float(const Rewriter& rewriter, ValueId product, int64_t columns);
+
+/// Clamping range of u8 codes that Relu or Clip before quantization amounts to.
+struct CodeRange {
+  int32_t lo = 0;
+  int32_t hi = 255;
+};
+CodeRange code_range(const ActivationSpec& activation, const TensorQuantization& output);
+
+}  // namespace ounce::engine

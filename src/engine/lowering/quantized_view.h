@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/lowering/rewriter.h"
+
+namespace ounce::engine {
+
+/// Scale and zero point of a tensor quantized as a whole.
+struct TensorQuantization {
+  float scale = 1.0F;
+  int32_t zero_point = 0;
+  DType dtype = DType::u8;
+  bool operator==(const TensorQuantization&) const = default;
+};
+
+/// The parameters of a QuantizeLinear or DequantizeLinear node when they are constant and per
+/// tensor; nullopt otherwise. `codes_dtype` is the dtype of the quantized side.
+std::optional<TensorQuantization> tensor_quantization(const Graph& graph, const Node& node,
+                                                      DType codes_dtype);
+
+/// A float value that is DequantizeLinear(codes), per tensor, of activations (not of a constant).
+struct DequantizedValue {
+  int node = -1;  // the DequantizeLinear
+  ValueId codes = kNoValue;
+  TensorQuantization quantization;
+};
+std::optional<DequantizedValue> dequantized(const Rewriter& rewriter, const Graph& graph,
+                                            ValueId value);
+
+/// A float value that is DequantizeLinear(constant s8 codes) with zero point 0 and one scale, or
+/// one a slice along `axis`.
+struct DequantizedWeight {
+  int node = -1;
+  Tensor codes;               // i8, unpacked
+  std::vector<float> scales;  // [1] or [dim of axis]
+  int64_t axis = 0;
+};
+std::optional<DequantizedWeight> dequantized_weight(const Rewriter& rewriter, const Graph& graph,
+                                                    ValueId value);
+
+}  // namespace ounce::engine

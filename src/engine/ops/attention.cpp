@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <span>
+
+#include "engine/kernels/gemm_f32.h"
+#include "engine/kernels/gemm_u8s8.h"
+#include "engine/kernels/normalize.h"
+#include "engine/lowering/strided_view.h"
+#include "engine/ops/factories.h"
+
+// Matrix products whose both operands are activations, and softmax attention made of two of them.
+namespace ounce::engine {
+namespace {
+
+/// Element offset of each [rows, columns] matrix of a view whose leading axes broadcast to `batch`.
+std::vector<int64_t> matrix_offsets(const StridedView& view, const Shape& batch) {
+  const size_t leading_axes = view.shape.size() - 2;
+  std::vector<int64_t> offsets;
+  const int64_t count = element_count(batch);
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = i;
+    int64_t offset = view.offset;
+    for (size_t b = 0; b < batch.size(); ++b) {
+      const int64_t dim = batch[batch.size() - 1 - b];
+      const int64_t coordinate = rest % dim;
+      rest /= dim;
+      if (b >= leading_axes) continue;
+      const size_t axis = leading_axes - 1 - b;
+      if (view.shape[axis] != 1) offset += coordinate * view.strides[axis];
+    }
+    offsets.push_back(offset);
+  }
+  return offsets;
+}
+
+/// How a matrix lies: rows contiguous `stride` apart, or columns.
+struct MatrixLayout {
+  WeightLayout layout = WeightLayout::kKxN;
+  int64_t stride = 0;
+};
+
+MatrixLayout matrix_layout(const StridedView& view) {
+  const size_t last = view.shape.size() - 1;
+  if (view.strides[last] == 1 || view.shape[last] == 1) {
+    return {WeightLayout::kKxN, view.strides[last - 1]};
+  }
+  return {WeightLayout::kNxK, view.strides[last]};
+}
+
+Shape leading(const Shape& shape) {
+  return {shape.begin(), shape.end() - 2};
+}
+
+StridedView operand(const StepRequest& request, size_t input) {
+  const ValueId id = request.node.input(input);
+  return load_view(request.node.attributes, std::to_string(input), request.shape(id));
+}
+
+StridedView result(const StepRequest& request) {
+  return load_view(request.node.attributes, "out", request.shape(request.node.output(0)));
+}
+
+/// The geometry of C_i = A_i B_i over a broadcast batch.
+struct BatchPlan {
+  std::vector<int64_t> a_offsets;
+  std::vector<int64_t> b_offsets;
+  std::vector<int64_t> c_offsets;
+  int64_t m = 0, n = 0, k = 0;
+  int64_t lda = 0, ldc = 0;
+  MatrixLayout b;
+  size_t count() const { return c_offsets.size(); }
+};
+
+BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedView& c) {
+  BatchPlan plan;
+  plan.m = a.shape[a.shape.size() - 2];
+  plan.k = a.shape.back();
+  plan.n = b.shape.back();
+  plan.lda = a.strides[a.strides.size() - 2];
+  plan.ldc = c.strides[c.strides.size() - 2];
+  plan.b = matrix_layout(b);
+  const Shape batch = leading(c.shape);
+  plan.a_offsets = matrix_offsets(a, batch);
+  plan.b_offsets = matrix_offsets(b, batch);
+  plan.c_offsets = matrix_offsets(c, batch);
+  return plan;
+}
+
+MatmulF32Shape float_shape(const BatchPlan& plan, float alpha) {
+  MatmulF32Shape shape;
+  shape.m = plan.m;
+  shape.n = plan.n;
+  shape.k = plan.k;
+  shape.lda = plan.lda;
+  shape.ldb = plan.b.stride;
+  shape.ldc = plan.ldc;
+  shape.b_layout = plan.b.layout;
+  shape.alpha = alpha;
+  return shape;
+}
+
+class BatchMatMulStep final : public Step {
+ public:
+  explicit BatchMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        plan_(batch_plan(operand(request, 0), operand(request, 1), result(request))),
+        shape_(float_shape(plan_, 1.0F)),
+        threads_(request.threads),
+        items_(plan_.count()) {}
+
+  void run(const RunContext& context) override {
+    const auto* a = context.at<const float>(node_.input(0));
+    const auto* b = context.at<const float>(node_.input(1));
+    auto* c = context.at<float>(node_.output(0));
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i] = {a + plan_.a_offsets[i], b + plan_.b_offsets[i], c + plan_.c_offsets[i]};
+    }
+    matmul_f32(context.kernels, items_, shape_, Epilogue{});
+  }
+  size_t scratch_bytes() const override {
+    return matmul_f32_scratch_bytes(shape_, static_cast<int64_t>(items_.size()), threads_);
+  }
+  std::string_view kernel() const override { return "matmul_f32"; }
+
+ private:
+  Node node_;
+  BatchPlan plan_;
+  MatmulF32Shape shape_;
+  int threads_;
+  std::vector<MatmulF32Item> items_;
+};
+
+class IntegerBatchMatMulStep final : public Step {
+ public:
+  explicit IntegerBatchMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        plan_(batch_plan(operand(request, 0), operand(request, 1), result(request))),
+        threads_(request.threads),
+        items_(plan_.count()) {
+    const AttributeMap& attributes = node_.attributes;
+    shape_.m = plan_.m;
+    shape_.n = plan_.n;
+    shape_.k = plan_.k;
+    shape_.lda = plan_.lda;
+    shape_.ldb = plan_.b.stride;
+    shape_.b_layout = plan_.b.layout;
+    shape_.a_zero_point = static_cast<int32_t>(attributes.get_int("a_zero_point", 0));
+    shape_.b_zero_point = static_cast<int32_t>(attributes.get_int("b_zero_point", 0));
+    float scale = attributes.get_float("product_scale", 1.0F);
+    epilogue_.output = IntegerOutput::kF32;
+    if (attributes.has("y_scale")) {
+      epilogue_.output = IntegerOutput::kU8;
+      epilogue_.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
+      scale /= attributes.get_float("y_scale", 1.0F);
+    }
+    epilogue_.ldc = plan_.ldc;
+    scales_.assign(static_cast<size_t>(round_up(plan_.n, kPanelColumns)), scale);
+    epilogue_.scale = scales_.data();
+  }
+
+  void run(const RunContext& context) override {
+    const auto* a = context.at<const uint8_t>(node_.input(0));
+    const auto* b = context.at<const uint8_t>(node_.input(1));
+    auto* c = context.at<std::byte>(node_.output(0));
+    const int64_t c_bytes = epilogue_.output == IntegerOutput::kU8 ? 1 : sizeof(float);
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i] = {a + plan_.a_offsets[i], b + plan_.b_offsets[i],
+                   c + plan_.c_offsets[i] * c_bytes};
+    }
+    matmul_u8(context.kernels, items_, shape_, epilogue_);
+  }
+  size_t scratch_bytes() const override {
+    return matmul_u8_scratch_bytes(shape_, static_cast<int64_t>(items_.size()), threads_);
+  }
+  std::string_view kernel() const override { return "matmul_u8"; }
+
+ private:
+  Node node_;
+  BatchPlan plan_;
+  int threads_;
+  MatmulU8Shape shape_;
+  IntegerEpilogue epilogue_;
+  AlignedVector<float> scales_;
+  std::vector<MatmulU8Item> items_;
+};
+
+/// The last two axes exchanged.
+StridedView transposed(StridedView view) {
+  const size_t last = view.shape.size() - 1;
+  std::swap(view.shape[last], view.shape[last - 1]);
+  std::swap(view.strides[last], view.strides[last - 1]);
+  return view;
+}
+
+/// softmax(q k' * scale + mask) v over all heads: scores of all heads in scratch, three passes.
+class AttentionStep final : public Step {
+ public:
+  explicit AttentionStep(const StepRequest& request)
+      : node_(request.node), threads_(request.threads) {
+    const StridedView q = operand(request, 0);
+    const StridedView k = transposed(operand(request, 1));
+    const StridedView v = operand(request, 2);
+    Shape score_shape = q.shape;
+    score_shape.back() = k.shape.back();
+    const StridedView scores = contiguous_view(score_shape);
+    score_plan_ = batch_plan(q, k, scores);
+    value_plan_ = batch_plan(scores, v, result(request));
+    score_shape_ = float_shape(score_plan_, node_.attributes.get_float("scale", 1.0F));
+    value_shape_ = float_shape(value_plan_, 1.0F);
+    softmax_.columns = softmax_.ldx = softmax_.ldy = score_plan_.n;
+    softmax_.rows = static_cast<int64_t>(score_plan_.count()) * score_plan_.m;
+    if (node_.input(3) != kNoValue) softmax_.mask_rows = score_plan_.m;
+    items_.resize(score_plan_.count());
+  }
+
+  void run(const RunContext& context) override {
+    auto* scores = reinterpret_cast<float*>(context.kernels.scratch.data());
+    const Context kernels{context.kernels.pool, context.kernels.scratch.subspan(score_bytes())};
+    multiply(kernels, context.at<const float>(node_.input(0)),
+             context.at<const float>(node_.input(1)), scores, score_plan_, score_shape_);
+    SoftmaxShape softmax = softmax_;
+    softmax.mask = context.maybe<const float>(node_.input(3));
+    softmax_f32(kernels, scores, scores, softmax);
+    multiply(kernels, scores, context.at<const float>(node_.input(2)),
+             context.at<float>(node_.output(0)), value_plan_, value_shape_);
+  }
+
+  size_t scratch_bytes() const override {
+    const auto heads = static_cast<int64_t>(items_.size());
+    return score_bytes() + std::max(matmul_f32_scratch_bytes(score_shape_, heads, threads_),
+                                    matmul_f32_scratch_bytes(value_shape_, heads, threads_));
+  }
+  std::string_view kernel() const override { return "attention_f32"; }
+
+ private:
+  void multiply(const Context& kernels, const float* a, const float* b, float* c,
+                const BatchPlan& plan, const MatmulF32Shape& shape) {
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i] = {a + plan.a_offsets[i], b + plan.b_offsets[i], c + plan.c_offsets[i]};
+    }
+    matmul_f32(kernels, items_, shape, Epilogue{});
+  }
+
+  size_t score_bytes() const {
+    return static_cast<size_t>(round_up(softmax_.rows * softmax_.columns, 16)) * sizeof(float);
+  }
+
+  Node node_;
+  int threads_;
+  BatchPlan score_plan_;
+  BatchPlan value_plan_;
+  MatmulF32Shape score_shape_;
+  MatmulF32Shape value_shape_;
+  SoftmaxShape softmax_;
+  std::vector<MatmulF32Item> items_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_batch_matmul(const StepRequest& request) {
+  return std::make_unique<BatchMatMulStep>(request);
+}
+
+std::unique_ptr<Step> make_integer_batch_matmul(const StepRequest& request) {
+  return std::make_unique<IntegerBatchMatMulStep>(request);
+}
+
+std::unique_ptr<Step> make_attention(const StepRequest& request) {
+  if (!attention_kernel_takes(request.graph, request.node)) return nullptr;
+  return std::make_unique<AttentionStep>(request);
+}
+
+}  // namespace ounce::engine

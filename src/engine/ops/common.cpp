@@ -1,0 +1,133 @@
+#include "engine/ops/common.h"
+
+#include <algorithm>
+
+#include "engine/lowering/activation.h"
+
+namespace ounce::engine {
+namespace {
+
+struct AxisPadding {
+  int64_t begin = 0;
+};
+
+/// Padding before the first pixel of one axis, explicit or implied by auto_pad.
+AxisPadding axis_padding(const AttributeMap& attributes, size_t axis, int64_t in, int64_t out,
+                         int64_t kernel, int64_t stride, int64_t dilation) {
+  const std::string mode = attributes.get_string("auto_pad", "NOTSET");
+  if (mode == "SAME_UPPER" || mode == "SAME_LOWER") {
+    const int64_t extent = (kernel - 1) * dilation + 1;
+    const int64_t total = std::max<int64_t>((out - 1) * stride + extent - in, 0);
+    return {mode == "SAME_UPPER" ? total / 2 : total - total / 2};
+  }
+  if (mode == "VALID") return {};
+  const std::vector<int64_t> pads = attributes.get_ints("pads", {0, 0, 0, 0});
+  return {pads.at(axis)};
+}
+
+}  // namespace
+
+ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t kernel_w) {
+  const AttributeMap& attributes = request.node.attributes;
+  const Shape in = request.shape(request.node.input(0));
+  const Shape out = request.shape(request.node.output(0));
+  const std::vector<int64_t> strides = attributes.get_ints("strides", {1, 1});
+  const std::vector<int64_t> dilations = attributes.get_ints("dilations", {1, 1});
+  ConvShape shape;
+  shape.batch = in[0];
+  shape.in_h = in[1];
+  shape.in_w = in[2];
+  shape.in_channels = in[3];
+  shape.out_h = out[1];
+  shape.out_w = out[2];
+  shape.out_channels = out[3];
+  shape.kernel_h = kernel_h;
+  shape.kernel_w = kernel_w;
+  shape.stride_h = strides.at(0);
+  shape.stride_w = strides.at(1);
+  shape.dilation_h = dilations.at(0);
+  shape.dilation_w = dilations.at(1);
+  shape.pad_top = axis_padding(attributes, 0, shape.in_h, shape.out_h, kernel_h, shape.stride_h,
+                               shape.dilation_h)
+                      .begin;
+  shape.pad_left = axis_padding(attributes, 1, shape.in_w, shape.out_w, kernel_w, shape.stride_w,
+                                shape.dilation_w)
+                       .begin;
+  shape.groups = attributes.get_int("group", 1);
+  return shape;
+}
+
+ConvShape pool_shape(const StepRequest& request) {
+  const std::vector<int64_t> kernel = request.node.attributes.get_ints("kernel_shape", {1, 1});
+  return window_shape(request, kernel.at(0), kernel.at(1));
+}
+
+Epilogue float_epilogue(const StepRequest& request, int64_t columns) {
+  Epilogue epilogue;
+  if (const Tensor* bias = request.constant(request.node.input(2))) {
+    epilogue.bias = bias->data<float>().data();
+  }
+  if (request.node.input(3) != kNoValue) epilogue.residual_stride = columns;
+  epilogue.activation = load_activation(request.node.attributes);
+  epilogue.activation_first = request.node.attributes.get_int("activation_first", 0) != 0;
+  return epilogue;
+}
+
+IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns) {
+  const AttributeMap& attributes = request.node.attributes;
+  IntegerOutputPlan plan;
+  const bool codes = attributes.has("y_scale");
+  const std::vector<float> product = attributes.get_tensor("product_scales")->to_f32();
+  const float y_scale = attributes.get_float("y_scale", 1.0F);
+  plan.scales.assign(static_cast<size_t>(round_up(columns, kPanelColumns)), 0.0F);
+  for (int64_t c = 0; c < columns; ++c) {
+    const float scale = product[product.size() == 1 ? 0 : static_cast<size_t>(c)];
+    plan.scales[static_cast<size_t>(c)] = codes ? scale / y_scale : scale;
+  }
+  IntegerEpilogue& epilogue = plan.epilogue;
+  if (codes) {
+    epilogue.output = IntegerOutput::kU8;
+    epilogue.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
+    epilogue.lo = static_cast<int32_t>(attributes.get_int("lo", 0));
+    epilogue.hi = static_cast<int32_t>(attributes.get_int("hi", 255));
+    if (const Tensor* table = attributes.get_tensor("table")) {
+      const auto entries = table->data<uint8_t>();
+      plan.table.assign(entries.begin(), entries.end());
+    }
+    epilogue.residual_zero_point =
+        static_cast<int32_t>(attributes.get_int("residual_zero_point", 0));
+    epilogue.residual_scale = attributes.get_float("residual_scale", 0.0F) / y_scale;
+  } else {
+    epilogue.output = IntegerOutput::kF32;
+    epilogue.f32.activation = load_activation(attributes);
+    epilogue.f32.activation_first = attributes.get_int("activation_first", 0) != 0;
+    plan.f32_residual = request.node.input(3) != kNoValue;
+  }
+  return plan;
+}
+
+IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, const Node& node,
+                     int64_t columns) {
+  IntegerEpilogue epilogue = plan.epilogue;
+  epilogue.c = context.at<void>(node.output(0));
+  epilogue.ldc = columns;
+  epilogue.scale = plan.scales.data();
+  if (!plan.table.empty()) epilogue.table = plan.table.data();
+  if (node.input(3) != kNoValue) {
+    if (plan.f32_residual) {
+      epilogue.f32.residual = context.at<float>(node.input(3));
+      epilogue.f32.residual_stride = columns;
+    } else {
+      epilogue.residual = context.at<uint8_t>(node.input(3));
+      epilogue.residual_stride = columns;
+    }
+  }
+  return epilogue;
+}
+
+const int32_t* integer_bias(const StepRequest& request) {
+  const Tensor* bias = request.constant(request.node.input(2));
+  return bias != nullptr ? bias->data<int32_t>().data() : nullptr;
+}
+
+}  // namespace ounce::engine

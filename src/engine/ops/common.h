@@ -1,0 +1,75 @@
+#pragma once
+
+#include "engine/kernels/conv.h"
+#include "engine/plan/step.h"
+
+namespace ounce::engine {
+
+/// Convolution or pooling geometry of an internal node over channels-last images: input 0 is
+/// [N, H, W, C], output 0 [N, OH, OW, OC]; kernel size from the attribute `kernel_shape` unless
+/// given.
+ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t kernel_w);
+
+/// The kernel size in the attribute `kernel_shape`.
+ConvShape pool_shape(const StepRequest& request);
+
+/// Channels-first weights [O, I, H, W] as [O, H, W, I].
+template <class T>
+std::vector<T> to_ohwi(const Tensor& oihw) {
+  const std::span<const T> source = oihw.data<T>();
+  const Shape& shape = oihw.shape();
+  const int64_t outer = shape[0];
+  const int64_t inner = shape[1];
+  const int64_t taps = shape[2] * shape[3];
+  std::vector<T> result(source.size());
+  for (int64_t o = 0; o < outer; ++o) {
+    for (int64_t i = 0; i < inner; ++i) {
+      for (int64_t t = 0; t < taps; ++t) {
+        result[static_cast<size_t>((o * taps + t) * inner + i)] =
+            source[static_cast<size_t>((o * inner + i) * taps + t)];
+      }
+    }
+  }
+  return result;
+}
+
+/// Depthwise weights [C, 1, H, W] as [H, W, C].
+template <class T>
+std::vector<T> to_hwc(const Tensor& chw) {
+  const std::span<const T> source = chw.data<T>();
+  const int64_t channels = chw.shape()[0];
+  const int64_t taps = chw.shape()[2] * chw.shape()[3];
+  std::vector<T> result(source.size());
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) {
+      result[static_cast<size_t>(t * channels + c)] = source[static_cast<size_t>(c * taps + t)];
+    }
+  }
+  return result;
+}
+
+/// The f32 epilogue that a node's attributes and inputs 2 (bias) and 3 (residual) describe. The
+/// residual's address is filled in at run time.
+Epilogue float_epilogue(const StepRequest& request, int64_t columns);
+
+/// The constant parts of an integer epilogue, with the memory that they point to.
+struct IntegerOutputPlan {
+  IntegerEpilogue epilogue;
+  AlignedVector<float> scales;   // one an output column, panel-padded
+  AlignedVector<uint8_t> table;  // 256 entries or empty
+  bool f32_residual = false;
+};
+
+/// Reads `product_scales`, `y_...`, `lo`, `hi`, `table`, `residual_...` of an internal node.
+/// Columns is the number of output channels. Call `bind` after the plan has reached its final
+/// address.
+IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns);
+
+/// The epilogue for one run: output and residual addresses filled in, rows `columns` apart.
+IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, const Node& node,
+                     int64_t columns);
+
+/// The int32 bias of input 2, or nullptr.
+const int32_t* integer_bias(const StepRequest& request);
+
+}  // namespace ounce::engine

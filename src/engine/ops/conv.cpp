@@ -1,0 +1,136 @@
+#include "engine/ops/common.h"
+#include "engine/ops/factories.h"
+
+namespace ounce::engine {
+namespace {
+
+template <class T>
+int64_t byte_count(const AlignedVector<T>& values) {
+  return static_cast<int64_t>(values.size() * sizeof(T));
+}
+
+ConvShape conv_shape(const StepRequest& request) {
+  const Shape& weight = request.constant(request.node.input(1))->shape();
+  return window_shape(request, weight[2], weight[3]);
+}
+
+bool is_depthwise(const ConvShape& shape) {
+  return shape.groups > 1 && shape.groups == shape.in_channels &&
+         shape.groups == shape.out_channels;
+}
+
+class ConvStep final : public Step {
+ public:
+  explicit ConvStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(conv_shape(request)),
+        epilogue_(float_epilogue(request, shape_.out_channels)),
+        threads_(request.threads),
+        bias_(request.constant(request.node.input(2)) != nullptr
+                  ? *request.constant(request.node.input(2))
+                  : Tensor()) {
+    const Tensor& weight = *request.constant(request.node.input(1));
+    if (is_depthwise(shape_)) {
+      depthwise_ = pack_depthwise_f32(to_hwc<float>(weight).data(), shape_);
+    } else {
+      dense_ = pack_conv_f32(to_ohwi<float>(weight).data(), shape_);
+    }
+  }
+
+  void run(const RunContext& context) override {
+    Epilogue epilogue = epilogue_;
+    epilogue.residual = context.maybe<const float>(node_.input(3));
+    const auto* input = context.at<const float>(node_.input(0));
+    auto* output = context.at<float>(node_.output(0));
+    if (is_depthwise(shape_)) {
+      depthwise_f32(context.kernels, input, depthwise_, shape_, output, shape_.out_channels,
+                    epilogue);
+    } else {
+      conv_f32(context.kernels, input, dense_, shape_, output, shape_.out_channels, epilogue);
+    }
+  }
+
+  size_t scratch_bytes() const override {
+    return is_depthwise(shape_) ? depthwise_f32_scratch_bytes(shape_, threads_)
+                                : conv_f32_scratch_bytes(shape_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = byte_count(depthwise_.data);
+    for (const PackedF32& group : dense_.groups) bytes += byte_count(group.data);
+    return bytes;
+  }
+  std::string_view kernel() const override {
+    return is_depthwise(shape_) ? "depthwise_f32" : "conv_f32";
+  }
+
+ private:
+  Node node_;
+  ConvShape shape_;
+  Epilogue epilogue_;
+  int threads_;
+  Tensor bias_;  // keeps the memory of epilogue_.bias
+  PackedConvF32 dense_;
+  PackedDepthwiseF32 depthwise_;
+};
+
+class IntegerConvStep final : public Step {
+ public:
+  explicit IntegerConvStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(conv_shape(request)),
+        output_(integer_output(request, shape_.out_channels)),
+        threads_(request.threads) {
+    const Tensor& weight = *request.constant(request.node.input(1));
+    const auto zero_point =
+        static_cast<int32_t>(request.node.attributes.get_int("x_zero_point", 0));
+    const int32_t* bias = integer_bias(request);
+    if (is_depthwise(shape_)) {
+      depthwise_ = pack_depthwise_s8(to_hwc<int8_t>(weight).data(), shape_, zero_point, bias);
+    } else {
+      dense_ = pack_conv_s8(to_ohwi<int8_t>(weight).data(), shape_, zero_point, bias);
+    }
+  }
+
+  void run(const RunContext& context) override {
+    const IntegerEpilogue epilogue = bind(output_, context, node_, shape_.out_channels);
+    const auto* input = context.at<const uint8_t>(node_.input(0));
+    if (is_depthwise(shape_)) {
+      depthwise_u8s8(context.kernels, input, depthwise_, shape_, epilogue);
+    } else {
+      conv_u8s8(context.kernels, input, dense_, shape_, epilogue);
+    }
+  }
+
+  size_t scratch_bytes() const override {
+    return is_depthwise(shape_) ? depthwise_u8s8_scratch_bytes(shape_, threads_)
+                                : conv_u8s8_scratch_bytes(shape_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = byte_count(depthwise_.data);
+    for (const PackedS8& group : dense_.groups) bytes += byte_count(group.data);
+    return bytes;
+  }
+  std::string_view kernel() const override {
+    return is_depthwise(shape_) ? "depthwise_u8s8" : "conv_u8s8";
+  }
+
+ private:
+  Node node_;
+  ConvShape shape_;
+  IntegerOutputPlan output_;
+  int threads_;
+  PackedConvS8 dense_;
+  PackedDepthwiseS8 depthwise_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_conv(const StepRequest& request) {
+  return std::make_unique<ConvStep>(request);
+}
+
+std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {
+  return std::make_unique<IntegerConvStep>(request);
+}
+
+}  // namespace ounce::engine

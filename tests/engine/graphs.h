@@ -1,0 +1,82 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "graph/graph.h"
+#include "tests/support/tensors.h"
+
+namespace ounce::testing {
+
+/// Builds small graphs for engine tests: every method appends a node and returns its output.
+class GraphBuilder {
+ public:
+  Graph graph;
+
+  ValueId input(std::string_view name, Shape shape) {
+    return graph.add_input(name, DType::f32, symbolic(shape));
+  }
+  ValueId constant(Tensor tensor) { return graph.add_constant("constant", std::move(tensor)); }
+  ValueId weights(Shape shape, float scale = 0.3F) {
+    return constant(random_tensor(std::move(shape), ++seed_, scale));
+  }
+  ValueId node(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {}) {
+    return graph.add_node(op, std::move(inputs), std::move(attributes));
+  }
+  ValueId conv(ValueId x, Shape weight, int64_t stride, int64_t pad, int64_t group = 1) {
+    AttributeMap attributes;
+    attributes.set("strides", std::vector<int64_t>{stride, stride});
+    attributes.set("pads", std::vector<int64_t>{pad, pad, pad, pad});
+    attributes.set("group", group);
+    const int64_t channels = weight[0];
+    const ValueId w = weights(std::move(weight));
+    return node("Conv", {x, w, weights({channels})}, std::move(attributes));
+  }
+  ValueId transpose(ValueId x, std::vector<int64_t> perm) {
+    AttributeMap attributes;
+    attributes.set("perm", std::move(perm));
+    return node("Transpose", {x}, std::move(attributes));
+  }
+  ValueId reshape(ValueId x, std::vector<int64_t> shape) {
+    return node("Reshape", {x, constant(Tensor::of_i64(std::move(shape)))});
+  }
+  ValueId quantize(ValueId x, float scale, uint8_t zero_point) {
+    return node("QuantizeLinear",
+                {x, constant(Tensor::scalar(scale)), constant(Tensor::scalar(zero_point))});
+  }
+  ValueId dequantize(ValueId codes, float scale, uint8_t zero_point) {
+    return node("DequantizeLinear",
+                {codes, constant(Tensor::scalar(scale)), constant(Tensor::scalar(zero_point))});
+  }
+  ValueId fake_quantize(ValueId x, float scale, uint8_t zero_point) {
+    return dequantize(quantize(x, scale, zero_point), scale, zero_point);
+  }
+  /// s8 codes with one scale a slice of `axis`, dequantized.
+  ValueId quantized_weights(const Shape& shape, int64_t axis) {
+    const Tensor values = random_tensor(shape, ++seed_, 127.0F);
+    const int64_t channels = shape[static_cast<size_t>(axis)];
+    std::vector<float> scales;
+    for (const float v : random_values(channels, ++seed_)) scales.push_back(0.004F + 0.001F * v);
+    AttributeMap attributes;
+    attributes.set("axis", axis);
+    return node("DequantizeLinear",
+                {constant(cast(values, DType::i8)), constant(Tensor::of(scales, {channels})),
+                 constant(Tensor(DType::i8, {channels}))},
+                std::move(attributes));
+  }
+  ValueId quantized_conv(ValueId x, const Shape& weight, int64_t stride, int64_t pad,
+                         int64_t group = 1) {
+    AttributeMap attributes;
+    attributes.set("strides", std::vector<int64_t>{stride, stride});
+    attributes.set("pads", std::vector<int64_t>{pad, pad, pad, pad});
+    attributes.set("group", group);
+    return node("Conv", {x, quantized_weights(weight, 0), weights({weight[0]}, 0.2F)},
+                std::move(attributes));
+  }
+  void output(ValueId value) { graph.outputs.push_back(value); }
+
+ private:
+  uint32_t seed_ = 0;
+};
+
+}  // namespace ounce::testing
