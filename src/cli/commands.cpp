@@ -3,7 +3,9 @@
 namespace ounce::cli {
 
 void add_commands(CLI::App& app, Invocation& invocation) {
-  add_methods(app, invocation);
+  add_inspect(app, invocation);
+  add_bench(app, invocation);
+  add_convert(app, invocation);
 }
 
 }  // namespace ounce::cli
