@@ -4,6 +4,8 @@ namespace ounce::cli {
 
 void add_commands(CLI::App& app, Invocation& invocation) {
   add_inspect(app, invocation);
+  add_run(app, invocation);
+  add_eval(app, invocation);
   add_bench(app, invocation);
   add_convert(app, invocation);
 }
