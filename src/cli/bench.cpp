@@ -7,7 +7,6 @@
 #include "cli/model_input.h"
 #include "cli/progress.h"
 #include "engine/isa.h"
-#include "formats/formats.h"
 #include "report/format.h"
 #include "report/measurement.h"
 
@@ -46,7 +45,7 @@ struct LoadedModel {
 
 LoadedModel load(const std::string& path) {
   const auto start = std::chrono::steady_clock::now();
-  LoadedModel model{path, 0, formats::read_model(path)};
+  LoadedModel model{path, 0, load_model(path)};
   model.read_ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return model;

@@ -28,7 +28,7 @@ int convert(const ConvertOptions& options, const Invocation&) {
     throw UsageError("-o " + options.output + ": unknown format \"" + target.extension().string() +
                      "\" (try: a name that ends in .onnx or .ounce)");
   }
-  const Graph graph = formats::read_model(options.input);
+  const Graph graph = load_model(options.input);
   StagedFile staged(target);
   formats::write_model(graph, staged.path());
   staged.commit();

@@ -1,8 +1,8 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/model_input.h"
 #include "cli/task_options.h"
-#include "formats/formats.h"
 #include "report/format.h"
 #include "report/table.h"
 
@@ -41,7 +41,7 @@ std::string result_text(const tasks::Task& task, const tasks::EvaluationResult& 
 }
 
 int eval(const EvalOptions& options, const Invocation&) {
-  const Graph graph = formats::read_model(options.model);
+  const Graph graph = load_model(options.model);
   const auto task = make_task(graph, options.model, options.task);
   const tasks::Dataset dataset = open_data(options.data);
   engine::SessionOptions session_options;

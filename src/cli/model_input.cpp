@@ -5,6 +5,7 @@
 
 #include "cli/common.h"
 #include "engine/reference/reference.h"
+#include "formats/formats.h"
 #include "graph/operator.h"
 
 namespace ounce::cli {
@@ -38,6 +39,12 @@ std::vector<report::NamedShape> parse_shapes(const std::vector<std::string>& tex
   std::vector<report::NamedShape> shapes;
   for (const std::string& text : texts) shapes.push_back(parse_shape(text));
   return shapes;
+}
+
+Graph load_model(const std::filesystem::path& path) {
+  Graph graph = formats::read_model(path);
+  formats::check_finite(graph);
+  return graph;
 }
 
 int64_t file_bytes(const std::filesystem::path& path) {

@@ -13,6 +13,9 @@ namespace ounce::cli {
 report::NamedShape parse_shape(const std::string& text);
 std::vector<report::NamedShape> parse_shapes(const std::vector<std::string>& texts);
 
+/// Reads a model that is to be run: `Error` also when a weight is NaN or infinite.
+Graph load_model(const std::filesystem::path& path);
+
 /// Size of the file, with its external data counted where a neighbour "<name>.data" holds it.
 int64_t file_bytes(const std::filesystem::path& path);
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/model_input.h"
 #include "cli/output.h"
 #include "cli/task_options.h"
-#include "formats/formats.h"
 #include "formats/npy.h"
 #include "graph/error.h"
 #include "report/format.h"
@@ -80,7 +80,7 @@ std::vector<std::string> drawing_names(const std::vector<std::string>& inputs) {
 }
 
 int run_pictures(const RunOptions& options) {
-  const Graph graph = formats::read_model(options.model);
+  const Graph graph = load_model(options.model);
   const auto task = make_task(graph, options.model, options.task);
   engine::Session session = make_session(graph, options);
   const bool one_drawing = !options.output.empty() && options.inputs.size() == 1;
@@ -150,7 +150,7 @@ std::string file_name_of(const std::string& value_name, size_t index) {
 }
 
 int run_tensors(const RunOptions& options) {
-  const Graph graph = formats::read_model(options.model);
+  const Graph graph = load_model(options.model);
   if (options.inputs.size() != graph.inputs.size()) {
     throw Error(fmt::format("{} tensors were given, the model has {} inputs", options.inputs.size(),
                             graph.inputs.size()),

@@ -1,0 +1,57 @@
+#include "tests/cli/run_cli.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "cli/program.h"
+#include "tests/support/test_data.h"
+
+namespace ounce::cli {
+namespace {
+
+std::string contents(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+[[noreturn]] void be_the_program(const std::vector<std::string>& arguments,
+                                 const std::filesystem::path& out,
+                                 const std::filesystem::path& err) {
+  const auto redirect = [](const std::filesystem::path& path, int descriptor) {
+    const int file = open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    dup2(file, descriptor);
+    close(file);
+  };
+  redirect(out, STDOUT_FILENO);
+  redirect(err, STDERR_FILENO);
+  std::vector<const char*> argv{"ounce"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  const int code = run_program(static_cast<int>(argv.size()), argv.data());
+  std::fflush(nullptr);
+  _exit(code);
+}
+
+}  // namespace
+
+CliResult run_cli(const std::vector<std::string>& arguments,
+                  const std::function<void(int pid)>& while_running) {
+  const testing::TemporaryFolder folder;
+  const auto out = folder.path() / "out";
+  const auto err = folder.path() / "err";
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) be_the_program(arguments, out, err);
+  if (while_running) while_running(child);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(out), contents(err)};
+}
+
+}  // namespace ounce::cli
