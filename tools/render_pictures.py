@@ -25,7 +25,7 @@ DETECTION_SIZE = 96
 CLASSIFICATION_SIZE = 64
 SHAPES = ("disc", "square", "triangle")
 PATTERNS = ("stripes", "checks", "dots")
-CLASSES = tuple(f"{shape}-{pattern}" for shape in SHAPES for pattern in PATTERNS)
+CLASSES = tuple(f"{shape}-{pattern}" for shape in ("disc", "triangle", "windmill") for pattern in PATTERNS)
 PARTS = {"train": 0, "test": 1, "calibration": 2}
 JPEG_QUALITY = 75
 UPRIGHT = np.pi / 2  # the turn that puts a triangle on its base
@@ -57,6 +57,10 @@ def outline(rng, shape, side, turns=(0, 2 * np.pi)):
         points = np.stack([np.cos(angles), np.sin(angles)], 1)
     elif shape == "square":
         points = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.85
+    elif shape == "windmill":
+        arm = 0.42
+        corner = np.array([[arm, arm], [arm, 1], [-arm, 1]])
+        points = np.concatenate([corner @ np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))])
     else:
         angles = np.array([0, 2, 4]) * np.pi / 3
         points = np.stack([np.cos(angles), np.sin(angles)], 1) * 1.15
@@ -146,8 +150,8 @@ def classification_picture(part, index):
     size, label = CLASSIFICATION_SIZE, index % len(CLASSES)
     shape, texture = CLASSES[label].split("-")
     picture = background(rng, size) * 0.5
-    side = rng.uniform(28, 54)
-    centre = rng.uniform(side * 0.42, size - side * 0.42, 2)
+    side = rng.uniform(32, 56)
+    centre = size / 2 + rng.uniform(-8, 8, 2)
     mask = coverage(outline(rng, shape, side, (UPRIGHT - TILT, UPRIGHT + TILT)) + centre, size)
     bright, dark = colour_of(rng, 170, 230), colour_of(rng, 20, 100)
     weight = pattern(rng, texture, size)[..., None]

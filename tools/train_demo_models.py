@@ -215,7 +215,7 @@ def train_vit(demo, samples, steps):
 
     model = VisionTransformer(size, 8, dim=96, depth=4, heads=3, classes=len(order), widen=2,
                               class_token=False)
-    model = train(model, batches, steps, 1e-3, 0.05,
+    model = train(model, batches, steps, 1.2e-3, 0.05,
                   lambda net, batch: F.cross_entropy(net(batch[0]), batch[1], label_smoothing=0.05))
     test, truth, first = read_class_folders(demo / "pictures" / "classification" / "test")
     output = outputs_of(model, to_input(test, VIT_MEAN, VIT_STD))
@@ -227,7 +227,7 @@ def train_vit(demo, samples, steps):
     return accuracy
 
 
-MODELS = {"detector": (train_detector, 8000, 6000), "vit": (train_vit, 18000, 9000)}
+MODELS = {"detector": (train_detector, 8000, 6000), "vit": (train_vit, 12000, 4500)}
 
 
 def main():
