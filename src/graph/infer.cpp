@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 
 #include "graph/error.h"
 #include "graph/operator.h"
@@ -65,14 +66,48 @@ class Inference {
     }
     std::vector<Value> outputs(node.outputs.size());
     try {
-      InferenceContext context(node, inputs, outputs);
+      const std::vector<const SymbolicInts*> contents = contents_of(node);
+      InferenceContext context(node, inputs, outputs, contents);
       if (schema.infer != nullptr) schema.infer(context);
+      propagate(node, inputs, contents, outputs);
       check_sizes(outputs);
       fold(node, inputs, outputs);
     } catch (const Error& error) {
       throw Error(error.message(), where, error.remedy());
     }
     for (size_t i = 0; i < outputs.size(); ++i) store(node.outputs[i], std::move(outputs[i]));
+  }
+
+  /// What is known of the integers in each input.
+  std::vector<const SymbolicInts*> contents_of(const Node& node) {
+    std::vector<const SymbolicInts*> contents;
+    for (const ValueId id : node.inputs) {
+      auto found = id == kNoValue ? contents_.end() : contents_.find(id);
+      if (id != kNoValue && found == contents_.end() && graph_.value(id).is_constant()) {
+        if (auto known = contents_of_constant(graph_.value(id).constant)) {
+          found = contents_.emplace(id, std::move(*known)).first;
+        }
+      }
+      contents.push_back(found == contents_.end() ? nullptr : &found->second);
+    }
+    return contents;
+  }
+
+  /// Follows shape arithmetic; integers that turn out to be known altogether become a constant.
+  void propagate(const Node& node, std::span<const Value* const> inputs,
+                 std::span<const SymbolicInts* const> contents, std::vector<Value>& outputs) {
+    if (outputs.empty() || node.outputs[0] == kNoValue) return;
+    Value& output = outputs[0];
+    auto known = propagate_contents(node, inputs, contents, output);
+    if (!known) return;
+    const bool all_numbers = std::all_of(known->begin(), known->end(),
+                                         [](const SymbolicInt& i) { return i.number.has_value(); });
+    if (all_numbers && output.dtype == DType::i64 && !output.is_constant()) {
+      std::vector<int64_t> numbers;
+      for (const SymbolicInt& integer : *known) numbers.push_back(*integer.number);
+      output.constant = Tensor::of_i64(std::move(numbers)).reshaped(*concrete(*output.shape));
+    }
+    contents_.insert_or_assign(node.outputs[0], std::move(*known));
   }
 
   /// Later arithmetic on shapes may assume that every concrete one fits the address space.
@@ -122,6 +157,7 @@ class Inference {
 
   Graph& graph_;
   const InferOptions& options_;
+  std::map<ValueId, SymbolicInts> contents_;
 };
 
 }  // namespace

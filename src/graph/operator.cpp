@@ -75,6 +75,23 @@ void InferenceContext::set_constant(size_t i, Tensor tensor) {
   outputs_[i].constant = std::move(tensor);
 }
 
+std::optional<SymbolicInts> InferenceContext::contents(size_t i) const {
+  if (const Tensor* tensor = constant(i)) {
+    if (tensor->rank() > 1) {
+      throw Error("input " + std::to_string(i) + " must be a list of integers, has shape " +
+                  to_string(tensor->shape()));
+    }
+    const std::vector<int64_t> values = tensor->to_i64();
+    return SymbolicInts(values.begin(), values.end());
+  }
+  if (i < contents_.size() && contents_[i] != nullptr) return *contents_[i];
+  const SymbolicShape* list = shape(i);
+  if (list == nullptr || list->size() != 1 || !list->front().known() || list->front().value > 64) {
+    return std::nullopt;
+  }
+  return SymbolicInts(static_cast<size_t>(list->front().value));
+}
+
 const OperatorSchema* find_operator(std::string_view op) {
   const auto& rows = table();
   const auto found = std::lower_bound(

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/contents.h"
 #include "graph/graph.h"
 
 namespace ounce {
@@ -14,9 +15,11 @@ namespace ounce {
 class InferenceContext {
  public:
   /// `inputs` has one entry per node input (nullptr: omitted); a Value's `constant` is defined when
-  /// its content is known.
-  InferenceContext(const Node& node, std::span<const Value* const> inputs, std::span<Value> outputs)
-      : node_(node), inputs_(inputs), outputs_(outputs) {}
+  /// its content is known. `contents` (empty, or one entry per input) tells what is known of
+  /// integers that describe shapes.
+  InferenceContext(const Node& node, std::span<const Value* const> inputs, std::span<Value> outputs,
+                   std::span<const SymbolicInts* const> contents = {})
+      : node_(node), inputs_(inputs), outputs_(outputs), contents_(contents) {}
 
   const Node& node() const { return node_; }
   const AttributeMap& attributes() const { return node_.attributes; }
@@ -32,6 +35,9 @@ class InferenceContext {
   const Tensor* constant(size_t i) const {
     return has_input(i) && inputs_[i]->is_constant() ? &inputs_[i]->constant : nullptr;
   }
+  /// The integers of a list input, each a number, a named dimension or unknown; nullopt when not
+  /// even their count is known. Throws `Error` for a constant of rank 2 or more.
+  std::optional<SymbolicInts> contents(size_t i) const;
 
   size_t output_count() const { return outputs_.size(); }
   void set_output(size_t i, DType dtype) {
@@ -49,6 +55,7 @@ class InferenceContext {
   const Node& node_;
   std::span<const Value* const> inputs_;
   std::span<Value> outputs_;
+  std::span<const SymbolicInts* const> contents_;
 };
 
 /// Arithmetic of one node for concrete shapes. Bytes are counted by the caller from the tensors.

@@ -34,16 +34,17 @@ void infer_constant_of_shape(InferenceContext& context) {
     dtype = value->dtype();
   }
   context.set_output(0, dtype);
-  if (const auto dims = constant_ints(context, 0)) {
-    SymbolicShape y;
-    for (const int64_t dim : *dims) {
-      if (dim < 0) throw Error("negative dimension in shape " + to_string(*dims));
-      y.push_back(checked_range(dim, "dimension"));
+  const auto dims = context.contents(0);
+  if (!dims) return;
+  SymbolicShape y;
+  for (const SymbolicInt& dim : *dims) {
+    if (dim.number && *dim.number < 0) {
+      throw Error("negative dimension " + std::to_string(*dim.number));
     }
-    context.set_output(0, dtype, std::move(y));
-  } else if (const auto rank = known_length(context, 0); rank && *rank <= 64) {
-    context.set_output(0, dtype, unknown_dims(static_cast<size_t>(*rank)));
+    if (dim.number) checked_range(*dim.number, "dimension");
+    y.push_back(dim.dim());
   }
+  context.set_output(0, dtype, std::move(y));
 }
 
 /// Number of elements of the sequence start, start + delta, ... before limit.
@@ -77,6 +78,14 @@ void infer_range(InferenceContext& context) {
       length = range_length(*constant_int(context, 0), *constant_int(context, 1),
                             *constant_int(context, 2));
     }
+  }
+  if (!length.known() && is_integer(dtype)) {
+    const auto start = context.contents(0);
+    const auto limit = context.contents(1);
+    const auto delta = context.contents(2);
+    const bool counts_up = start && limit && delta && *start == SymbolicInts{0} &&
+                           *delta == SymbolicInts{1} && limit->size() == 1;
+    if (counts_up) length = limit->front().dim();
   }
   context.set_output(0, dtype, {length});
 }

@@ -63,24 +63,35 @@ Dim remaining_dim(const SymbolicShape& x, const SymbolicShape& y, size_t unknown
   return x_open.size() == 1 && x_known == y_known ? x_open.front() : Dim();
 }
 
-/// The target of a Reshape with 0 entries resolved; `unknown_at` becomes the index of -1.
-SymbolicShape reshape_target(const SymbolicShape* x, const std::vector<int64_t>& wanted,
-                             bool allow_zero, size_t& unknown_at) {
+/// The target of a Reshape with 0 entries resolved. `open_at` becomes the index of the entry that
+/// the number of elements decides: -1, or the only one that is not known.
+SymbolicShape reshape_target(const SymbolicShape* x, const SymbolicInts& wanted, bool allow_zero,
+                             size_t& open_at) {
   SymbolicShape y(wanted.size());
+  size_t unknown = 0;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    if (wanted[i] == -1) {
-      if (unknown_at != wanted.size()) throw Error("two entries of the target shape are -1");
-      unknown_at = i;
-    } else if (wanted[i] == 0 && !allow_zero) {
+    if (!wanted[i].number) {
+      y[i] = wanted[i].dim();
+      if (!y[i].symbol.empty()) continue;
+      if (unknown++ == 0 && open_at == wanted.size()) open_at = i;
+      continue;
+    }
+    const int64_t number = *wanted[i].number;
+    if (number == -1) {
+      if (std::count(wanted.begin(), wanted.end(), SymbolicInt(-1)) > 1) {
+        throw Error("two entries of the target shape are -1");
+      }
+      open_at = i;
+    } else if (number == 0 && !allow_zero) {
       if (x != nullptr && i >= x->size()) {
-        throw Error("target " + to_string(wanted) + " copies a dimension that " + to_string(*x) +
-                    " does not have");
+        throw Error("the target shape copies dimension " + std::to_string(i) + ", which " +
+                    to_string(*x) + " does not have");
       }
       if (x != nullptr) y[i] = (*x)[i];
-    } else if (wanted[i] < 0) {
-      throw Error("target shape " + to_string(wanted) + " is negative");
+    } else if (number < 0) {
+      throw Error("the target shape holds " + std::to_string(number));
     } else {
-      y[i] = checked_range(wanted[i], "dimension");
+      y[i] = checked_range(number, "dimension");
     }
   }
   return y;
@@ -89,19 +100,12 @@ SymbolicShape reshape_target(const SymbolicShape* x, const std::vector<int64_t>&
 void infer_reshape(InferenceContext& context) {
   context.set_output(0, context.dtype(0));
   const SymbolicShape* x = context.shape(0);
-  const auto wanted = constant_ints(context, 1);
-  if (!wanted) {
-    if (const auto rank = known_length(context, 1); rank && *rank <= 64) {
-      context.set_output(0, context.dtype(0), unknown_dims(static_cast<size_t>(*rank)));
-    }
-    return;
-  }
+  const auto wanted = context.contents(1);
+  if (!wanted) return;
   const bool allow_zero = context.attributes().get_int("allowzero", 0) != 0;
-  size_t unknown_at = wanted->size();
-  SymbolicShape y = reshape_target(x, *wanted, allow_zero, unknown_at);
-  if (x != nullptr && unknown_at != wanted->size()) {
-    y[unknown_at] = remaining_dim(*x, y, unknown_at);
-  }
+  size_t open_at = wanted->size();
+  SymbolicShape y = reshape_target(x, *wanted, allow_zero, open_at);
+  if (x != nullptr && open_at != wanted->size()) y[open_at] = remaining_dim(*x, y, open_at);
   const auto from = x != nullptr ? concrete(*x) : std::nullopt;
   const auto to = concrete(y);
   if (from && to && element_count(*from) != element_count(*to)) {
@@ -190,11 +194,15 @@ void infer_unsqueeze(InferenceContext& context) {
   context.set_output(0, context.dtype(0), std::move(y));
 }
 
-SymbolicShape shape_from(const std::vector<int64_t>& dims) {
+/// The dimensions that a list of integers names; throws for a negative number.
+SymbolicShape shape_from(const SymbolicInts& dims) {
   SymbolicShape shape;
-  for (const int64_t dim : dims) {
-    if (dim < 0) throw Error("negative dimension in shape " + to_string(dims));
-    shape.push_back(checked_range(dim, "dimension"));
+  for (const SymbolicInt& dim : dims) {
+    if (dim.number && *dim.number < 0) {
+      throw Error("negative dimension " + std::to_string(*dim.number));
+    }
+    if (dim.number) checked_range(*dim.number, "dimension");
+    shape.push_back(dim.dim());
   }
   return shape;
 }
@@ -202,7 +210,7 @@ SymbolicShape shape_from(const std::vector<int64_t>& dims) {
 void infer_expand(InferenceContext& context) {
   context.set_output(0, context.dtype(0));
   const SymbolicShape* x = context.shape(0);
-  const auto wanted = constant_ints(context, 1);
+  const auto wanted = context.contents(1);
   if (x == nullptr || !wanted) return;
   context.set_output(0, context.dtype(0), broadcast(*x, shape_from(*wanted)));
 }
@@ -211,16 +219,17 @@ void infer_tile(InferenceContext& context) {
   context.set_output(0, context.dtype(0));
   const SymbolicShape* x = context.shape(0);
   if (x == nullptr) return;
-  const auto repeats = constant_ints(context, 1);
+  const auto repeats = context.contents(1);
   if (!repeats) {
     context.set_output(0, context.dtype(0), unknown_dims(x->size()));
     return;
   }
   if (repeats->size() != x->size()) {
-    throw Error("repeats " + to_string(*repeats) + " do not fit " + to_string(*x));
+    throw Error(std::to_string(repeats->size()) + " repeats do not fit " + to_string(*x));
   }
+  const SymbolicShape factors = shape_from(*repeats);
   SymbolicShape y;
-  for (size_t i = 0; i < x->size(); ++i) y.push_back((*x)[i] * shape_from({(*repeats)[i]})[0]);
+  for (size_t i = 0; i < x->size(); ++i) y.push_back((*x)[i] * factors[i]);
   context.set_output(0, context.dtype(0), std::move(y));
 }
 
@@ -248,10 +257,10 @@ void infer_concat(InferenceContext& context) {
 std::vector<Dim> split_extents(const InferenceContext& context, const Dim& extent) {
   const auto parts = static_cast<int64_t>(context.output_count());
   if (context.has_input(1)) {
-    const auto sizes = constant_ints(context, 1);
+    const auto sizes = context.contents(1);
     if (!sizes) return std::vector<Dim>(context.output_count());
     if (sizes->size() != context.output_count()) {
-      throw Error("split sizes " + to_string(*sizes) + " for " + std::to_string(parts) +
+      throw Error(std::to_string(sizes->size()) + " split sizes for " + std::to_string(parts) +
                   " outputs");
     }
     const SymbolicShape extents = shape_from(*sizes);
