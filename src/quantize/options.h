@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quantize/range.h"
+#include "quantize/weights.h"
+
+namespace ounce::quantize {
+
+/// How a layer's numbers are quantized.
+struct LayerSettings {
+  WeightOptions weights;
+  int activation_bits = 8;
+  bool float_weights = false;      // weights stay f32 (then the layer stays in float)
+  bool float_activations = false;  // weight-only quantization of this layer
+  RangeRule range = RangeRule::kMse;
+  double percentile = 99.99;
+};
+
+/// A changed setting for the layers that a pattern names, e.g. "head.*:weights=8".
+struct Override {
+  std::string pattern;  // of node name or scope: '*' any characters, '?' one
+  std::string key;
+  std::string value;
+};
+
+/// Parses "PATTERN:KEY=VALUE". Keys: `weights` and `activations` (2 .. 8 or "float"), `range` (a
+/// range rule), `percentile`, `weight-range` ("minmax", "mse"), `granularity` ("tensor", "channel",
+/// "group:N"). Throws `Error` that lists what is possible.
+Override parse_override(std::string_view text);
+
+/// Whether `text` matches the glob.
+bool matches(std::string_view pattern, std::string_view text);
+
+/// What the second operand of a residual addition is.
+enum class ResidualStyle {
+  /// Both operands are quantized, as other runtimes need it for integer addition.
+  kQuantizedOperands,
+  /// The convolution's accumulator goes into the addition unrounded.
+  kAccumulator,
+};
+
+struct Options {
+  LayerSettings layer;  // for layers that no override names
+  std::vector<Override> overrides;
+
+  /// The tensor between a product and the table of its activation function (SiLU, GELU, ...) is
+  /// quantized, so that no f32 tensor stands between layers. It always may have 8 bits: its codes
+  /// only index a table. False: the function is computed in float.
+  bool quantize_before_tables = true;
+  int table_input_bits = 8;
+
+  bool keep_ends8 = false;  // first and last layers at 8 bits when others have fewer
+  ResidualStyle residual = ResidualStyle::kQuantizedOperands;
+  /// Additions that join linear layers (transformer residuals) become integers too.
+  bool integer_residual_of_linear = false;
+  bool quantize_attention = true;  // q k^T and p v
+  /// Subtract from the bias what quantized weights add to the mean output.
+  bool bias_correction = false;
+  /// After quantizing, keep layers in float that run slower on integers on this machine.
+  bool drop_slow_layers = false;
+  int threads = 1;
+};
+
+/// Settings of a node after all overrides that match it, the later ones winning. Throws `Error`
+/// naming the override that cannot be applied.
+LayerSettings settings_for(const Options& options, const Node& node);
+
+}  // namespace ounce::quantize

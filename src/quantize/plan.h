@@ -1,0 +1,82 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quantize/node_kind.h"
+#include "quantize/options.h"
+
+namespace ounce::quantize {
+
+/// One activation quantizer: the values that share its grid. Values joined by operators that only
+/// move codes (Concat, MaxPool, Reshape, ...) must share one.
+struct GridPlan {
+  std::vector<ValueId> values;   // in order of computation
+  std::vector<ValueId> sources;  // those of `values` that are computed, not moved: what is observed
+  int bits = 8;
+  RangeRule range = RangeRule::kMse;
+  double percentile = 99.99;
+  std::optional<LowerBound> lower_bound;
+  bool feeds_table = false;  // only indexes the table of an activation function
+};
+
+/// One convolution or matrix product that gets integer operands.
+struct LayerPlan {
+  int node = -1;
+  LayerSettings settings;
+  std::optional<ProductWeights> weights;  // nullopt: both operands are activations
+  bool weight_only = false;
+};
+
+/// A node that stays in float, and why.
+struct KeptFloat {
+  std::string node;
+  std::string op;
+  std::string reason;
+  bool operator==(const KeptFloat&) const = default;
+};
+
+/// What is quantized how, in terms of the ids of the graph it was made for.
+struct Plan {
+  std::vector<GridPlan> grids;
+  std::vector<LayerPlan> layers;
+  std::vector<KeptFloat> kept_float;
+  std::vector<int> grid_of;       // by ValueId, -1: none
+  std::vector<bool> on_integers;  // by node: reads codes of its inputs that have a grid
+
+  /// Whether operand `value` of `node` is read through Q -> DQ. A value that integer work makes is
+  /// read so by everybody; one that float work makes, only by integer nodes.
+  bool reads_codes(const GraphIndex& index, int node, ValueId value) const {
+    if (value == kNoValue || grid_of[static_cast<size_t>(value)] < 0) return false;
+    const int producer = index.producer(value);
+    return on_integers[static_cast<size_t>(node)] ||
+           (producer >= 0 && on_integers[static_cast<size_t>(producer)]);
+  }
+};
+
+/// Nodes that may not become integer, by name, with the reason.
+using Exclusions = std::map<std::string, std::string>;
+
+/// Makes the graph ready to be planned: passes that change what is quantized (batch norm folding,
+/// activation fusion, constant folding), attention left as plain matrix products; with activations
+/// of fewer than 8 bits, tensors that are added as well as multiplied are read by their layers
+/// through an Identity, so that the sum keeps 8 bits.
+Graph prepare(const Graph& graph, const Options& options);
+
+/// Decides for a prepared graph. Demand drives it: inputs of quantized layers want codes, and what
+/// computes these can often hand codes on (tables, additions, pools); everything that no layer asks
+/// for stays in float: softmax, normalisations, transformer residuals, the tail that decodes boxes.
+Plan make_plan(const Graph& graph, const Options& options, const Exclusions& exclusions = {});
+
+/// `make_plan`, then removes whatever the engine says it cannot run on integers, until nothing
+/// planned is simulation only. `input_shapes`: of a typical run.
+Plan make_executable_plan(const Graph& graph, const Options& options,
+                          const std::vector<Shape>& input_shapes, Exclusions exclusions = {});
+
+/// The plan as text for people: one line a layer, one a grid, one a node kept in float.
+std::string to_text(const Graph& graph, const Plan& plan);
+
+}  // namespace ounce::quantize

@@ -1,0 +1,47 @@
+#include <sstream>
+
+#include "quantize/plan.h"
+
+namespace ounce::quantize {
+namespace {
+
+void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) {
+  const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+  const WeightOptions& weights = layer.settings.weights;
+  out << "layer " << node.name << " (" << node.op << "): ";
+  if (layer.weights) {
+    out << "weights " << weights.bits << " bit per " << name_of(weights.granularity);
+    if (weights.granularity == Granularity::kGroup) out << " of " << weights.group_size;
+    out << ' ' << name_of(weights.rule) << ", ";
+  }
+  if (layer.weight_only) {
+    out << "activations float\n";
+  } else {
+    out << "activations " << layer.settings.activation_bits << " bit\n";
+  }
+}
+
+void write_grid(std::ostream& out, const Graph& graph, const GridPlan& grid) {
+  out << "grid " << graph.value(grid.values.front()).name;
+  if (grid.values.size() > 1) out << " and " << grid.values.size() - 1 << " more";
+  out << ": " << grid.bits << " bit " << name_of(grid.range);
+  if (grid.lower_bound) {
+    out << ", at least " << grid.lower_bound->value << (grid.lower_bound->tight ? "" : " (loose)");
+  }
+  if (grid.feeds_table) out << ", indexes a table";
+  out << '\n';
+}
+
+}  // namespace
+
+std::string to_text(const Graph& graph, const Plan& plan) {
+  std::ostringstream out;
+  for (const LayerPlan& layer : plan.layers) write_layer(out, graph, layer);
+  for (const GridPlan& grid : plan.grids) write_grid(out, graph, grid);
+  for (const KeptFloat& kept : plan.kept_float) {
+    out << "float " << kept.node << " (" << kept.op << "): " << kept.reason << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace ounce::quantize
