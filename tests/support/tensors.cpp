@@ -68,7 +68,7 @@ Tensor random_tensor(Shape shape, uint32_t seed, float scale) {
     }
     if (distance != 0) ++different;
   }
-  if (static_cast<double>(different) <= fraction * static_cast<double>(a.size())) {
+  if (static_cast<double>(different) <= std::max(1.0, fraction * static_cast<double>(a.size()))) {
     return ::testing::AssertionSuccess();
   }
   return ::testing::AssertionFailure() << different << " of " << a.size() << " codes differ";

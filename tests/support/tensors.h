@@ -17,7 +17,7 @@ Tensor random_tensor(Shape shape, uint32_t seed, float scale = 1.0F);
 /// the worst element.
 ::testing::AssertionResult close(const Tensor& actual, const Tensor& expected, double tolerance);
 
-/// u8 codes: at most `fraction` of the elements differ, and none by more than `steps`.
+/// u8 codes: at most one element or `fraction` of them differ, and none by more than `steps`.
 ::testing::AssertionResult codes_close(const Tensor& actual, const Tensor& expected, int steps,
                                        double fraction);
 

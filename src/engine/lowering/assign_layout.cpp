@@ -182,6 +182,7 @@ class LayoutPass {
     node.op = "Transpose";
     node.name = graph_.value(id).name + ".nhwc";
     node.attributes.set("perm", to_channels_last(constant.rank()));
+    node.outputs = {id};
     const Tensor operands[] = {constant};
     const ValueId twin = graph_.add_constant(node.name, reference::evaluate(node, operands)[0]);
     twin_[id] = twin;

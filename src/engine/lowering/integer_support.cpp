@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 
 #include "engine/lowering/internal_ops.h"
@@ -15,14 +16,24 @@ bool is_quantizer(const Node& node) {
   return node.op == "QuantizeLinear" || node.op == "DequantizeLinear";
 }
 
-bool reads_dequantized(const Graph& graph, const GraphIndex& index, const Node& node) {
-  for (const ValueId id : node.inputs) {
-    const int producer = id == kNoValue ? -1 : index.producer(id);
-    if (producer >= 0 && graph.nodes[static_cast<size_t>(producer)].op == "DequantizeLinear") {
-      return true;
+/// Values that are DequantizeLinear of something, or such a value with its elements moved.
+std::vector<bool> dequantized_values(const Graph& graph) {
+  std::vector<bool> result(graph.values.size(), false);
+  for (const Node& node : graph.nodes) {
+    const ValueId source = node.input(0);
+    const bool moved =
+        moves_elements(node) && source != kNoValue && result[static_cast<size_t>(source)];
+    if (node.op != "DequantizeLinear" && !moved) continue;
+    for (const ValueId id : node.outputs) {
+      if (id != kNoValue) result[static_cast<size_t>(id)] = true;
     }
   }
-  return false;
+  return result;
+}
+
+bool reads_any(const Node& node, const std::vector<bool>& values) {
+  return std::any_of(node.inputs.begin(), node.inputs.end(),
+                     [&](ValueId id) { return id != kNoValue && values[static_cast<size_t>(id)]; });
 }
 
 /// Nodes of the original graph that stages up to the integer fusion turned into integer work.
@@ -63,11 +74,11 @@ std::vector<IntegerSupport> integer_support(const Graph& qdq_graph) {
   fuse_integer_elementwise(lowered);
   const std::map<std::string, std::string> kernels = integer_kernels(lowered);
 
-  const GraphIndex index(optimized);
+  const std::vector<bool> dequantized = dequantized_values(optimized);
   const Rewriter rewriter(optimized);
   std::vector<IntegerSupport> result;
   for (const Node& node : optimized.nodes) {
-    if (is_quantizer(node) || !reads_dequantized(optimized, index, node)) continue;
+    if (is_quantizer(node) || !reads_any(node, dequantized)) continue;
     IntegerSupport support{node.name, node.op, false, {}, {}};
     if (const auto found = kernels.find(node.name); found != kernels.end()) {
       support.integer = true;

@@ -21,6 +21,9 @@ void make_activations_unsigned(Graph& graph);
 /// and removes DQ -> Q pairs with equal parameters.
 void sink_dequantize(Graph& graph);
 
+/// Whether a node only moves elements of its input 0, so that it can work on codes.
+bool moves_elements(const Node& node);
+
 /// DQ -> Conv / Gemm / MatMul -> [Relu, Clip] -> [Q -> table] becomes one integer node.
 void fuse_integer_products(Graph& graph);
 

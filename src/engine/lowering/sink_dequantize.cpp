@@ -20,12 +20,6 @@ bool is_nearest_resize(const Node& node) {
   return node.op == "Resize" && node.attributes.get_string("mode", "nearest") == "nearest";
 }
 
-bool moves_elements(const Node& node) {
-  if (is_nearest_resize(node)) return true;
-  if (node.op == "MaxPool") return node.outputs.size() == 1;
-  return std::find(kMovers.begin(), kMovers.end(), node.op) != kMovers.end();
-}
-
 Tensor scalar_code(const TensorQuantization& quantization) {
   return cast(Tensor::scalar(static_cast<int64_t>(quantization.zero_point)), quantization.dtype);
 }
@@ -137,6 +131,12 @@ void cancel_pairs(Graph& graph) {
 }
 
 }  // namespace
+
+bool moves_elements(const Node& node) {
+  if (is_nearest_resize(node)) return true;
+  if (node.op == "MaxPool") return node.outputs.size() == 1;
+  return std::find(kMovers.begin(), kMovers.end(), node.op) != kMovers.end();
+}
 
 void make_activations_unsigned(Graph& graph) {
   const GraphIndex index(graph);

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The slower half of `./dev test --full`: slow tests, sanitizers, the engine alone, an installed
+# consumer, 64-bit Arm under emulation, and a replay of the fuzzing corpus.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+build() {
+  [ -e "build/$1/build.ninja" ] || cmake --preset "$1" >/dev/null
+  cmake --build "build/$1" "${@:2}"
+}
+
+check_engine_stands_alone() {
+  if grep -rnE '#include *[<"](torch|ATen|c10|onnx|google/protobuf|opencv2|nlohmann|fmt|spdlog)' \
+      src/graph src/engine; then
+    echo "graph/ and engine/ may include the standard library and Highway only" >&2
+    return 1
+  fi
+  build engine
+  ctest --test-dir build/engine --output-on-failure --no-tests=error -L fast
+}
+
+check_consumer() {
+  local prefix=build/consumer/prefix
+  rm -rf build/consumer
+  cmake --install build/engine --prefix "$prefix" >/dev/null
+  cmake -S tests/consumer -B build/consumer/build -G Ninja \
+    -DCMAKE_PREFIX_PATH="$PWD/$prefix" -DCMAKE_BUILD_TYPE=Release >/dev/null
+  cmake --build build/consumer/build
+  build/release/ounce convert demo/models/vit.onnx -o build/consumer/vit.ounce
+  build/consumer/build/consumer build/consumer/vit.ounce
+}
+
+step "slow tests"
+ctest --test-dir build/release --output-on-failure -L slow
+
+step "the engine alone"
+check_engine_stands_alone
+
+step "an installed consumer"
+check_consumer
+
+step "AddressSanitizer and UndefinedBehaviorSanitizer"
+build asan
+ctest --test-dir build/asan --output-on-failure --no-tests=error -L fast -LE browser
+
+step "64-bit Arm"
+build arm64
+ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L fast
