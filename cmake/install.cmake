@@ -14,3 +14,17 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/ounceConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/ounceConfig.cmake ${CMAKE_BINARY_DIR}/ounceConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ounce)
+
+# The manual page ounce(1), made from docs/cli.md.
+find_program(OUNCE_AWK awk)
+if(OUNCE_AWK AND NOT OUNCE_ENGINE_ONLY)
+  set(man_page ${CMAKE_BINARY_DIR}/generated/ounce.1)
+  add_custom_command(
+    OUTPUT ${man_page}
+    COMMAND ${OUNCE_AWK} -f ${PROJECT_SOURCE_DIR}/cmake/man_page.awk
+            ${PROJECT_SOURCE_DIR}/docs/cli.md > ${man_page}
+    DEPENDS ${PROJECT_SOURCE_DIR}/cmake/man_page.awk ${PROJECT_SOURCE_DIR}/docs/cli.md
+    VERBATIM)
+  add_custom_target(ounce_man_page ALL DEPENDS ${man_page})
+  install(FILES ${man_page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
