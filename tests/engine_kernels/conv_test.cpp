@@ -71,8 +71,8 @@ std::vector<Case> dense_cases() {
 std::vector<Case> depthwise_cases() {
   std::vector<Case> cases;
   for (const int64_t channels : {1, 7, 16, 24, 32, 33, 64, 65, 96, 144}) {
-    cases.push_back({"3x3 of " + std::to_string(channels), shape(8, channels, channels, 3, 1, 1,
-                                                                 channels)});
+    cases.push_back(
+        {"3x3 of " + std::to_string(channels), shape(8, channels, channels, 3, 1, 1, channels)});
     cases.push_back({"3x3 stride 2 of " + std::to_string(channels),
                      shape(9, channels, channels, 3, 2, 1, channels)});
   }
@@ -146,8 +146,7 @@ TEST(ConvF32, EqualsReference) {
     const PackedConvF32 packed = pack_conv_f32(data.weights.data(), test.s);
     check_f32(test, data, data.weights, [&](ThreadPool& pool, float* output) {
       Scratch scratch(conv_f32_scratch_bytes(test.s, pool.size()));
-      conv_f32({pool, scratch.span()}, data.input.data(), packed, test.s, output, data.ldc,
-               data.e);
+      conv_f32({pool, scratch.span()}, data.input.data(), packed, test.s, output, data.ldc, data.e);
     });
     if (HasFailure()) return;
   }

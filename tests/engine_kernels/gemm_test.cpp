@@ -12,7 +12,8 @@ std::string name(const Shape& s) {
   return "M " + std::to_string(s.m) + " N " + std::to_string(s.n) + " K " + std::to_string(s.k);
 }
 
-// Every value of each dimension that is odd, prime, or beside a vector width meets some of the others.
+// Every value of each dimension that is odd, prime, or beside a vector width meets some of the
+// others.
 std::vector<Shape> shapes() {
   const int64_t ms[] = {1, 2, 3, 13, 14, 15, 17, 197};
   const int64_t ns[] = {1, 7, 15, 16, 17, 31, 32, 33, 100};
@@ -30,10 +31,9 @@ std::vector<Shape> shapes() {
 }
 
 constexpr Activation kActivations[] = {
-    Activation::kNone,     Activation::kRelu,      Activation::kClip,    Activation::kLeakyRelu,
-    Activation::kSilu,     Activation::kGeluErf,   Activation::kGeluTanh, Activation::kQuickGelu,
-    Activation::kSigmoid,  Activation::kTanh,      Activation::kHardSwish,
-    Activation::kHardSigmoid};
+    Activation::kNone,    Activation::kRelu,    Activation::kClip,      Activation::kLeakyRelu,
+    Activation::kSilu,    Activation::kGeluErf, Activation::kGeluTanh,  Activation::kQuickGelu,
+    Activation::kSigmoid, Activation::kTanh,    Activation::kHardSwish, Activation::kHardSigmoid};
 
 TEST(GemmF32, EqualsReferenceOnOddShapesWithBiasResidualAndActivation) {
   Random random(1);
@@ -96,8 +96,9 @@ TEST(MatmulF32, BatchEqualsReferenceInBothLayouts) {
   for (const auto layout : {WeightLayout::kKxN, WeightLayout::kNxK}) {
     for (const Shape& s : {Shape{197, 197, 64}, Shape{17, 33, 5}, Shape{1, 50, 64}}) {
       for (const int64_t items : {1, 3, 8}) {
-        MatmulF32Shape shape = {s.m, s.n, s.k, s.k + 3, (layout == WeightLayout::kKxN ? s.n : s.k),
-                                s.n, layout, 0.125F};
+        MatmulF32Shape shape = {
+            s.m, s.n,    s.k,   s.k + 3, (layout == WeightLayout::kKxN ? s.n : s.k),
+            s.n, layout, 0.125F};
         const auto a = random.floats(items * s.m * shape.lda);
         const auto b = random.floats(items * s.k * s.n);
         std::vector<float> scaled = b;
@@ -187,8 +188,7 @@ struct IntegerCase {
 
   template <class T>
   std::vector<T> actual(IntegerEpilogue e, ThreadPool& pool) const {
-    const PackedS8 packed =
-        pack_s8(b.data(), s.k, s.n, layout, zero_point, bias.data());
+    const PackedS8 packed = pack_s8(b.data(), s.k, s.n, layout, zero_point, bias.data());
     Scratch scratch(gemm_u8s8_scratch_bytes(s.m, s.n, s.k, pool.size()));
     std::vector<T> c(static_cast<size_t>(s.m * ldc), T{9});
     e.c = c.data();
@@ -300,14 +300,19 @@ TEST(MatmulU8, BothZeroPointsAreCorrectedExactly) {
   Random random(6);
   for (const auto layout : {WeightLayout::kKxN, WeightLayout::kNxK}) {
     for (const bool b_signed : {false, true}) {
-      for (const Shape& s : {Shape{197, 197, 64}, Shape{197, 64, 197}, Shape{3, 33, 5},
-                             Shape{1, 7, 129}}) {
+      for (const Shape& s :
+           {Shape{197, 197, 64}, Shape{197, 64, 197}, Shape{3, 33, 5}, Shape{1, 7, 129}}) {
         for (const int64_t items : {1, 7}) {
-          MatmulU8Shape shape = {s.m, s.n, s.k, s.k + 2, layout == WeightLayout::kKxN ? s.n : s.k,
-                                 layout, static_cast<int32_t>(random.between(0, 255)),
-                                 static_cast<int32_t>(b_signed ? random.between(-128, 127)
-                                                               : random.between(0, 255)),
-                                 b_signed};
+          MatmulU8Shape shape = {
+              s.m,
+              s.n,
+              s.k,
+              s.k + 2,
+              layout == WeightLayout::kKxN ? s.n : s.k,
+              layout,
+              static_cast<int32_t>(random.between(0, 255)),
+              static_cast<int32_t>(b_signed ? random.between(-128, 127) : random.between(0, 255)),
+              b_signed};
           const auto a = random.codes(items * s.m * shape.lda);
           const auto b = random.codes(items * s.n * s.k);
           const auto scale = random.floats(s.n, 1e-4F, 1e-3F);

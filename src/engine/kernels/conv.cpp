@@ -21,8 +21,8 @@ struct Reduction {
 };
 
 Reduction reduction_of(const ConvShape& s) {
-  const bool whole_rows = s.groups == 1 && s.kernel_w > 1 && s.dilation_w == 1 &&
-                          s.in_channels <= kFewChannels;
+  const bool whole_rows =
+      s.groups == 1 && s.kernel_w > 1 && s.dilation_w == 1 && s.in_channels <= kFewChannels;
   if (whole_rows) return {true, s.kernel_h, s.kernel_w * s.in_channels};
   return {false, s.taps(), s.group_in()};
 }
@@ -81,8 +81,7 @@ class ConvRows final : public RowSource<T> {
     for (int64_t i = 0; i < s_.kernel_h; ++i) {
       const int64_t in_y = top + i * s_.dilation_h;
       const bool inside_y = in_y >= 0 && in_y < s_.in_h;
-      const T* row =
-          inside_y ? image_ + (n * s_.in_h + in_y) * s_.in_w * s_.in_channels : padding_;
+      const T* row = inside_y ? image_ + (n * s_.in_h + in_y) * s_.in_w * s_.in_channels : padding_;
       for (int64_t j = 0; j < s_.kernel_w; ++j, out += step) {
         const int64_t in_x = left + j * s_.dilation_w;
         const bool inside = inside_y && in_x >= 0 && in_x < s_.in_w;
@@ -154,8 +153,8 @@ void copy_with_border(ThreadPool& pool, const T* in, const ConvShape& s, T paddi
 }
 
 bool is_matrix_product(const ConvShape& s) {
-  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
-         s.pad_left == 0 && s.in_h == s.out_h && s.in_w == s.out_w;
+  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+         s.in_h == s.out_h && s.in_w == s.out_w;
 }
 
 // Calls multiply(context, row source, group) for every group.
@@ -233,9 +232,9 @@ void conv_u8s8(const Context& context, const uint8_t* input, const PackedConvS8&
   for_groups(context, input, shape, static_cast<uint8_t>(weights.a_zero_point),
              [&](const Context& rest, const RowSource<uint8_t>& rows, int64_t group) {
                const PackedS8& b = weights.groups[static_cast<size_t>(group)];
-               implicit_gemm_u8s8(
-                   rest, rows, {b.data.data(), b.n, b.column_sums.data(), b.offsets.data()},
-                   epilogue_of_columns(epilogue, group * shape.group_out()));
+               implicit_gemm_u8s8(rest, rows,
+                                  {b.data.data(), b.n, b.column_sums.data(), b.offsets.data()},
+                                  epilogue_of_columns(epilogue, group * shape.group_out()));
              });
 }
 

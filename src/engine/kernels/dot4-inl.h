@@ -11,13 +11,13 @@
 #include "engine/kernels/simd-inl.h"
 
 // The one integer primitive of every 8-bit kernel: each i32 lane gains the sum of four products of
-// an unsigned and a signed byte, exactly. An instruction set supplies a `Dot`:
-//   A broadcast(word)  four unsigned bytes, prepared, in every lane
-//   A load_a(vector)   four unsigned bytes a lane, prepared
-//   B load(p)          four signed bytes a lane, prepared
-//   dot(acc, A, B)
-//   kInputShift        the A bytes are used as a - kInputShift: the caller adds
-//                      kInputShift * sum(b) to where it starts
+// an unsigned and a signed byte, exactly. Operands are prepared once and used often. An instruction
+// set supplies a `Dot`, for every vector width it has:
+//   prepare_a(v)    four unsigned bytes a lane
+//   prepare_b(v)    four signed bytes a lane
+//   dot(acc, a, b)  acc + the four products, of prepared operands
+//   kInputShift     the A bytes are used as a - kInputShift: the caller adds
+//                   kInputShift * sum(b) to where it starts
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
@@ -46,50 +46,73 @@ HWY_INLINE VI load_words(const void* p) {
 #if HWY_TARGET == HWY_AVX3_DL
 
 struct Dot {
-  using A = VI;
-  using B = VI;
   static constexpr int32_t kInputShift = 0;
-  static HWY_INLINE A broadcast(uint32_t word) { return hn::Set(DI(), static_cast<int32_t>(word)); }
-  static HWY_INLINE A load_a(VI v) { return v; }
-  static HWY_INLINE B load(const int8_t* p) { return load_words(p); }
-  static HWY_INLINE VI dot(VI acc, A a, B b) {
-    return VI{_mm512_dpbusd_epi32(acc.raw, a.raw, b.raw)};
+  template <class V>
+  static HWY_INLINE V prepare_a(V v) {
+    return v;
+  }
+  template <class V>
+  static HWY_INLINE V prepare_b(V v) {
+    return v;
+  }
+  using V512 = hn::Vec512<int32_t>;
+  using V256 = hn::Vec256<int32_t>;
+  using V128 = hn::Vec128<int32_t>;
+  static HWY_INLINE V512 dot(V512 acc, V512 a, V512 b) {
+    return V512{_mm512_dpbusd_epi32(acc.raw, a.raw, b.raw)};
+  }
+  // Highway's target has AVX-VNNI too, whose encoding the compiler would prefer for short vectors;
+  // processors with AVX-512 VNNI need not know it.
+  static HWY_INLINE V256 dot(V256 acc, V256 a, V256 b) {
+    asm("%{evex%} vpdpbusd %2, %1, %0" : "+v"(acc.raw) : "v"(a.raw), "v"(b.raw));
+    return acc;
+  }
+  static HWY_INLINE V128 dot(V128 acc, V128 a, V128 b) {
+    asm("%{evex%} vpdpbusd %2, %1, %0" : "+v"(acc.raw) : "v"(a.raw), "v"(b.raw));
+    return acc;
   }
 };
 
 #elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
 
+// Sums of two products of neighbouring 16-bit numbers.
+HWY_INLINE hn::Vec128<int32_t> pair_sums(hn::Vec128<int32_t> a, hn::Vec128<int32_t> b) {
+  return hn::Vec128<int32_t>{_mm_madd_epi16(a.raw, b.raw)};
+}
+HWY_INLINE hn::Vec256<int32_t> pair_sums(hn::Vec256<int32_t> a, hn::Vec256<int32_t> b) {
+  return hn::Vec256<int32_t>{_mm256_madd_epi16(a.raw, b.raw)};
+}
+#if HWY_TARGET == HWY_AVX3
+HWY_INLINE hn::Vec512<int32_t> pair_sums(hn::Vec512<int32_t> a, hn::Vec512<int32_t> b) {
+  return hn::Vec512<int32_t>{_mm512_madd_epi16(a.raw, b.raw)};
+}
+#endif
+
 // Without a byte dot product: even and odd bytes are widened to 16 bits, whose pairwise
 // multiply-add (vpmaddwd) cannot overflow. vpmaddubsw would saturate.
 struct Dot {
-  struct Halves {
-    VI even, odd;
-  };
-  using A = Halves;
-  using B = Halves;
   static constexpr int32_t kInputShift = 0;
-  static HWY_INLINE A load_a(VI v) {
-    const hn::Repartition<uint16_t, DI> d16;
-    return {hn::And(v, hn::Set(DI(), 0x00FF00FF)),
-            hn::BitCast(DI(), hn::ShiftRight<8>(hn::BitCast(d16, v)))};
+  template <class V>
+  struct Halves {
+    V even, odd;
+  };
+  template <class V>
+  static HWY_INLINE Halves<V> prepare_a(V v) {
+    const hn::DFromV<V> d;
+    const hn::Repartition<uint16_t, decltype(d)> d16;
+    return {hn::And(v, hn::Set(d, 0x00FF00FF)),
+            hn::BitCast(d, hn::ShiftRight<8>(hn::BitCast(d16, v)))};
   }
-  static HWY_INLINE A broadcast(uint32_t word) {
-    return load_a(hn::Set(DI(), static_cast<int32_t>(word)));
+  template <class V>
+  static HWY_INLINE Halves<V> prepare_b(V v) {
+    const hn::DFromV<V> d;
+    const hn::Repartition<int16_t, decltype(d)> d16;
+    const auto v16 = hn::BitCast(d16, v);
+    return {hn::BitCast(d, hn::ShiftRight<8>(hn::ShiftLeft<8>(v16))),
+            hn::BitCast(d, hn::ShiftRight<8>(v16))};
   }
-  static HWY_INLINE B load(const int8_t* p) {
-    const hn::Repartition<int16_t, DI> d16;
-    const auto v = hn::BitCast(d16, load_words(p));
-    return {hn::BitCast(DI(), hn::ShiftRight<8>(hn::ShiftLeft<8>(v))),
-            hn::BitCast(DI(), hn::ShiftRight<8>(v))};
-  }
-  static HWY_INLINE VI pair_sums(VI a, VI b) {
-#if HWY_TARGET == HWY_AVX3
-    return VI{_mm512_madd_epi16(a.raw, b.raw)};
-#else
-    return VI{_mm256_madd_epi16(a.raw, b.raw)};
-#endif
-  }
-  static HWY_INLINE VI dot(VI acc, A a, B b) {
+  template <class V>
+  static HWY_INLINE V dot(V acc, Halves<V> a, Halves<V> b) {
     return hn::Add(hn::Add(acc, pair_sums(a.even, b.even)), pair_sums(a.odd, b.odd));
   }
 };
@@ -98,17 +121,12 @@ struct Dot {
 
 // Arm multiplies bytes of equal signedness: a xor 0x80 is a - 128 as a signed byte.
 struct DotPlain {
-  using A = int8x16_t;
-  using B = int8x16_t;
   static constexpr int32_t kInputShift = 128;
-  static HWY_INLINE A load_a(VI v) {
+  static HWY_INLINE int8x16_t prepare_a(VI v) {
     return vreinterpretq_s8_s32(veorq_s32(v.raw, vdupq_n_s32(static_cast<int32_t>(0x80808080U))));
   }
-  static HWY_INLINE A broadcast(uint32_t word) {
-    return vreinterpretq_s8_u32(vdupq_n_u32(word ^ 0x80808080U));
-  }
-  static HWY_INLINE B load(const int8_t* p) { return vld1q_s8(p); }
-  static HWY_INLINE VI dot(VI acc, A a, B b) {
+  static HWY_INLINE int8x16_t prepare_b(VI v) { return vreinterpretq_s8_s32(v.raw); }
+  static HWY_INLINE VI dot(VI acc, int8x16_t a, int8x16_t b) {
     // Sums of two products of -128 * -128 do not fit in 16 bits: widen before adding.
     const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
     const int32x4_t high = vpaddlq_s16(vmull_high_s8(a, b));
@@ -119,7 +137,7 @@ struct DotPlain {
 // The dot-product extension of Armv8.2. Inline assembly, so that the choice can be made at run time
 // in a translation unit compiled for the base architecture.
 struct Dot : DotPlain {
-  static HWY_INLINE VI dot(VI acc, A a, B b) {
+  static HWY_INLINE VI dot(VI acc, int8x16_t a, int8x16_t b) {
     int32x4_t sum = acc.raw;
     asm(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
     return VI{sum};
@@ -129,35 +147,48 @@ struct Dot : DotPlain {
 #else
 
 struct Dot {
-  using A = uint32_t;
-  using B = uint32_t;
   static constexpr int32_t kInputShift = 0;
-  static HWY_INLINE A broadcast(uint32_t word) { return word; }
-  static HWY_INLINE A load_a(VI v) { return static_cast<uint32_t>(v.raw); }
-  static HWY_INLINE B load(const int8_t* p) { return load_word(p); }
-  static HWY_INLINE VI dot(VI acc, A a, B b) {
-    int32_t sum = acc.raw;
+  static HWY_INLINE VI prepare_a(VI v) { return v; }
+  static HWY_INLINE VI prepare_b(VI v) { return v; }
+  static HWY_INLINE VI dot(VI acc, VI a, VI b) {
     for (int i = 0; i < 4; ++i) {
-      sum += static_cast<uint8_t>(a >> (8 * i)) * static_cast<int8_t>(b >> (8 * i));
+      acc.raw += static_cast<uint8_t>(a.raw >> (8 * i)) * static_cast<int8_t>(b.raw >> (8 * i));
     }
-    return VI(sum);
+    return acc;
   }
 };
 
 #endif
 
-// Conversion to integer, half to even; the argument is in the range of int32_t.
-HWY_INLINE VI round_to_i32(VF x) {
-#if HWY_CAP_GE512
-  return VI{_mm512_cvtps_epi32(x.raw)};
-#elif HWY_TARGET == HWY_AVX2
-  return VI{_mm256_cvtps_epi32(x.raw)};
-#elif HWY_TARGET == HWY_NEON
-  return VI{vcvtnq_s32_f32(x.raw)};
-#else
-  return VI(static_cast<int32_t>(std::nearbyint(x.raw)));
-#endif
+// Four unsigned bytes, prepared, in every lane.
+template <class Dot>
+HWY_INLINE auto broadcast_word(uint32_t word) {
+  return Dot::prepare_a(hn::Set(DI(), static_cast<int32_t>(word)));
 }
+using PreparedWeights = decltype(Dot::prepare_b(hn::Zero(DI())));
+
+// Conversion to integer, half to even; the argument is in the range of int32_t.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE VI round_to_i32(VF x) {
+  return VI(static_cast<int32_t>(std::nearbyint(x.raw)));
+}
+#elif HWY_TARGET == HWY_NEON
+HWY_INLINE VI round_to_i32(VF x) {
+  return VI{vcvtnq_s32_f32(x.raw)};
+}
+#else
+HWY_INLINE hn::Vec128<int32_t> round_to_i32(hn::Vec128<float> x) {
+  return hn::Vec128<int32_t>{_mm_cvtps_epi32(x.raw)};
+}
+HWY_INLINE hn::Vec256<int32_t> round_to_i32(hn::Vec256<float> x) {
+  return hn::Vec256<int32_t>{_mm256_cvtps_epi32(x.raw)};
+}
+#if HWY_CAP_GE512
+HWY_INLINE hn::Vec512<int32_t> round_to_i32(hn::Vec512<float> x) {
+  return hn::Vec512<int32_t>{_mm512_cvtps_epi32(x.raw)};
+}
+#endif
+#endif
 
 // One byte a lane.
 using DBytes = hn::Rebind<uint8_t, DI>;

@@ -31,6 +31,29 @@ HWY_INLINE void store_lanes(VF v, float* p, int64_t lanes) {
   }
 }
 
+// An epilogue that a kernel can apply to its accumulators: a residual, then a clamp.
+struct Clamp {
+  bool direct = true;  // false: the epilogue needs finish_tile
+  float lo = -std::numeric_limits<float>::infinity();
+  float hi = std::numeric_limits<float>::infinity();
+};
+
+inline Clamp clamp_of(const Epilogue& e) {
+  Clamp clamp;
+  if (e.activation.kind == Activation::kRelu) {
+    clamp.lo = 0.0F;
+  } else if (e.activation.kind == Activation::kClip) {
+    clamp.lo = e.activation.alpha;
+    clamp.hi = e.activation.beta;
+  } else if (e.activation.kind != Activation::kNone) {
+    clamp.direct = false;
+  }
+  if (e.residual != nullptr && e.activation_first && e.activation.kind != Activation::kNone) {
+    clamp.direct = false;
+  }
+  return clamp;
+}
+
 // A tile of results that already hold their bias, with where it goes.
 struct StoredTile {
   const float* values;  // [rows, columns], rows `stride` apart

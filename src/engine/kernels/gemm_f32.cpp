@@ -24,27 +24,8 @@ struct ProductF32 {
   float* c;
   int64_t ldc;
   const Epilogue* epilogue;
-  // The micro-kernel finishes full tiles itself when the activation is a clamp.
-  bool direct;
-  float lo, hi;
+  Clamp clamp;  // where the micro-kernel finishes full tiles itself
 };
-
-inline ProductF32 product_f32(const float* panels, int64_t n, int64_t taps, int64_t run, float* c,
-                              int64_t ldc, const Epilogue& e) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  ProductF32 p = {panels, n, taps, run, c, ldc, &e, true, -infinity, infinity};
-  const Activation kind = e.activation.kind;
-  if (kind == Activation::kRelu) {
-    p.lo = 0.0F;
-  } else if (kind == Activation::kClip) {
-    p.lo = e.activation.alpha;
-    p.hi = e.activation.beta;
-  } else if (kind != Activation::kNone) {
-    p.direct = false;
-  }
-  if (e.residual != nullptr && e.activation_first && kind != Activation::kNone) p.direct = false;
-  return p;
-}
 
 void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileRange& tile) {
   const Epilogue& e = *p.epilogue;
@@ -68,11 +49,11 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
   const float* residual =
       e.residual == nullptr ? nullptr : e.residual + row * e.residual_stride + column;
   const TileFunctionF32 function = tile_function_f32(rows, panels);
-  if (p.direct && full) {
+  if (p.clamp.direct && full) {
     t.residual = residual;
     t.residual_stride = e.residual_stride;
-    t.lo = p.lo;
-    t.hi = p.hi;
+    t.lo = p.clamp.lo;
+    t.hi = p.clamp.hi;
     return function(t);
   }
   constexpr int64_t kStride = kMostPanels * kPanelColumns;
@@ -102,7 +83,8 @@ void implicit_gemm_f32(const Context& context, const RowSource<float>& source, c
   const TileLimits limits = limits_for_rows_f32(source.row_count);
   const Blocking blocking(source.row_count, ceil_div(b.n, kPanelColumns), source.taps,
                           source.row_bytes, limits, threads);
-  const ProductF32 p = product_f32(b.data, b.n, source.taps, source.run, c, ldc, epilogue);
+  const ProductF32 p = {b.data, b.n, source.taps, source.run,
+                        c,      ldc, &epilogue,   clamp_of(epilogue)};
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);
   const float** table = ScratchCursor(context.scratch).take<const float*>(pointers * threads);
   context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {

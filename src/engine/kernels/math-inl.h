@@ -107,7 +107,7 @@ HWY_INLINE VF gelu_erf_f32(VF x) {
                           0.000105270177F, 0.000203285308F, -0.00509608025F, 0.0365700796F,
                           0.318220437F, 0.797897875F, -3.30438837e-07F);
   const VF tail = hn::Mul(hn::Mul(a, constant(0.5F)), exp_in_range(hn::Neg(g)));
-  return hn::Sub(hn::Max(hn::Zero(DF()), x), tail);  // the maximum keeps NaN (second operand)
+  return hn::Sub(at_least(x, hn::Zero(DF())), tail);
 }
 
 HWY_INLINE VF gelu_tanh_f32(VF x) {
@@ -155,9 +155,9 @@ HWY_INLINE void with_activation(const ActivationSpec& spec, const F& f) {
     case Activation::kNone:
       return f([](VF x) HWY_ATTR { return x; });
     case Activation::kRelu:
-      return f([=](VF x) HWY_ATTR { return hn::Max(zero, x); });
+      return f([=](VF x) HWY_ATTR { return at_least(x, zero); });
     case Activation::kClip:
-      return f([=](VF x) HWY_ATTR { return hn::Min(beta, hn::Max(alpha, x)); });
+      return f([=](VF x) HWY_ATTR { return at_most(at_least(x, alpha), beta); });
     case Activation::kLeakyRelu:
       return f([=](VF x)
                    HWY_ATTR { return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(alpha, x), x); });
@@ -176,11 +176,11 @@ HWY_INLINE void with_activation(const ActivationSpec& spec, const F& f) {
     case Activation::kHardSwish:
       return f([=](VF x) HWY_ATTR {
         const VF gate = hn::MulAdd(x, constant(1.0F / 6.0F), constant(0.5F));
-        return hn::Mul(x, hn::Min(one, hn::Max(zero, gate)));
+        return hn::Mul(x, at_most(at_least(gate, zero), one));
       });
     case Activation::kHardSigmoid:
       return f([=](VF x)
-                   HWY_ATTR { return hn::Min(one, hn::Max(zero, hn::MulAdd(alpha, x, beta))); });
+                   HWY_ATTR { return at_most(at_least(hn::MulAdd(alpha, x, beta), zero), one); });
   }
 }
 

@@ -3,13 +3,15 @@
 #include "engine/kernels/implicit_gemm.h"
 #include "engine/kernels/pack.h"
 
-// Products of two activations: the right operand is packed into scratch, then multiplied like weights.
-// Attention has many small products, so a thread takes whole items where there are enough of them;
-// otherwise all threads share one item after the other.
+// Products of two activations: the right operand is packed into scratch, then multiplied like
+// weights. Attention has many small products, so a thread takes whole items where there are enough
+// of them; otherwise all threads share one item after the other.
 namespace ounce::engine {
 namespace {
 
-bool item_per_thread(int64_t items, int threads) { return threads == 1 || items >= 2 * threads; }
+bool item_per_thread(int64_t items, int threads) {
+  return threads == 1 || items >= 2 * threads;
+}
 
 // Scratch of one item for f32: packed panels, then what the product needs.
 struct PlanF32 {
@@ -72,8 +74,8 @@ void multiply_item(const Context& context, const MatmulF32Item& item, const Matm
     pack_panels_f32(b, s.alpha, first, last, panels);
   });
   const Context rest = {context.pool, cursor.rest(context.scratch)};
-  implicit_gemm_f32(rest, MatrixRows<float>(item.a, s.lda, s.m, s.k), {panels, s.n}, item.c,
-                    s.ldc, epilogue);
+  implicit_gemm_f32(rest, MatrixRows<float>(item.a, s.lda, s.m, s.k), {panels, s.n}, item.c, s.ldc,
+                    epilogue);
 }
 
 // The exact sum of (a - za) * (b - zb) is

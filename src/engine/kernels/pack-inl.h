@@ -96,12 +96,11 @@ inline void pack_byte_rows(const int8_t* source, int64_t stride, int64_t columns
 // sums[16] = column sums of a panel of `words` groups of four bytes.
 template <class Dot>
 inline void panel_column_sums(const int8_t* panel, int64_t words, int32_t* sums) {
-  const typename Dot::A ones =
-      Dot::broadcast(0x01010101U * static_cast<uint32_t>(1 + Dot::kInputShift));
+  const auto ones = broadcast_word<Dot>(0x01010101U * static_cast<uint32_t>(1 + Dot::kInputShift));
   for (int64_t c = 0; c < kPanelColumns; c += kLanes) {
     VI sum = hn::Zero(DI());
     for (int64_t k = 0; k < words; ++k) {
-      sum = Dot::dot(sum, ones, Dot::load(panel + (k * kPanelColumns + c) * 4));
+      sum = Dot::dot(sum, ones, Dot::prepare_b(load_words(panel + (k * kPanelColumns + c) * 4)));
     }
     hn::StoreU(sum, DI(), sums + c);
   }

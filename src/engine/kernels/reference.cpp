@@ -32,8 +32,7 @@ void finish(int32_t sum, int64_t row, int64_t column, const IntegerEpilogue& e) 
     x += residual;
   }
   const int32_t q = to_code(x, e.zero_point, e.lo, e.hi);
-  static_cast<uint8_t*>(e.c)[at] =
-      e.table == nullptr ? static_cast<uint8_t>(q) : e.table[q];
+  static_cast<uint8_t*>(e.c)[at] = e.table == nullptr ? static_cast<uint8_t>(q) : e.table[q];
 }
 
 // Calls tap(input offset of channel 0 of the group, weight offset, inside) for every tap of an
@@ -49,8 +48,7 @@ void for_taps(const ConvShape& s, int64_t n, int64_t y, int64_t x, int64_t chann
       const bool inside = in_y >= 0 && in_y < s.in_h && in_x >= 0 && in_x < s.in_w;
       const int64_t in =
           ((n * s.in_h + in_y) * s.in_w + in_x) * s.in_channels + group * s.group_in();
-      const int64_t weight =
-          ((channel * s.kernel_h + i) * s.kernel_w + j) * s.group_in();
+      const int64_t weight = ((channel * s.kernel_h + i) * s.kernel_w + j) * s.group_in();
       tap(in, weight, inside);
     }
   }
@@ -212,8 +210,7 @@ void matmul_u8(const MatmulU8Item& item, const MatmulU8Shape& s, const IntegerEp
     for (int64_t j = 0; j < s.n; ++j) {
       int64_t sum = 0;
       for (int64_t p = 0; p < s.k; ++p) {
-        const int64_t at =
-            s.b_layout == WeightLayout::kKxN ? p * s.ldb + j : j * s.ldb + p;
+        const int64_t at = s.b_layout == WeightLayout::kKxN ? p * s.ldb + j : j * s.ldb + p;
         const int64_t code = s.b_signed ? static_cast<const int8_t*>(item.b)[at]
                                         : static_cast<const uint8_t*>(item.b)[at];
         sum += (item.a[i * s.lda + p] - s.a_zero_point) * (code - s.b_zero_point);
@@ -223,8 +220,8 @@ void matmul_u8(const MatmulU8Item& item, const MatmulU8Shape& s, const IntegerEp
   }
 }
 
-void conv_f32(const float* input, const float* ohwi, const ConvShape& s, float* output,
-              int64_t ldc, const Epilogue& epilogue) {
+void conv_f32(const float* input, const float* ohwi, const ConvShape& s, float* output, int64_t ldc,
+              const Epilogue& epilogue) {
   for_outputs(s, [&](int64_t n, int64_t y, int64_t x, int64_t pixel, int64_t channel) {
     double sum = 0.0;
     for_taps(s, n, y, x, channel, [&](int64_t in, int64_t weight, bool inside) {
@@ -271,8 +268,7 @@ void softmax_f32(const float* x, float* y, const SoftmaxShape& s) {
       sum += v;
     }
     for (int64_t c = 0; c < s.columns; ++c) {
-      y[r * s.ldy + c] =
-          sum > 0.0 ? static_cast<float>(e[static_cast<size_t>(c)] / sum) : 0.0F;
+      y[r * s.ldy + c] = sum > 0.0 ? static_cast<float>(e[static_cast<size_t>(c)] / sum) : 0.0F;
     }
   }
 }
@@ -340,8 +336,8 @@ void average_pool_u8(const uint8_t* x, uint8_t* y, const ConvShape& shape, Avera
       if (inside || count == AverageCount::kAllTaps) ++taps;
     });
     const float scale = requantize.multiplier / static_cast<float>(std::max<int64_t>(taps, 1));
-    y[pixel * s.out_channels + c] = static_cast<uint8_t>(
-        to_code(static_cast<float>(sum) * scale, requantize.zero_out, 0, 255));
+    y[pixel * s.out_channels + c] =
+        static_cast<uint8_t>(to_code(static_cast<float>(sum) * scale, requantize.zero_out, 0, 255));
   });
 }
 

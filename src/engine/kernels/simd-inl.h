@@ -33,6 +33,24 @@ using VI = hn::Vec<DI>;
 inline constexpr int kLanes = static_cast<int>(HWY_LANES(float));
 inline constexpr int kPanelVectors = static_cast<int>(kPanelColumns) / kLanes;
 
+// Clamps that keep NaN.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE VF at_least(VF x, VF bound) {
+  return x.raw < bound.raw ? bound : x;
+}
+HWY_INLINE VF at_most(VF x, VF bound) {
+  return x.raw > bound.raw ? bound : x;
+}
+#else
+// Arm propagates NaN; x86 returns the second operand when one is NaN.
+HWY_INLINE VF at_least(VF x, VF bound) {
+  return hn::Max(bound, x);
+}
+HWY_INLINE VF at_most(VF x, VF bound) {
+  return hn::Min(bound, x);
+}
+#endif
+
 // The first `count` < lanes elements; the others are zero. Reads nothing beyond them.
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {

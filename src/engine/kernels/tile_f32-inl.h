@@ -98,8 +98,7 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) {
-      // The accumulator is the second operand: x86 minima and maxima return it when it is NaN.
-      hn::StoreU(hn::Min(hi, hn::Max(lo, acc[i][j])), d, t.c + i * t.ldc + j * kLanes);
+      hn::StoreU(at_most(at_least(acc[i][j], lo), hi), d, t.c + i * t.ldc + j * kLanes);
     }
   }
 }

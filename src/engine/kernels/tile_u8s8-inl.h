@@ -53,14 +53,15 @@ struct TileU8S8 {
 template <class Dot, int kRows, int kVectors>
 HWY_INLINE void multiply_words(VI (&acc)[kRows][kVectors], const uint32_t (&words)[kRows],
                                const int8_t* b, int64_t panel_stride) {
-  typename Dot::B bv[kVectors];
+  PreparedWeights bv[kVectors];
 #pragma GCC unroll 16
   for (int j = 0; j < kVectors; ++j) {
-    bv[j] = Dot::load(b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes * 4);
+    bv[j] = Dot::prepare_b(
+        load_words(b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes * 4));
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-    const typename Dot::A a = Dot::broadcast(words[i]);
+    const auto a = broadcast_word<Dot>(words[i]);
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) acc[i][j] = Dot::dot(acc[i][j], a, bv[j]);
   }

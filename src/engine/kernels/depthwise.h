@@ -1,0 +1,37 @@
+#pragma once
+
+#include <algorithm>
+
+#include "engine/kernels/conv.h"
+
+// Which taps of a window lie inside the image: shared by depthwise convolution and pooling.
+namespace ounce::engine {
+
+struct TapRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+/// Taps t of [0, taps) with 0 <= first + t * dilation < size.
+inline TapRange taps_inside(int64_t first, int64_t dilation, int64_t taps, int64_t size) {
+  const int64_t begin = first >= 0 ? 0 : ceil_div(-first, dilation);
+  const int64_t end = first >= size ? 0 : ceil_div(size - first, dilation);
+  TapRange range = {std::min(begin, taps), std::min(end, taps)};
+  if (range.end < range.begin) range.end = range.begin;
+  return range;
+}
+
+/// Output pixels from column `x` on whose windows lie inside the image, given that x's does.
+inline int64_t pixels_inside(const ConvShape& s, int64_t x) {
+  const int64_t reach = (s.kernel_w - 1) * s.dilation_w;
+  const int64_t last = (s.in_w - 1 - reach + s.pad_left) / s.stride_w;
+  return std::min(last, s.out_w - 1) - x + 1;
+}
+
+/// Image pointers that a thread of depthwise_u8s8 keeps: those of four output pixels.
+inline int64_t depthwise_pointers(const ConvShape& s) {
+  return (3 * s.stride_w + s.kernel_w) * round_up(s.kernel_h, 4);
+}
+
+}  // namespace ounce::engine
