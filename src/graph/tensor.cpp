@@ -111,6 +111,16 @@ To convert(From value) {
   }
 }
 
+/// The code of a packed element: floats saturate at the ends of the type, integers wrap later.
+template <class From>
+int64_t packed_code(From value, DType dtype) {
+  const auto code = convert<From, int64_t>(value);
+  if (std::is_integral_v<From> || dtype == DType::u1) return code;
+  const int64_t codes = int64_t{1} << bits_of(dtype);
+  const int64_t low = dtype == DType::u4 ? 0 : -codes / 2;
+  return std::clamp(code, low, low + codes - 1);
+}
+
 /// Calls `sink(i, value)` for each element, value in the widest fitting C++ type.
 template <class Sink>
 void for_each_element(const Tensor& tensor, Sink&& sink) {
@@ -264,7 +274,7 @@ Tensor cast(const Tensor& tensor, DType dtype) {
     });
   } else if (is_packed(dtype)) {
     for_each_element(tensor, [&](int64_t i, auto value) {
-      set_packed_element(target, dtype, i, convert<decltype(value), int64_t>(value));
+      set_packed_element(target, dtype, i, packed_code(value, dtype));
     });
   } else {
     with_type(dtype, [&](auto zero) {

@@ -182,13 +182,14 @@ template <size_t N>
 void coalesce(Shape& shape, std::array<std::vector<int64_t>, N>& strides) {
   size_t kept = 0;  // dimensions kept so far, written in place
   for (size_t axis = 0; axis < shape.size(); ++axis) {
-    if (shape[axis] == 1) continue;
+    const int64_t dim = shape[axis];
+    if (dim == 1) continue;
     bool merges = kept > 0;
     for (size_t n = 0; n < N; ++n) {
-      merges = merges && strides[n][kept - 1] == strides[n][axis] * shape[axis];
+      merges = merges && strides[n][kept - 1] == strides[n][axis] * dim;
     }
     if (!merges) shape[kept++] = 1;
-    shape[kept - 1] *= shape[axis];
+    shape[kept - 1] *= dim;
     for (size_t n = 0; n < N; ++n) strides[n][kept - 1] = strides[n][axis];
   }
   shape.resize(kept);

@@ -1,9 +1,16 @@
+#include <algorithm>
+
 #include "graph/error.h"
 #include "graph/ops/families.h"
 #include "graph/ops/shape_rules.h"
 
 namespace ounce::ops {
 namespace {
+
+/// One element, as a scalar or with dimensions of 1.
+bool is_single(const SymbolicShape& shape) {
+  return std::all_of(shape.begin(), shape.end(), [](const Dim& dim) { return dim == Dim(1); });
+}
 
 /// Scales of shape [] or [1] hold per tensor; [extent of `axis`] per axis; with block_size, x's
 /// shape with ceil(extent / block_size) along `axis`.
@@ -13,7 +20,8 @@ void check_granularity(const InferenceContext& context) {
   const int64_t block = context.attributes().get_int("block_size", 0);
   if (block < 0) throw Error("block_size is " + std::to_string(block));
   if (x == nullptr || scale == nullptr) return;
-  if (const SymbolicShape* zero_point = context.shape(2)) {
+  const SymbolicShape* zero_point = context.shape(2);
+  if (zero_point != nullptr && !(is_single(*zero_point) && is_single(*scale))) {
     require_rank(*zero_point, scale->size(), "zero point");
     for (size_t i = 0; i < scale->size(); ++i) {
       unified((*scale)[i], (*zero_point)[i], "dimensions of scale and zero point");
