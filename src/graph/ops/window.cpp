@@ -88,9 +88,10 @@ int64_t resolve_forward(const Window& window, WindowAxis& axis, int64_t input) {
                 std::to_string(padded) + " padded elements");
   }
   int64_t output = (padded - extent) / axis.stride + 1;
-  if (window.ceil_mode && (padded - extent) % axis.stride != 0) {
+  if (window.ceil_mode) {
+    if ((padded - extent) % axis.stride != 0) ++output;
     // A last window counts only when it begins inside the input or the padding before it.
-    if (output * axis.stride < input + axis.pad_begin) ++output;
+    if ((output - 1) * axis.stride >= input + axis.pad_begin) --output;
   }
   return output;
 }
