@@ -27,8 +27,12 @@ InterruptGuard::~InterruptGuard() {
   std::signal(SIGTERM, SIG_DFL);
 }
 
+bool was_interrupted() {
+  return interrupted.load(std::memory_order_relaxed);
+}
+
 void check_interrupted() {
-  if (interrupted.load(std::memory_order_relaxed)) throw Interrupted();
+  if (was_interrupted()) throw Interrupted();
 }
 
 }  // namespace ounce::cli

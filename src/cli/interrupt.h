@@ -20,6 +20,9 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 };
 
+/// Whether a signal came.
+bool was_interrupted();
+
 /// Throws `Interrupted` after a signal. Cheap; long work calls it between items.
 void check_interrupted();
 

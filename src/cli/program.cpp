@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/version.h"
 #include "graph/error.h"
+#include "quantize/source.h"
 #include "report/format.h"
 
 namespace ounce::cli {
@@ -18,6 +19,7 @@ namespace {
 constexpr int kFailure = 1;
 constexpr int kUsageError = 2;
 constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
+constexpr const char* kInterruptedLine = "interrupted, nothing was written";
 
 int fail(const std::string& message, int code) {
   std::fprintf(stderr, "ounce: %s\n", report::printable(message).c_str());
@@ -54,7 +56,9 @@ int run_program(int argc, const char* const* argv) {
   } catch (const UsageError& error) {
     return fail(error.what(), kUsageError);
   } catch (const Interrupted&) {
-    return fail("interrupted, nothing was written", kInterrupted);
+    return fail(kInterruptedLine, kInterrupted);
+  } catch (const quantize::Interrupted&) {
+    return fail(kInterruptedLine, kInterrupted);
   } catch (const std::bad_alloc&) {
     return fail("out of memory (try: a smaller model or batch)", kFailure);
   } catch (const std::exception& error) {

@@ -1,8 +1,5 @@
 #include "cli/version.h"
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
 namespace ounce::cli {
 
 // The compiler's name belongs to the result: floating point may differ between compilers.

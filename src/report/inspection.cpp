@@ -74,6 +74,12 @@ PortSummary port(const Graph& graph, ValueId id) {
   return {value.name, std::string(name_of(value.dtype)), shape_text(value)};
 }
 
+/// Shape arithmetic that inference has already computed: no layer, and no cost at run time.
+bool is_folded(const Graph& graph, const Node& node) {
+  return std::all_of(node.outputs.begin(), node.outputs.end(),
+                     [&](ValueId id) { return id == kNoValue || graph.value(id).is_constant(); });
+}
+
 bool shapes_known(const Graph& graph, const Node& node) {
   const auto known = [&](ValueId id) {
     if (id == kNoValue) return true;
@@ -144,7 +150,7 @@ ModelSummary inspect(const Graph& graph) {
   int64_t macs = 0;
   bool all_known = true;
   for (const Node& node : graph.nodes) {
-    if (is_quantization_step(node)) continue;
+    if (is_quantization_step(node) || is_folded(graph, node)) continue;
     const std::vector<ValueId> parameters = finder.parameters_of(node);
     for (ValueId id : parameters) {
       if (!counted.insert(id).second) continue;  // a shared weight counts once

@@ -34,7 +34,7 @@ struct ModelSummary {
   int64_t file_bytes = 0;
   std::vector<PortSummary> inputs;
   std::vector<PortSummary> outputs;
-  std::vector<NodeSummary> nodes;  // in order, QuantizeLinear and DequantizeLinear left out
+  std::vector<NodeSummary> nodes;  // in order; without Q/DQ and folded shape arithmetic
   int64_t parameters = 0;
   int64_t parameter_bytes = 0;
   std::optional<int64_t> macs;  // nullopt when a layer with weights has an unknown cost
