@@ -1,0 +1,101 @@
+#include "models/builder.h"
+
+#include <cmath>
+
+#include "graph/operator.h"
+
+namespace ounce::models {
+
+ValueId LayerBuilder::image_input(int64_t size) {
+  return graph_.add_input("pixels", DType::f32, {Dim("batch"), Dim(3), Dim(size), Dim(size)});
+}
+
+ValueId LayerBuilder::conv(std::string_view name, ValueId x, int64_t in_channels,
+                           const Convolution& spec) {
+  const Shape shape = {spec.out_channels, in_channels / spec.groups, spec.kernel, spec.kernel};
+  const auto fan_in = static_cast<float>(shape[1] * spec.kernel * spec.kernel);
+  const std::string base(name);
+  const ValueId weight =
+      constant(base + ".weight", normal(shape, spec.gain * std::sqrt(2.0F / fan_in)));
+  const ValueId bias = constant(base + ".bias", normal({spec.out_channels}, 0.05F));
+  AttributeMap attributes;
+  attributes.set("kernel_shape", std::vector<int64_t>{spec.kernel, spec.kernel});
+  attributes.set("strides", std::vector<int64_t>{spec.stride, spec.stride});
+  attributes.set("pads", std::vector<int64_t>(4, spec.padding));
+  attributes.set("group", spec.groups);
+  return apply("Conv", {x, weight, bias}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64_t out,
+                             float gain) {
+  const std::string base(name);
+  const float deviation = gain / std::sqrt(static_cast<float>(in));
+  const ValueId weight = constant(base + ".weight", normal({in, out}, deviation));
+  const ValueId bias = constant(base + ".bias", normal({out}, 0.05F));
+  const ValueId product = apply("MatMul", {x, weight}, {}, base);
+  return apply("Add", {product, bias}, {}, base + ".add");
+}
+
+ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width) {
+  const std::string base(name);
+  Tensor ones(DType::f32, {width});
+  for (float& value : ones.mutable_data<float>()) value = 1.0F;
+  AttributeMap attributes;
+  attributes.set("axis", int64_t{-1});
+  attributes.set("epsilon", 1e-6F);
+  return apply("LayerNormalization",
+               {x, constant(base + ".weight", std::move(ones)),
+                constant(base + ".bias", normal({width}, 0.02F))},
+               std::move(attributes), name);
+}
+
+ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,
+                            AttributeMap attributes, std::string_view name) {
+  const ValueId result =
+      graph_.add_node(op, std::move(inputs), std::move(attributes), name.empty() ? op : name);
+  // The scope of "layer1.0.conv2" is "layer1.0".
+  const size_t dot = name.rfind('.');
+  if (dot != std::string_view::npos) graph_.nodes.back().scope = std::string(name.substr(0, dot));
+  return result;
+}
+
+ValueId LayerBuilder::reshape(ValueId x, std::vector<int64_t> shape) {
+  return apply("Reshape", {x, constant("shape", Tensor::of_i64(std::move(shape)))});
+}
+
+ValueId LayerBuilder::transpose(ValueId x, std::vector<int64_t> perm) {
+  AttributeMap attributes;
+  attributes.set("perm", std::move(perm));
+  return apply("Transpose", {x}, std::move(attributes));
+}
+
+ValueId LayerBuilder::constant(std::string_view name, Tensor tensor) {
+  return graph_.add_constant(name, std::move(tensor));
+}
+
+Tensor LayerBuilder::normal(Shape shape, float deviation) {
+  Tensor tensor(DType::f32, std::move(shape));
+  for (float& value : tensor.mutable_data<float>()) value = deviation * next_normal();
+  return tensor;
+}
+
+Graph LayerBuilder::finish(ValueId result, std::string_view output_name) {
+  graph_.value(result).name = graph_.unique_value_name(output_name);
+  graph_.outputs = {result};
+  infer_shapes(graph_);
+  graph_.validate();
+  return std::move(graph_);
+}
+
+float LayerBuilder::next_normal() {
+  // Twelve uniform values from a 64-bit congruential generator (Knuth's constants): their sum has
+  // variance 1 and needs no library function whose last bit could differ between machines.
+  float sum = -6.0F;
+  for (int i = 0; i < 12; ++i) {
+    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
+    sum += static_cast<float>(state_ >> 40) / 16777216.0F;
+  }
+  return sum;
+}
+
+}  // namespace ounce::models

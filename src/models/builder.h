@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "graph/graph.h"
+
+namespace ounce::models {
+
+/// Appends layers with seeded random weights to a graph: what the architecture builders share.
+/// Weights are normal with the variance that keeps activations in range (He et al. 2015); equal
+/// seeds give equal models on every machine.
+class LayerBuilder {
+ public:
+  LayerBuilder(std::string_view name, uint64_t seed) : state_(seed) { graph_.name = name; }
+
+  /// pixels [batch, 3, size, size] with a free batch.
+  ValueId image_input(int64_t size);
+
+  struct Convolution {
+    int64_t out_channels = 0;
+    int64_t kernel = 1;
+    int64_t stride = 1;
+    int64_t padding = 0;
+    int64_t groups = 1;
+    float gain = 1.0F;  // times the standard deviation of the weights
+  };
+  /// x [batch, C, H, W] -> [batch, out_channels, ..], with bias.
+  ValueId conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
+  /// x [.., in] -> [.., out] as MatMul and Add, the way exporters write nn.Linear.
+  ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
+  ValueId layer_norm(std::string_view name, ValueId x, int64_t width);
+
+  ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
+                std::string_view name = {});
+  ValueId reshape(ValueId x, std::vector<int64_t> shape);
+  ValueId transpose(ValueId x, std::vector<int64_t> perm);
+  ValueId constant(std::string_view name, Tensor tensor);
+  Tensor normal(Shape shape, float deviation);
+
+  /// Ends the graph with `result` as its only output, shapes inferred.
+  Graph finish(ValueId result, std::string_view output_name);
+
+ private:
+  float next_normal();
+
+  Graph graph_;
+  uint64_t state_;
+};
+
+}  // namespace ounce::models

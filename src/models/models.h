@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "graph/graph.h"
+
+/// Builders of known architectures with random weights: shapes to measure speed on, and (with a
+/// trainer) networks to train.
+namespace ounce::models {
+
+/// ResNet-18 for 224x224 pictures, 1000 classes, BatchNormalization folded (He et al. 2016).
+Graph resnet18(uint64_t seed);
+
+/// MobileNetV2 at width 1.0 for 224x224 pictures, 1000 classes, BatchNormalization folded (Sandler
+/// et al. 2018).
+Graph mobilenet_v2(uint64_t seed);
+
+/// A vision transformer with class token, pre-norm blocks and erf GELU, for square pictures and
+/// 1000 classes.
+struct VitSpec {
+  int64_t image = 224;
+  int64_t patch = 16;
+  int64_t width = 384;
+  int64_t depth = 12;
+  int64_t heads = 6;
+};
+/// DeiT-S is the default VitSpec, DeiT-T has width 192 and 3 heads (Touvron et al. 2021).
+Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed);
+
+/// Every architecture that can be built by name.
+struct Architecture {
+  std::string_view name;
+  Graph (*build)(uint64_t seed);
+};
+std::span<const Architecture> architectures();
+
+}  // namespace ounce::models

@@ -1,0 +1,50 @@
+#include "models/builder.h"
+#include "models/models.h"
+
+namespace ounce::models {
+namespace {
+
+/// relu(conv(relu(conv(x))) + shortcut). The last convolution's gain keeps the sum from growing.
+ValueId basic_block(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in,
+                    int64_t out, int64_t stride) {
+  ValueId y = layers.conv(name + ".conv1", x, in,
+                          {.out_channels = out, .kernel = 3, .stride = stride, .padding = 1});
+  y = layers.apply("Relu", {y}, {}, name + ".relu1");
+  y = layers.conv(name + ".conv2", y, out,
+                  {.out_channels = out, .kernel = 3, .padding = 1, .gain = 0.5F});
+  ValueId shortcut = x;
+  if (stride != 1 || in != out) {
+    shortcut = layers.conv(name + ".downsample", x, in,
+                           {.out_channels = out, .stride = stride, .gain = 0.7F});
+  }
+  const ValueId sum = layers.apply("Add", {y, shortcut}, {}, name + ".add");
+  return layers.apply("Relu", {sum}, {}, name + ".relu2");
+}
+
+}  // namespace
+
+Graph resnet18(uint64_t seed) {
+  LayerBuilder layers("resnet18", seed);
+  ValueId x = layers.image_input(224);
+  x = layers.conv("conv1", x, 3, {.out_channels = 64, .kernel = 7, .stride = 2, .padding = 3});
+  x = layers.apply("Relu", {x}, {}, "relu1");
+  AttributeMap pool;
+  pool.set("kernel_shape", std::vector<int64_t>{3, 3});
+  pool.set("strides", std::vector<int64_t>{2, 2});
+  pool.set("pads", std::vector<int64_t>{1, 1, 1, 1});
+  x = layers.apply("MaxPool", {x}, pool, "maxpool");
+  int64_t in = 64;
+  const int64_t widths[] = {64, 128, 256, 512};
+  for (int stage = 0; stage < 4; ++stage) {
+    for (int block = 0; block < 2; ++block) {
+      const std::string name = "layer" + std::to_string(stage + 1) + "." + std::to_string(block);
+      x = basic_block(layers, name, x, in, widths[stage], block == 0 && stage > 0 ? 2 : 1);
+      in = widths[stage];
+    }
+  }
+  x = layers.apply("GlobalAveragePool", {x}, {}, "avgpool");
+  x = layers.apply("Flatten", {x}, {}, "flatten");
+  return layers.finish(layers.linear("fc", x, 512, 1000), "logits");
+}
+
+}  // namespace ounce::models

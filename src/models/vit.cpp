@@ -1,0 +1,82 @@
+#include <cmath>
+
+#include "models/builder.h"
+#include "models/models.h"
+
+namespace ounce::models {
+namespace {
+
+ValueId attention(LayerBuilder& layers, const std::string& name, ValueId x, const VitSpec& spec,
+                  int64_t tokens) {
+  const int64_t head_dim = spec.width / spec.heads;
+  ValueId qkv = layers.linear(name + ".qkv", x, spec.width, 3 * spec.width);
+  qkv = layers.reshape(qkv, {-1, tokens, 3, spec.heads, head_dim});
+  qkv = layers.transpose(qkv, {2, 0, 3, 1, 4});  // [3, batch, heads, tokens, head_dim]
+  AttributeMap first_axis;
+  first_axis.set("axis", int64_t{0});
+  const auto part = [&](int64_t index) {
+    return layers.apply("Gather", {qkv, layers.constant("index", Tensor::scalar(index))},
+                        first_axis, name + ".select");
+  };
+  const ValueId q = part(0);
+  const ValueId k = layers.transpose(part(1), {0, 1, 3, 2});
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  ValueId map = layers.apply("MatMul", {q, k}, {}, name + ".scores");
+  map = layers.apply("Mul", {map, layers.constant("scale", Tensor::scalar(scale))}, {},
+                     name + ".scale");
+  AttributeMap last_axis;
+  last_axis.set("axis", int64_t{-1});
+  map = layers.apply("Softmax", {map}, last_axis, name + ".softmax");
+  ValueId y = layers.apply("MatMul", {map, part(2)}, {}, name + ".mix");
+  y = layers.reshape(layers.transpose(y, {0, 2, 1, 3}), {-1, tokens, spec.width});
+  return layers.linear(name + ".proj", y, spec.width, spec.width, 0.3F);
+}
+
+ValueId mlp(LayerBuilder& layers, const std::string& name, ValueId x, int64_t width) {
+  ValueId y = layers.linear(name + ".fc1", x, width, 4 * width);
+  y = layers.apply("Gelu", {y}, {}, name + ".act");
+  return layers.linear(name + ".fc2", y, 4 * width, width, 0.3F);
+}
+
+}  // namespace
+
+Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed) {
+  LayerBuilder layers(name, seed);
+  const int64_t side = spec.image / spec.patch;
+  const int64_t patches = side * side;
+  const int64_t tokens = patches + 1;
+  ValueId x = layers.image_input(spec.image);
+  x = layers.conv("patch_embed.proj", x, 3,
+                  {.out_channels = spec.width, .kernel = spec.patch, .stride = spec.patch});
+  x = layers.transpose(layers.reshape(x, {0, spec.width, patches}), {0, 2, 1});
+  // The class token for every picture of the batch: a zero row of each plus the token.
+  const ValueId token = layers.constant("cls_token", layers.normal({1, 1, spec.width}, 0.02F));
+  const ValueId row = layers.apply("Slice", {x, layers.constant("start", Tensor::of_i64({0})),
+                                             layers.constant("end", Tensor::of_i64({1})),
+                                             layers.constant("axis", Tensor::of_i64({1}))});
+  const ValueId zero = layers.constant("zero", Tensor::scalar(0.0F));
+  const ValueId tokens_of_batch =
+      layers.apply("Add", {layers.apply("Mul", {row, zero}), token}, {}, "cls_token_of_batch");
+  AttributeMap axis;
+  axis.set("axis", int64_t{1});
+  x = layers.apply("Concat", {tokens_of_batch, x}, axis, "tokens");
+  x = layers.apply("Add",
+                   {x, layers.constant("pos_embed", layers.normal({1, tokens, spec.width}, 0.02F))},
+                   {}, "embed");
+  for (int64_t block = 0; block < spec.depth; ++block) {
+    const std::string scope = "blocks." + std::to_string(block);
+    ValueId y = layers.layer_norm(scope + ".norm1", x, spec.width);
+    y = attention(layers, scope + ".attn", y, spec, tokens);
+    x = layers.apply("Add", {x, y}, {}, scope + ".add1");
+    y = layers.layer_norm(scope + ".norm2", x, spec.width);
+    x = layers.apply("Add", {x, mlp(layers, scope + ".mlp", y, spec.width)}, {}, scope + ".add2");
+  }
+  x = layers.layer_norm("norm", x, spec.width);
+  AttributeMap token_axis;
+  token_axis.set("axis", int64_t{1});
+  x = layers.apply("Gather", {x, layers.constant("first", Tensor::scalar(int64_t{0}))}, token_axis,
+                   "class_token");
+  return layers.finish(layers.linear("head", x, spec.width, 1000), "logits");
+}
+
+}  // namespace ounce::models
