@@ -6,6 +6,7 @@
 #define OUNCE_ENGINE_KERNELS_SIMD_INL_H
 #endif
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/kernels/common.h"
@@ -54,16 +55,18 @@ HWY_INLINE VF at_most(VF x, VF bound) {
 // The first `count` < lanes elements; the others are zero. Reads nothing beyond them.
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {
-  alignas(64) T buffer[HWY_LANES(T)] = {};
-  std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(T));
+  constexpr int64_t kAll = static_cast<int64_t>(HWY_LANES(T));
+  alignas(64) T buffer[kAll] = {};
+  std::memcpy(buffer, p, static_cast<size_t>(std::min(count, kAll)) * sizeof(T));
   return hn::Load(d, buffer);
 }
 
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void store_part(hn::Vec<D> v, D d, T* p, int64_t count) {
-  alignas(64) T buffer[HWY_LANES(T)];
+  constexpr int64_t kAll = static_cast<int64_t>(HWY_LANES(T));
+  alignas(64) T buffer[kAll];
   hn::Store(v, d, buffer);
-  std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(T));
+  std::memcpy(p, buffer, static_cast<size_t>(std::min(count, kAll)) * sizeof(T));
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

@@ -1,0 +1,230 @@
+#include "engine/kernels/quantized.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/kernels/dispatch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/quantized.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "engine/kernels/dot4-inl.h"
+#include "engine/kernels/epilogue_f32-inl.h"
+#include "engine/kernels/lookup-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+// Elements that a thread takes at a time: enough to make the hand-out cheap, few enough to balance.
+inline constexpr int64_t kChunk = 16384;
+
+// Calls f(first, count) over [0, count) in chunks, in parallel.
+template <class F>
+void for_chunks(ThreadPool& pool, int64_t count, const F& f) {
+  pool.parallel_for(ceil_div(count, kChunk), [&](int64_t chunk, int) HWY_ATTR {
+    const int64_t first = chunk * kChunk;
+    f(first, std::min(kChunk, count - first));
+  });
+}
+
+HWY_INLINE VI load_codes_part(const uint8_t* p, int64_t lanes) {
+  if (lanes == kLanes) return load_codes(p);
+  uint8_t codes[kLanes] = {};
+  std::memcpy(codes, p, static_cast<size_t>(lanes));
+  return load_codes(codes);
+}
+HWY_INLINE void store_codes_part(VI q, uint8_t* p, int64_t lanes) {
+  if (lanes == kLanes) return store_codes(q, p);
+  uint8_t codes[kLanes];
+  store_codes(q, codes);
+  std::memcpy(p, codes, static_cast<size_t>(lanes));
+}
+HWY_INLINE VF float_of(VI code, VI zero) {
+  return hn::ConvertTo(DF(), hn::Sub(code, zero));
+}
+
+// clamp(round_half_even(x) + zero, lo, hi): clamped as float first, so that the conversion cannot
+// overflow; NaN becomes the zero point.
+struct Rounder {
+  Rounder(int32_t zero_point, int32_t lo_code, int32_t hi_code)
+      : lo(constant(static_cast<float>(lo_code - zero_point))),
+        hi(constant(static_cast<float>(hi_code - zero_point))),
+        zero(hn::Set(DI(), zero_point)) {}
+  HWY_INLINE VI operator()(VF x) const {
+    const VF number = hn::IfThenElseZero(hn::Eq(x, x), x);
+    return hn::Add(round_to_i32(hn::Min(hn::Max(number, lo), hi)), zero);
+  }
+  VF lo, hi;
+  VI zero;
+};
+
+// Signed codes are unsigned ones with the top bit flipped: q - (-128) = q + 128.
+void quantize(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
+              int32_t zero_point, uint8_t flip) {
+  const VF divisor = constant(scale);
+  const Rounder round(zero_point, 0, 255);
+  const VI flips = hn::Set(DI(), flip);
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VF y = hn::Div(load_lanes(x + first + j, lanes), divisor);
+      store_codes_part(hn::Xor(round(y), flips), q + first + j, lanes);
+    });
+  });
+}
+
+void dequantize(const Context& context, const uint8_t* q, float* x, int64_t count, float scale,
+                int32_t zero_point, uint8_t flip) {
+  const VF factor = constant(scale);
+  const VI zero = hn::Set(DI(), zero_point);
+  const VI flips = hn::Set(DI(), flip);
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VI code = hn::Xor(load_codes_part(q + first + j, lanes), flips);
+      store_lanes(hn::Mul(float_of(code, zero), factor), x + first + j, lanes);
+    });
+  });
+}
+
+void quantize_row_u8(const float* x, uint8_t* q, float* scale, int64_t columns) {
+  VF highest = hn::Zero(DF());
+  for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
+    highest = hn::Max(hn::Abs(load_lanes(x + j, lanes)), highest);
+  });
+  const float most = hn::GetLane(hn::MaxOfLanes(DF(), highest));
+  *scale = most > 0.0F ? most / 127.0F : 1.0F;
+  const VF divisor = constant(*scale);
+  const Rounder round(128, 1, 255);
+  for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
+    store_codes_part(round(hn::Div(load_lanes(x + j, lanes), divisor)), q + j, lanes);
+  });
+}
+
+void quantize_rows_u8(const Context& context, const float* x, int64_t ldx, uint8_t* q, int64_t ldq,
+                      float* scale, int64_t rows, int64_t columns) {
+  context.pool.parallel_for(rows, [&](int64_t r, int) HWY_ATTR {
+    quantize_row_u8(x + r * ldx, q + r * ldq, scale + r, columns);
+  });
+}
+
+void lookup_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
+               const uint8_t* table) {
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    lookup_bytes(in + first, out + first, length, table);
+  });
+}
+
+void add_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count,
+            const AddU8& p) {
+  const Rounder round(p.zero_point, p.lo, p.hi);
+  const VI a_zero = hn::Set(DI(), p.a_zero_point);
+  const VI b_zero = hn::Set(DI(), p.b_zero_point);
+  const VF a_scale = constant(p.a_scale);
+  const VF b_scale = constant(p.b_scale);
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VF x = hn::Mul(float_of(load_codes_part(a + first + j, lanes), a_zero), a_scale);
+      const VF y = hn::Mul(float_of(load_codes_part(b + first + j, lanes), b_zero), b_scale);
+      store_codes_part(round(hn::Add(x, y)), out + first + j, lanes);
+    });
+  });
+}
+
+void mul_row_u8(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const MulU8& p) {
+  const Rounder round(p.zero_point, p.lo, p.hi);
+  const VI a_zero = hn::Set(DI(), p.a_zero_point);
+  const VI b_zero = hn::Set(DI(), p.b_zero_point);
+  const VF scale = constant(p.scale);
+  for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
+    const VI product = hn::Mul(hn::Sub(load_codes_part(a + j, lanes), a_zero),
+                               hn::Sub(load_codes_part(b + j, lanes), b_zero));
+    store_codes_part(round(hn::Mul(hn::ConvertTo(DF(), product), scale)), out + j, lanes);
+  });
+}
+
+void mul_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count,
+            const MulU8& p) {
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    mul_row_u8(a + first, b + first, out + first, length, p);
+  });
+}
+
+void mul_rows_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out,
+                 int64_t rows, int64_t columns, int64_t rows_per_b, const MulU8& p) {
+  context.pool.parallel_for(rows, [&](int64_t r, int) HWY_ATTR {
+    mul_row_u8(a + r * columns, b + r / rows_per_b * columns, out + r * columns, columns, p);
+  });
+}
+
+void requantize_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
+                   float multiplier, int32_t zero_in, int32_t zero_out) {
+  const Rounder round(zero_out, 0, 255);
+  const VI zero = hn::Set(DI(), zero_in);
+  const VF scale = constant(multiplier);
+  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
+    for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VF x = hn::Mul(float_of(load_codes_part(in + first + j, lanes), zero), scale);
+      store_codes_part(round(x), out + first + j, lanes);
+    });
+  });
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ounce::engine {
+OUNCE_EXPORT(quantize);
+OUNCE_EXPORT(dequantize);
+OUNCE_EXPORT(quantize_rows_u8);
+OUNCE_EXPORT(lookup_u8);
+OUNCE_EXPORT(add_u8);
+OUNCE_EXPORT(mul_u8);
+OUNCE_EXPORT(mul_rows_u8);
+OUNCE_EXPORT(requantize_u8);
+
+void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
+                 int32_t zero_point) {
+  OUNCE_DISPATCH(quantize)(context, x, q, count, scale, zero_point, 0);
+}
+void quantize_s8(const Context& context, const float* x, int8_t* q, int64_t count, float scale,
+                 int32_t zero_point) {
+  OUNCE_DISPATCH(quantize)
+  (context, x, reinterpret_cast<uint8_t*>(q), count, scale, zero_point + 128, 0x80);
+}
+void quantize_rows_u8(const Context& context, const float* x, int64_t ldx, uint8_t* q, int64_t ldq,
+                      float* scale, int64_t rows, int64_t columns) {
+  OUNCE_DISPATCH(quantize_rows_u8)(context, x, ldx, q, ldq, scale, rows, columns);
+}
+void dequantize_u8(const Context& context, const uint8_t* q, float* x, int64_t count, float scale,
+                   int32_t zero_point) {
+  OUNCE_DISPATCH(dequantize)(context, q, x, count, scale, zero_point, 0);
+}
+void dequantize_s8(const Context& context, const int8_t* q, float* x, int64_t count, float scale,
+                   int32_t zero_point) {
+  OUNCE_DISPATCH(dequantize)
+  (context, reinterpret_cast<const uint8_t*>(q), x, count, scale, zero_point + 128, 0x80);
+}
+void lookup_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
+               const uint8_t* table) {
+  OUNCE_DISPATCH(lookup_u8)(context, in, out, count, table);
+}
+void add_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count,
+            const AddU8& parameters) {
+  OUNCE_DISPATCH(add_u8)(context, a, b, out, count, parameters);
+}
+void mul_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count,
+            const MulU8& parameters) {
+  OUNCE_DISPATCH(mul_u8)(context, a, b, out, count, parameters);
+}
+void mul_rows_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out,
+                 int64_t rows, int64_t columns, int64_t rows_per_b, const MulU8& parameters) {
+  OUNCE_DISPATCH(mul_rows_u8)(context, a, b, out, rows, columns, rows_per_b, parameters);
+}
+void requantize_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
+                   float multiplier, int32_t zero_in, int32_t zero_out) {
+  OUNCE_DISPATCH(requantize_u8)(context, in, out, count, multiplier, zero_in, zero_out);
+}
+
+}  // namespace ounce::engine
+#endif  // HWY_ONCE
