@@ -46,6 +46,14 @@ size_t given_inputs(const Node& node) {
   return count;
 }
 
+/// The same value, or two constants of equal content: exporters repeat axes and small numbers.
+bool is_same(const Graph& graph, ValueId a, ValueId b) {
+  if (a == b) return true;
+  const Tensor* x = graph.constant(a);
+  const Tensor* y = graph.constant(b);
+  return x != nullptr && y != nullptr && x->identical_to(*y);
+}
+
 }  // namespace
 
 namespace pattern {
@@ -146,7 +154,7 @@ bool Matcher::visit(const PatternNode& pattern, ValueId value, Match& match,
   bool bound = false;
   if (!pattern.capture.empty()) {
     const auto [entry, is_new] = match.values.try_emplace(pattern.capture, value);
-    if (!is_new && entry->second != value) return false;
+    if (!is_new && !is_same(graph_, entry->second, value)) return false;
     bound = is_new;
   }
   const bool is_node =

@@ -19,7 +19,7 @@ namespace ounce {
 ///     const Pattern x = any("x");
 ///     const Pattern silu = commutative("Mul", x, op("Sigmoid", {x}));
 ///
-/// A capture that occurs twice must be the same value both times.
+/// A capture that occurs twice must be the same value both times, or equal constants.
 class PatternNode;
 using Pattern = std::shared_ptr<const PatternNode>;
 
