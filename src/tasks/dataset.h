@@ -36,15 +36,15 @@ std::string_view to_string(DatasetKind kind);
 /// What to read and how much of it.
 struct DatasetOptions {
   /// Folder of the pictures of a COCO file; empty: found beside the file.
-  std::filesystem::path images;
+  std::filesystem::path images = {};
   /// At most so many pictures (0: all). Unshuffled, they are spread evenly over the order, so that
   /// a folder of classes gives some of each class.
   int64_t limit = 0;
   /// Shuffle the order, the same on every machine for a seed.
-  std::optional<uint64_t> shuffle_seed;
+  std::optional<uint64_t> shuffle_seed = {};
   /// Class order to use for class folders, VOC names and COCO names instead of the data set's own.
   /// Throws when the data set has a class that is not listed.
-  std::vector<std::string> classes;
+  std::vector<std::string> classes = {};
 };
 
 /// The index of a data set: paths and labels, not pixels. Order is deterministic (by name) unless

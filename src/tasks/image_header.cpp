@@ -77,6 +77,44 @@ void check_jpeg(std::span<const uint8_t> bytes, const std::string& name) {
   }
 }
 
+/// The checksum that ends every PNG chunk (CRC-32, reflected polynomial edb88320).
+uint32_t crc32(std::span<const uint8_t> bytes) {
+  static const std::array<uint32_t, 256> kTable = [] {
+    std::array<uint32_t, 256> table{};
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t value = i;
+      for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0xedb88320u : 0);
+      table[i] = value;
+    }
+    return table;
+  }();
+  uint32_t crc = ~0u;
+  for (const uint8_t byte : bytes) crc = kTable[(crc ^ byte) & 255] ^ (crc >> 8);
+  return ~crc;
+}
+
+/// Walks the chunks of a PNG file (length, type, data, checksum) to its IEND.
+void check_png(std::span<const uint8_t> bytes, const std::string& name) {
+  constexpr size_t kFrame = 12;  // length, type and checksum
+  const std::string remedy = "copying the picture again, or leaving it out";
+  size_t at = kPngSignature.size();
+  while (true) {
+    if (bytes.size() - at < kFrame) throw Error("truncated PNG", name, remedy);
+    const auto length = static_cast<size_t>(big_endian(bytes, at, 4));
+    if (length > bytes.size() - at - kFrame) throw Error("truncated PNG", name, remedy);
+    const std::span<const uint8_t> body = bytes.subspan(at + 4, length + 4);
+    if (crc32(body) != big_endian(bytes, at + 8 + length, 4)) {
+      throw Error("damaged PNG: wrong checksum at byte " + std::to_string(at), name, remedy);
+    }
+    const std::string type(body.begin(), body.begin() + 4);
+    if (type == "IHDR" && length >= 8) {
+      check_size(big_endian(body, 4, 4), big_endian(body, 8, 4), name);
+    }
+    if (type == "IEND") return;
+    at += kFrame + length;
+  }
+}
+
 }  // namespace
 
 void check_image_header(std::span<const uint8_t> bytes, const std::string& name) {
@@ -84,8 +122,9 @@ void check_image_header(std::span<const uint8_t> bytes, const std::string& name)
   if (bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff) {
     check_jpeg(bytes, name);
   }
-  if (bytes.size() >= 24 && std::equal(kPngSignature.begin(), kPngSignature.end(), bytes.begin())) {
-    check_size(big_endian(bytes, 16, 4), big_endian(bytes, 20, 4), name);
+  if (bytes.size() >= kPngSignature.size() &&
+      std::equal(kPngSignature.begin(), kPngSignature.end(), bytes.begin())) {
+    check_png(bytes, name);
   }
 }
 

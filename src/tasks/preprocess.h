@@ -52,12 +52,12 @@ struct Preprocessing {
 
 /// The plain options of the command line, as typed; an empty string was not given.
 struct PreprocessOptions {
-  std::string resize;     // "248"
-  std::string crop;       // "224" or "224x224" (height x width)
-  std::string mean;       // "0.485,0.456,0.406" or "0.5"
-  std::string std;        // likewise; none may be 0
-  std::string channels;   // "rgb" or "bgr"
-  std::string letterbox;  // "416" or "416x640" (height x width)
+  std::string resize = {};     // "248"
+  std::string crop = {};       // "224" or "224x224" (height x width)
+  std::string mean = {};       // "0.485,0.456,0.406" or "0.5"
+  std::string std = {};        // likewise; none may be 0
+  std::string channels = {};   // "rgb" or "bgr"
+  std::string letterbox = {};  // "416" or "416x640" (height x width)
 
   bool any() const;
 };

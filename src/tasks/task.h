@@ -97,11 +97,11 @@ std::unique_ptr<Task> make_detection(HeadDescription head);
 
 /// What the command line says about a task; everything may be left empty.
 struct TaskOptions {
-  std::string task;               // "classification" or "detection"
-  PreprocessOptions preprocess;   // on top of what the model stores
-  std::filesystem::path model;    // a head description is looked for beside it: same stem, .toml
-  std::filesystem::path head;     // or here
-  std::filesystem::path classes;  // file with one class name a line
+  std::string task = {};              // "classification" or "detection"
+  PreprocessOptions preprocess = {};  // on top of what the model stores
+  std::filesystem::path model = {};  // a head description is looked for beside it: same stem, .toml
+  std::filesystem::path head = {};   // or here
+  std::filesystem::path classes = {};  // file with one class name a line
 };
 
 /// The task of a model. Preprocessing and head come from the options, else from the model's
