@@ -129,7 +129,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("models", nargs="*", default=[], metavar="MODEL", help=f"of {', '.join(MODELS)}; default: all")
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     for name in arguments.models:
         if name not in MODELS:
             parser.error(f"{name}: not one of {', '.join(MODELS)}")
