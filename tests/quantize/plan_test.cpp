@@ -49,13 +49,13 @@ Planned planned(const Graph& source, const Options& options = {}) {
   return result;
 }
 
-/// Nodes that read codes in the finished graph and that the engine runs in float all the same.
+/// Nodes planned on integers that the engine would run in float all the same.
 std::vector<std::string> simulated_only(const Planned& planned) {
   const Graph quantized =
       insert_qdq(planned.graph, planned.plan, placeholder_calibration(planned.graph, planned.plan));
   std::vector<std::string> names;
   for (const engine::IntegerSupport& support : engine::integer_support(quantized)) {
-    if (!support.integer)
+    if (!support.integer && planned.kept(support.node) == nullptr)
       names.push_back(support.node + " (" + support.op + "): " + support.reason);
   }
   return names;

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "quantize/plan.h"
+#include "quantize/source.h"
+
+namespace ounce::quantize {
+
+/// What the calibration data looked like where the plan needs to know.
+struct Observations {
+  std::vector<ObservedData> grids;              // as plan.grids
+  std::vector<std::vector<float>> input_means;  // as plan.layers: mean of each input channel, empty
+                                                // unless asked for
+  int64_t runs = 0;
+};
+
+struct ObserveOptions {
+  int threads = 1;
+  bool input_means = false;  // for bias correction
+};
+
+/// Bytes that `observe` will need at most, for inputs of these shapes: weights (as given and
+/// packed), the tensors that are looked at, the others while they live, the histograms. Independent
+/// of how much data there is.
+int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
+                          const std::vector<Shape>& input_shapes);
+
+/// Reads the data two times: extents, then histograms over these; a third time when the range
+/// search of some grid was starved of bins by outliers. The result does not depend on the order of
+/// the data. Throws `Error` naming the tensor that holds a NaN or infinity, or when there is no
+/// data.
+Observations observe(const Graph& prepared, const Plan& plan, InputSource& source,
+                     const ObserveOptions& options, const Progress& progress = {});
+
+/// The quantizer of each grid by its rule.
+std::vector<QuantParams> choose_grids(const Plan& plan, const Observations& observations);
+
+/// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a
+/// bound from the graph, or data without negative values; two-sided tensors get the bilateral
+/// search.
+RangeRequest request_for(const GridPlan& grid, const ObservedData& data);
+
+}  // namespace ounce::quantize

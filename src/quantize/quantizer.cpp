@@ -1,0 +1,207 @@
+#include "quantize/quantizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "graph/error.h"
+
+namespace ounce::quantize {
+namespace {
+
+/// The quietest noise that is still told apart from none.
+constexpr double kSilentDb = 200.0;
+
+double decibels(double signal, double noise) {
+  if (noise <= 0.0 || signal <= 0.0) return noise <= 0.0 ? kSilentDb : 0.0;
+  return std::min(kSilentDb, 10.0 * std::log10(signal / noise));
+}
+
+double weight_sqnr(const Tensor& exact, const Tensor& rounded) {
+  double signal = 0.0;
+  double noise = 0.0;
+  const auto a = exact.data<float>();
+  const auto b = rounded.data<float>();
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a[i]) - b[i];
+    signal += static_cast<double>(a[i]) * a[i];
+    noise += difference * difference;
+  }
+  return decibels(signal, noise);
+}
+
+double grid_sqnr(const ObservedData& data, const QuantParams& params) {
+  const BinPoints points(data);
+  double signal = 0.0;
+  for (size_t i = 0; i < points.centres().size(); ++i) {
+    signal += points.count(i) * points.centres()[i] * points.centres()[i];
+  }
+  return decibels(signal, points.squared_error(levels_of(params)));
+}
+
+std::vector<LayerRecord> layer_records(const Graph& prepared, const Plan& plan,
+                                       const std::vector<QuantizedLayer>& layers) {
+  std::vector<LayerRecord> records;
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    const LayerPlan& layer = plan.layers[i];
+    const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
+    LayerRecord& record = records.emplace_back();
+    record.node = node.name;
+    record.op = node.op;
+    record.input = prepared.value(node.input(0)).name;
+    record.activation_bits = layer.weight_only ? 0 : layer.settings.activation_bits;
+    if (!layer.weights) continue;
+    const Tensor& weights = prepared.value(layer.weights->weights).constant;
+    record.weight_bits = layer.settings.weights.bits;
+    record.granularity = name_of(layer.settings.weights.granularity);
+    record.weight_rule = name_of(layer.settings.weights.rule);
+    record.parameters = weights.size();
+    record.weight_sqnr_db = weight_sqnr(weights, layers[i].weights.dequantize());
+  }
+  return records;
+}
+
+std::vector<GridRecord> grid_records(const Graph& prepared, const Plan& plan,
+                                     const std::vector<QuantParams>& params,
+                                     const Observations& observations) {
+  std::vector<GridRecord> records;
+  for (size_t i = 0; i < plan.grids.size(); ++i) {
+    const ObservedData& data = observations.grids[i];
+    GridRecord& record = records.emplace_back();
+    for (const ValueId id : plan.grids[i].values) record.values.push_back(prepared.value(id).name);
+    record.value = record.values.front();
+    record.bits = params[i].bits;
+    record.rule = name_of(request_for(plan.grids[i], data).rule);
+    record.scale = params[i].scale;
+    record.zero_point = params[i].zero_point;
+    record.chosen = params[i].range();
+    record.data = data.histogram.interval();
+    record.sqnr_db = grid_sqnr(data, params[i]);
+  }
+  return records;
+}
+
+std::vector<Tensor> first_run(InputSource& source) {
+  source.restart();
+  auto run = source.next();
+  if (!run) {
+    throw Error("the calibration data is empty", {}, "a folder with at least one readable picture");
+  }
+  return std::move(*run);
+}
+
+std::vector<Shape> shapes_of(const std::vector<Tensor>& tensors) {
+  std::vector<Shape> shapes;
+  for (const Tensor& tensor : tensors) shapes.push_back(tensor.shape());
+  return shapes;
+}
+
+std::string megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) * 1e-6);
+  return text;
+}
+
+/// Everything after the plan.
+QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
+                         InputSource& source, const Progress& progress) {
+  ObserveOptions observing;
+  observing.threads = options.threads;
+  observing.input_means = options.bias_correction;
+  const Observations observations = observe(prepared, plan, source, observing, progress);
+  Calibration calibration;
+  calibration.grids = choose_grids(plan, observations);
+  calibration.layers = quantize_layers(prepared, plan, calibration.grids, observations, options);
+  QuantizeResult result;
+  result.graph = insert_qdq(prepared, plan, calibration);
+  result.layers = layer_records(prepared, plan, calibration.layers);
+  result.grids = grid_records(prepared, plan, calibration.grids, observations);
+  result.kept_float = plan.kept_float;
+  result.calibration_runs = observations.runs;
+  return result;
+}
+
+/// Layers whose integer form takes longer than the float one, with the reason in numbers.
+Exclusions slower_on_integers(const LatencyComparison& latency) {
+  // Differences of a few per cent are timer noise.
+  constexpr double kTolerance = 1.05;
+  Exclusions slow;
+  for (const PieceTime& piece : latency.pieces) {
+    if (piece.quantized_ms <= kTolerance * piece.float_ms) continue;
+    char text[96];
+    std::snprintf(text, sizeof text, "slower on integers here: %.3f ms against %.3f ms in float",
+                  piece.quantized_ms, piece.float_ms);
+    for (const std::string& layer : piece.layers) slow[layer] = text;
+  }
+  return slow;
+}
+
+/// Replaces `plan` by one without the layers that integers slow down. Times do not depend on the
+/// numbers, so this is settled before any data is read.
+LatencyComparison drop_slow_layers(const Graph& prepared, const Options& options,
+                                   const std::vector<Tensor>& sample,
+                                   const std::vector<Shape>& shapes, const Progress& progress,
+                                   Plan& plan) {
+  // A layer that goes takes conversions with it or adds some, so neighbours are timed again.
+  constexpr int kRounds = 4;
+  Exclusions exclusions;
+  for (int round = 0;; ++round) {
+    progress.step("timing", round, kRounds);
+    const Graph quantized = insert_qdq(prepared, plan, placeholder_calibration(prepared, plan));
+    LatencyComparison latency = compare_latency(prepared, quantized, plan, sample, options.threads);
+    const Exclusions slow = slower_on_integers(latency);
+    if (slow.empty() || round == kRounds) return latency;
+    for (const auto& [node, reason] : slow) progress.tell(node + " stays in float: " + reason);
+    exclusions.insert(slow.begin(), slow.end());
+    plan = make_executable_plan(prepared, options, shapes, exclusions);
+  }
+}
+
+}  // namespace
+
+int64_t constant_bytes(const Graph& graph) {
+  int64_t bytes = 0;
+  for (const Value& value : graph.values) {
+    if (value.is_constant()) bytes += static_cast<int64_t>(value.constant.bytes());
+  }
+  return bytes;
+}
+
+DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> input_shapes) {
+  if (input_shapes.empty()) {
+    for (const ValueId id : graph.inputs) {
+      Shape shape;
+      if (graph.value(id).shape) {
+        for (const Dim& dim : *graph.value(id).shape) shape.push_back(dim.known() ? dim.value : 1);
+      }
+      input_shapes.push_back(std::move(shape));
+    }
+  }
+  DryRun result;
+  result.prepared = prepare(graph, options);
+  result.plan = make_executable_plan(result.prepared, options, input_shapes);
+  result.calibration_bytes = calibration_bytes(result.prepared, result.plan, input_shapes);
+  return result;
+}
+
+QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
+                        const Progress& progress) {
+  const std::vector<Tensor> sample = first_run(source);
+  const std::vector<Shape> shapes = shapes_of(sample);
+  const Graph prepared = prepare(graph, options);
+  Plan plan = make_executable_plan(prepared, options, shapes);
+  std::optional<LatencyComparison> latency;
+  if (options.drop_slow_layers) {
+    latency = drop_slow_layers(prepared, options, sample, shapes, progress, plan);
+  }
+  progress.tell("calibration needs at most " +
+                megabytes(calibration_bytes(prepared, plan, shapes)));
+  QuantizeResult result = carry_out(prepared, plan, options, source, progress);
+  result.latency = std::move(latency);
+  result.prepared = prepared;
+  result.float_bytes = constant_bytes(graph);
+  result.bytes = constant_bytes(result.graph);
+  return result;
+}
+
+}  // namespace ounce::quantize

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quantize/calibrate.h"
+#include "quantize/insert_qdq.h"
+#include "quantize/latency.h"
+#include "quantize/plan.h"
+#include "quantize/source.h"
+
+namespace ounce::quantize {
+
+/// What was done to one convolution or matrix product.
+struct LayerRecord {
+  std::string node;
+  std::string op;
+  int weight_bits = 0;      // 0: product of two activations
+  int activation_bits = 0;  // 0: activations stay float (weight-only)
+  std::string granularity;  // "tensor", "channel", "group"
+  std::string weight_rule;
+  int64_t parameters = 0;
+  double weight_sqnr_db = 0.0;  // of the weights alone
+  std::string input;            // name of the value it reads
+};
+
+/// What was chosen for one activation quantizer.
+struct GridRecord {
+  std::string value;  // the first on the grid
+  std::vector<std::string> values;
+  int bits = 8;
+  std::string rule;
+  float scale = 1.0F;
+  int32_t zero_point = 0;
+  Range chosen;
+  Range data;
+  double sqnr_db = 0.0;  // of the calibration data on the grid
+};
+
+struct QuantizeResult {
+  Graph graph;     // Q/DQ
+  Graph prepared;  // the float graph it was made from: same value names, for `compare`
+  std::vector<LayerRecord> layers;
+  std::vector<GridRecord> grids;
+  std::vector<KeptFloat> kept_float;
+  std::optional<LatencyComparison> latency;  // when drop_slow_layers was set
+  int64_t calibration_runs = 0;
+  int64_t float_bytes = 0;  // constants of the float graph
+  int64_t bytes = 0;        // constants of the quantized graph
+};
+
+/// From a float model to a Q/DQ model that the engine runs on integers:
+/// prepare -> plan -> executability check -> calibrate -> weights -> insert [-> time, keep slow
+/// layers in float, again]. Throws `Error` on NaN (naming the tensor), on empty data, on impossible
+/// options; `Interrupted` when asked to stop.
+QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
+                        const Progress& progress = {});
+
+/// What `quantize` would do, without looking at data (`--dry-run`): the prepared graph and its
+/// plan.
+struct DryRun {
+  Graph prepared;
+  Plan plan;
+  int64_t calibration_bytes = 0;
+};
+/// `input_shapes` may be empty: then those of the graph, with 1 for what is open.
+DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> input_shapes = {});
+
+/// Quantizes the weights and biases of all planned layers.
+std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& plan,
+                                            const std::vector<QuantParams>& grids,
+                                            const Observations& observations,
+                                            const Options& options);
+
+/// Bytes of all constants of a graph.
+int64_t constant_bytes(const Graph& graph);
+
+}  // namespace ounce::quantize

@@ -1,0 +1,20 @@
+#include "quantize/source.h"
+
+namespace ounce::quantize {
+
+void for_each_run(InputSource& source, std::string_view stage, const Progress& progress,
+                  const std::function<void(const std::vector<Tensor>&)>& use) {
+  const int64_t total = source.size().value_or(0);
+  int64_t done = 0;
+  progress.step(stage, done, total);
+  source.restart();
+  while (const auto run = source.next()) {
+    use(*run);
+    progress.step(stage, ++done, total);
+  }
+  if (done == 0) {
+    throw Error("the calibration data is empty", {}, "a folder with at least one readable picture");
+  }
+}
+
+}  // namespace ounce::quantize
