@@ -136,6 +136,7 @@ void lower(Graph& graph) {
   sink_dequantize(graph);
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
+  graph.remove_dead();  // weights that integer kernels read as codes need not become floats
   fold_dequantized_constants(graph);
   fuse_float(graph);
   graph.remove_dead();

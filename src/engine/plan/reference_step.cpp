@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/lowering/internal_ops.h"
+#include "engine/lowering/strided_view.h"
 #include "engine/reference/reference.h"
 #include "graph/error.h"
 #include "graph/operator.h"
@@ -86,14 +87,25 @@ int64_t step_macs(const Graph& graph, const Node& node) {
   const auto elements = [&](ValueId id) {
     return element_count(*concrete(*graph.value(id).shape));
   };
-  const auto last_dim = [&](ValueId id) { return concrete(*graph.value(id).shape)->back(); };
+  // Operands may be seen through strides: the view has the logical shape.
+  const auto operand = [&](size_t i) {
+    return load_view(node.attributes, std::to_string(i),
+                     *concrete(*graph.value(node.input(i)).shape))
+        .shape;
+  };
   if (node.op == internal::kConv || node.op == internal::kQConv) {
     const Tensor* weight = graph.constant(node.input(1));
     return elements(node.output(0)) * (weight->size() / weight->shape()[0]);
   }
   if (node.op == internal::kMatMul || node.op == internal::kQMatMul ||
       node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul) {
-    return elements(node.output(0)) * last_dim(node.input(0));
+    return elements(node.output(0)) * operand(0).back();
+  }
+  if (node.op == "Attention") {
+    const Shape q = operand(0);
+    const Shape k = operand(1);
+    const int64_t scores = element_count(q) / q.back() * k[k.size() - 2];
+    return scores * (q.back() + operand(2).back());
   }
   if (node.op.starts_with("engine.") || find_operator(node.op) == nullptr) return 0;
   return cost_of(graph, node).macs;
