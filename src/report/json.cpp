@@ -35,11 +35,15 @@ Json to_json(const Layer& layer) {
               {"activation_bits", layer.activation_bits},
               {"sqnr_float_prefix_db", nullable(layer.sqnr_float_prefix_db)},
               {"sqnr_quantized_prefix_db", nullable(layer.sqnr_quantized_prefix_db)},
-              {"cosine", nullable(layer.cosine)},
-              {"float_ms", nullable(layer.float_ms)},
-              {"quantized_ms", nullable(layer.quantized_ms)},
-              {"float_kernel", layer.float_kernel},
-              {"quantized_kernel", layer.quantized_kernel}};
+              {"cosine", nullable(layer.cosine)}};
+}
+
+Json to_json(const PieceTime& piece) {
+  return Json{{"name", piece.name},
+              {"op", piece.op},
+              {"nodes", piece.nodes},
+              {"float_ms", piece.float_ms},
+              {"quantized_ms", piece.quantized_ms}};
 }
 
 Json to_json(const Histogram& histogram) {
@@ -87,6 +91,7 @@ Json to_json(const Compression& report) {
             {"after", to_json(report.after)},
             {"metrics", Json::array()},
             {"layers", Json::array()},
+            {"pieces", Json::array()},
             {"histograms", Json::array()},
             {"notes", report.notes},
             {"provenance", to_json(report.provenance)}};
@@ -100,6 +105,7 @@ Json to_json(const Compression& report) {
                                {"unit", metric.unit}});
   }
   for (const Layer& layer : report.layers) json["layers"].push_back(to_json(layer));
+  for (const PieceTime& piece : report.pieces) json["pieces"].push_back(to_json(piece));
   for (const Histogram& histogram : report.histograms) {
     json["histograms"].push_back(to_json(histogram));
   }

@@ -49,10 +49,16 @@ struct Layer {
   std::optional<double> sqnr_float_prefix_db;
   std::optional<double> sqnr_quantized_prefix_db;
   std::optional<double> cosine;
-  std::optional<double> float_ms;
-  std::optional<double> quantized_ms;
-  std::string float_kernel;
-  std::string quantized_kernel;
+};
+
+/// Time of one piece of work in both models: what the engine fuses is timed together, with the
+/// conversions between floats and codes that it causes.
+struct PieceTime {
+  std::string name;  // of its layer, or of its first node
+  std::string op;
+  int nodes = 1;
+  double float_ms = 0;
+  double quantized_ms = 0;
 };
 
 /// A layer that stays in float, and why.
@@ -100,7 +106,8 @@ struct Compression {
   ModelSide before;
   ModelSide after;
   std::vector<Metric> metrics;
-  std::vector<Layer> layers;  // in network order
+  std::vector<Layer> layers;      // in network order
+  std::vector<PieceTime> pieces;  // in network order
   std::vector<Histogram> histograms;
   std::vector<KeptFloat> kept_float;
   std::vector<std::string> files;

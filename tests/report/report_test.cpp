@@ -65,7 +65,7 @@ TEST(Json, HoldsTheContractKeys) {
 TEST(Json, NotMeasuredAndNotFiniteAreNull) {
   const Json parsed = Json::parse(json_text(to_json(sample_report())));
   const Json& head = parsed["layers"].back();
-  EXPECT_TRUE(head["quantized_ms"].is_null());
+  EXPECT_TRUE(head["sqnr_float_prefix_db"].is_null());
   EXPECT_TRUE(head["cosine"].is_null());
 }
 

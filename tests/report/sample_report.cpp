@@ -18,10 +18,6 @@ Layer layer(std::string name, std::string op, int index) {
   one.sqnr_float_prefix_db = 38 + 6 * std::sin(index * 1.7);
   one.sqnr_quantized_prefix_db = 36 - index * 0.25 + 3 * std::sin(index * 1.7);
   one.cosine = 0.9999 - index * 1e-5;
-  one.float_ms = 0.09 + 0.05 * (index % 4);
-  one.quantized_ms = 0.03 + 0.017 * (index % 4);
-  one.float_kernel = "gemm_f32 avx512";
-  one.quantized_kernel = "gemm_u8s8 avx512vnni";
   return one;
 }
 
@@ -62,12 +58,16 @@ Compression sample_report() {
   }
   report.layers[6].sqnr_float_prefix_db = 14.25;
   report.layers[6].name = "blocks.1.</script><script>window.broken=1</script>";
-  report.layers[9].quantized_ms = 0.2;  // slower than float
+  for (int i = 0; i < static_cast<int>(report.layers.size()); ++i) {
+    const Layer& one = report.layers[static_cast<size_t>(i)];
+    report.pieces.push_back(
+        {one.name, one.op, 1 + i % 3, 0.09 + 0.05 * (i % 4), 0.03 + 0.017 * (i % 4)});
+  }
+  report.pieces[9].quantized_ms = 0.2;  // slower than float
   Layer head = layer("head", "Gemm", 33);
   head.weight_bits = head.activation_bits = 32;
   head.sqnr_float_prefix_db = std::nullopt;
   head.cosine = std::numeric_limits<double>::quiet_NaN();
-  head.quantized_ms = std::nullopt;
   report.layers.push_back(head);
   report.histograms = {histogram("blocks.1.mlp.fc2_input", -0.17, 9.5, 4.2, 0.1),
                        histogram("<img src=x onerror=window.broken=1>", -6, 6, 5, 0)};

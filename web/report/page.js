@@ -342,21 +342,22 @@
   }
 
   function latencyPerLayer() {
-    const layers = report.layers.filter((layer) => known(layer.float_ms) || known(layer.quantized_ms));
-    if (!layers.length) return;
-    const slower = (layer) => known(layer.float_ms) && known(layer.quantized_ms) && layer.quantized_ms > layer.float_ms;
+    const pieces = report.pieces;
+    if (!pieces.length) return;
+    const slower = (piece) => piece.quantized_ms > piece.float_ms;
     const node = section("latency", "Time per layer",
-      "Median time of each layer, both models on this machine. Layers fused by the engine are timed together under one name.");
-    layerChart(node, "Time of each layer, float and quantized, in milliseconds", layers, "bar", "ms", 4, "ms", () => [
-      { label: report.before.label, data: layers.map((layer) => layer.float_ms), color: color("float") },
-      { label: report.after.label, data: layers.map((layer) => layer.quantized_ms), color: color("quantized") },
+      "Median time of each piece of work, both models on this machine. What the engine fuses is timed together under the name of its layer, conversions between floats and codes included.");
+    layerChart(node, "Time of each layer, float and quantized, in milliseconds", pieces, "bar", "ms", 4, "ms", () => [
+      { label: report.before.label, data: pieces.map((piece) => piece.float_ms), color: color("float") },
+      { label: report.after.label, data: pieces.map((piece) => piece.quantized_ms), color: color("quantized") },
     ], { beginAtZero: true });
-    withTable(node, "Numbers of this chart", table("latency-table", "Median milliseconds", [
+    withTable(node, "Numbers of this chart", table("latency-table", "Median milliseconds; slower pieces have a red gain", [
       { title: "layer", kind: "name" }, { title: "op" }, { title: report.before.label, kind: "number" },
-      { title: report.after.label, kind: "number" }, { title: "gain", kind: "number", class: "ratio" }, { title: "kernel" }],
-    layers.map((layer) => [layer.name, layer.op, fixed(layer.float_ms, 4), fixed(layer.quantized_ms, 4),
-      times(ratio(layer.float_ms, layer.quantized_ms)), layer.quantized_kernel || layer.float_kernel]),
-    layers.map((layer) => (slower(layer) ? "slower" : ""))));
+      { title: report.after.label, kind: "number" }, { title: "gain", kind: "number", class: "ratio" },
+      { title: "nodes", kind: "number" }],
+    pieces.map((piece) => [piece.name, piece.op, fixed(piece.float_ms, 4), fixed(piece.quantized_ms, 4),
+      times(ratio(piece.float_ms, piece.quantized_ms)), String(piece.nodes)]),
+    pieces.map((piece) => (slower(piece) ? "slower" : ""))));
   }
 
   function keptFloat() {

@@ -1,0 +1,297 @@
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/model_input.h"
+#include "cli/output.h"
+#include "cli/picture_source.h"
+#include "cli/progress.h"
+#include "cli/provenance.h"
+#include "cli/quantize_options.h"
+#include "formats/formats.h"
+#include "graph/error.h"
+#include "quantize/quantizer.h"
+#include "report/format.h"
+#include "report/html.h"
+#include "report/measurement.h"
+#include "report/quantization.h"
+#include "report/summary.h"
+
+namespace ounce::cli {
+namespace {
+
+/// One run of `ounce quantize`: the steps in order, and what they hand to each other.
+class QuantizeRun {
+ public:
+  QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
+      : options_(options),
+        request_(make_request(options)),
+        method_(methods::find_method(options.method)),
+        graph_(load_model(options.model)),
+        progress_(options.common) {
+    report_.provenance = make_provenance(invocation, options.common, options.model);
+    open_calibration_data();
+  }
+
+  int plan_only();
+  int carry_out();
+
+ private:
+  void open_calibration_data();
+  quantize::Progress hooks();
+  void compress();
+  void write_models();
+  void measure();
+  void judge();
+  std::map<std::string, double> metrics_of(const Graph& graph, tasks::Task& task,
+                                           const tasks::Dataset& dataset, const std::string& stage);
+  void describe();
+  void note_slowness();
+  void write_reports();
+  report::Json manifest() const;
+
+  const QuantizeOptions& options_;
+  methods::Request request_;
+  const methods::Method& method_;
+  Graph graph_;
+  Progress progress_;
+  StageClock clock_;
+  report::Compression report_;
+  std::unique_ptr<tasks::Task> task_;  // none with --data none
+  std::optional<tasks::Dataset> calibration_;
+  std::unique_ptr<quantize::InputSource> source_;
+  std::optional<StagedOutput> output_;
+  quantize::QuantizeResult result_;
+};
+
+/// Random inputs stand in where no data is needed: only their shapes matter then.
+std::unique_ptr<quantize::InputSource> random_source(const Graph& graph, uint64_t seed) {
+  const std::vector<Shape> shapes = report::input_shapes(graph, {});
+  return std::make_unique<quantize::TensorSource>(
+      std::vector<std::vector<Tensor>>{report::random_inputs(graph, shapes, seed)});
+}
+
+void QuantizeRun::open_calibration_data() {
+  report::Provenance& from = report_.provenance;
+  from.data = options_.data.data;
+  if (options_.data.data == "none") {
+    if (options_.activations != 0) {
+      throw UsageError("--data none: the ranges of activations need data (try: --activations 0)");
+    }
+    source_ = random_source(graph_, options_.common.seed);
+    return;
+  }
+  DataOptions data = options_.data;
+  data.limit = options_.calibration;
+  calibration_ = open_data(data);
+  task_ = make_task(graph_, options_.model, options_.task);
+  source_ = std::make_unique<PictureSource>(*calibration_, *task_);
+  from.data_items = calibration_->size();
+  from.data_hash = tasks::data_hash(*calibration_);
+}
+
+quantize::Progress QuantizeRun::hooks() {
+  quantize::Progress hooks;
+  hooks.report = [this](std::string_view stage, int64_t done, int64_t total) {
+    progress_.step(std::string(stage), done, total);
+  };
+  hooks.note = [](std::string_view line) { spdlog::info("{}", line); };
+  hooks.interrupted = was_interrupted;
+  return hooks;
+}
+
+int QuantizeRun::plan_only() {
+  const quantize::Options settings = methods::configure(method_, request_);
+  const quantize::DryRun dry = quantize::dry_run(graph_, settings);
+  report::Json json{{"planned", dry.plan.layers.size()},
+                    {"calibration_bytes", dry.calibration_bytes},
+                    {"kept_float", report::Json::array()}};
+  for (const quantize::KeptFloat& kept : dry.plan.kept_float) {
+    json["kept_float"].push_back({{"name", kept.node}, {"op", kept.op}, {"reason", kept.reason}});
+  }
+  std::string text = quantize::to_text(dry.prepared, dry.plan);
+  text += fmt::format("calibration needs at most {}\n", report::bytes_text(dry.calibration_bytes));
+  print_result(options_.common, json, text);
+  return 0;
+}
+
+int QuantizeRun::carry_out() {
+  output_.emplace(output_folder(options_));
+  clock_.finish(report_.provenance, "read");
+  compress();
+  write_models();
+  measure();
+  judge();
+  describe();
+  write_reports();
+  output_->commit();
+  const std::string where = output_folder(options_).string();
+  print_result(options_.common, report::to_json(report_),
+               report::summary_text(report_) + "\nwritten to " + report::printable(where) + "\n");
+  return 0;
+}
+
+void QuantizeRun::compress() {
+  result_ = methods::run(method_, graph_, request_, *source_, hooks());
+  progress_.clear();
+  clock_.finish(report_.provenance, "quantize");
+  if (const auto* pictures = dynamic_cast<const PictureSource*>(source_.get())) {
+    warn_skipped(pictures->skipped(), calibration_->size());
+    report_.provenance.skipped = skipped_lines(pictures->skipped());
+  }
+}
+
+void QuantizeRun::write_models() {
+  if (task_) task_->store(result_.graph);
+  // No times in here: equal settings and data give equal bytes.
+  const report::Json origin{{"ounce", report_.provenance.versions[0].second},
+                            {"method", options_.method},
+                            {"weights", options_.weights},
+                            {"activations", options_.activations},
+                            {"seed", options_.common.seed},
+                            {"model_hash", report_.provenance.model_hash},
+                            {"data_hash", report_.provenance.data_hash}};
+  result_.graph.metadata["ounce.origin"] = report::json_text(origin, -1);
+  for (const char* name : {"model.ounce", "model.onnx"}) {
+    formats::write_model(result_.graph, output_->path(name));
+  }
+  report_.before.file_bytes = file_bytes(options_.model);
+  report_.after.file_bytes = file_bytes(output_->path("model.ounce"));
+}
+
+void QuantizeRun::measure() {
+  source_->restart();
+  const std::optional<std::vector<Tensor>> inputs = source_->next();
+  const std::vector<const Graph*> graphs{&graph_, &result_.graph};
+  report::MeasureOptions timing;
+  timing.threads = options_.common.threads;
+  timing.runs = options_.runs;
+  const auto measured = report::measure_interleaved(
+      graphs, inputs.value(), timing,
+      [&](int64_t done, int64_t total) { progress_.step("timing", done, total); });
+  progress_.clear();
+  report::ModelSide* sides[] = {&report_.before, &report_.after};
+  for (size_t i = 0; i < measured.size(); ++i) {
+    sides[i]->latency = measured[i].latency();
+    sides[i]->weight_bytes = measured[i].weight_bytes;
+    sides[i]->arena_bytes = measured[i].arena_bytes;
+  }
+  if (!result_.latency) {
+    const quantize::DryRun dry = quantize::dry_run(graph_, methods::configure(method_, request_));
+    result_.latency = quantize::compare_latency(result_.prepared, result_.graph, dry.plan, *inputs,
+                                                options_.common.threads);
+  }
+  clock_.finish(report_.provenance, "time");
+}
+
+std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks::Task& task,
+                                                      const tasks::Dataset& dataset,
+                                                      const std::string& stage) {
+  engine::SessionOptions session_options;
+  session_options.threads = options_.common.threads;
+  engine::Session session(graph, session_options);
+  return evaluate(task, dataset, session, progress_, stage).metrics;
+}
+
+void QuantizeRun::judge() {
+  if (!task_) return;
+  DataOptions data = options_.data;
+  if (!options_.eval_data.empty()) {
+    data.data = options_.eval_data;
+    data.images = options_.eval_images;
+  }
+  const tasks::Dataset dataset = open_data(data);
+  const bool labelled = task_->name() == "detection" ? dataset.has_boxes() : dataset.has_classes();
+  if (!labelled) {
+    if (!options_.eval_data.empty()) {
+      throw Error("has no labels for " + std::string(task_->name()), options_.eval_data,
+                  "labelled pictures, or no --eval-data");
+    }
+    return;
+  }
+  const auto before = metrics_of(graph_, *task_, dataset, "judging float");
+  const auto after = metrics_of(result_.graph, *task_, dataset, "judging quantized");
+  for (const auto& [name, value] : before) {
+    report_.metrics.push_back({name, value, after.at(name), "%"});
+  }
+  clock_.finish(report_.provenance, "judge");
+}
+
+void QuantizeRun::describe() {
+  report_.model = std::filesystem::path(options_.model).filename().string();
+  report_.method = options_.method;
+  report_.settings = settings_text(options_);
+  report_.before.label = "float";
+  report_.after.label = bits_label(options_);
+  report::add_quantization(report_, result_);
+  if (result_.latency) report::add_latency(report_, *result_.latency, result_.prepared);
+  if (!report_.provenance.skipped.empty()) {
+    report_.notes.push_back(fmt::format("{} of {} calibration pictures could not be read",
+                                        report_.provenance.skipped.size(),
+                                        report_.provenance.data_items));
+  }
+  note_slowness();
+  for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
+    report_.files.push_back((output_folder(options_) / name).string());
+  }
+}
+
+void QuantizeRun::note_slowness() {
+  const double before = report_.before.latency->median_ms;
+  const double after = report_.after.latency->median_ms;
+  if (after <= before) return;
+  report_.notes.push_back(
+      fmt::format("the quantized model is slower than the float model on this machine: {:.3f} ms "
+                  "against {:.3f}",
+                  after, before));
+}
+
+report::Json QuantizeRun::manifest() const {
+  report::Json json = report::to_json(report_.provenance);
+  json["method"] = options_.method;
+  json["weights"] = options_.weights;
+  json["activations"] = options_.activations;
+  json["options"] = request_.options;
+  json["set"] = options_.overrides;
+  json["float_bytes"] = report_.before.file_bytes;
+  json["files"] = report::Json::array();
+  for (const char* name : {"model.ounce", "model.onnx"}) {
+    const std::filesystem::path path = output_->path(name);
+    json["files"].push_back(
+        {{"name", name}, {"bytes", file_bytes(path)}, {"hash", file_hash(path)}});
+  }
+  return json;
+}
+
+void QuantizeRun::write_reports() {
+  output_->write_text("manifest.json", report::json_text(manifest()) + '\n');
+  output_->write_text("report.html", report::html_page(report_));
+}
+
+int quantize_model(const QuantizeOptions& options, const Invocation& invocation) {
+  QuantizeRun run(options, invocation);
+  return options.dry_run ? run.plan_only() : run.carry_out();
+}
+
+constexpr const char* kExamples =
+    "  ounce quantize model.onnx -o out/ --data photos/ --method q-yolo --weights 8 --activations "
+    "8\n"
+    "  ounce quantize vit.onnx --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5\n"
+    "  ounce quantize detector.onnx --data train.json --eval-data val.json\n"
+    "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
+    "  ounce quantize model.onnx --data photos/ --dry-run\n";
+
+}  // namespace
+
+void add_quantize(CLI::App& app, Invocation& invocation) {
+  add_command<QuantizeOptions>(app, invocation, "quantize",
+                               "Make a model small and fast, and report what that cost", kExamples,
+                               define_quantize, quantize_model);
+}
+
+}  // namespace ounce::cli
