@@ -29,9 +29,15 @@ inline int64_t pixels_inside(const ConvShape& s, int64_t x) {
   return std::min(last, s.out_w - 1) - x + 1;
 }
 
-/// Image pointers that a thread of depthwise_u8s8 keeps: those of four output pixels.
-inline int64_t depthwise_pointers(const ConvShape& s) {
-  return (3 * s.stride_w + s.kernel_w) * round_up(s.kernel_h, 4);
-}
+/// Elements of scratch that depthwise_u8s8 uses: scales for all threads, the others a thread.
+struct DepthwiseScratch {
+  explicit DepthwiseScratch(const ConvShape& s)
+      : scales(round_up(s.in_channels, 16) + 64),
+        rows(round_up(s.kernel_h, 4)),
+        strip(s.kernel_h * (3 * s.stride_w + s.kernel_w) * s.in_channels) {}
+  int64_t scales;
+  int64_t rows;   // row pointers
+  int64_t strip;  // the pixels under four windows
+};
 
 }  // namespace ounce::engine

@@ -1,5 +1,5 @@
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "engine/isa.h"
 #include "engine/kernels/conv.h"
@@ -103,13 +103,26 @@ void pack_depthwise(PackedDepthwiseS8& packed) {
 
 // Some neighbouring output pixels, all channels.
 struct PixelRun {
-  // [columns][groups * 4] pixels of the image (or padding): the rows of each image column needed.
-  const uint8_t* const* pixels;
+  // [groups * 4] first pixel of the window in every image row (rows beyond the kernel: any pixels);
+  // neighbouring columns are `column_step` bytes apart.
+  const uint8_t* const* rows;
+  int64_t column_step;
   const PackedDepthwiseS8* weights;
   const float* scales;  // in the order of the weights, or null
   const IntegerEpilogue* epilogue;
   int64_t groups;
   int64_t pixel;  // index of the first output pixel
+};
+
+// How a kernel's loops are unrolled. columns == 0: any kernel, one output pixel; no image column is
+// used twice then.
+template <int columns, int stride, int pixels, int rows>
+struct Unroll {
+  static constexpr int kColumns = columns;
+  static constexpr int kStride = stride;
+  static constexpr int kPixels = pixels;
+  static constexpr int kRows = rows;  // kernel rows, or 0 for any
+  static constexpr int kImageColumns = (pixels - 1) * stride + columns;
 };
 
 #if HWY_TARGET != HWY_SCALAR
@@ -135,64 +148,92 @@ HWY_INLINE void interleave_rows(DB d, hn::Vec<DB> r0, hn::Vec<DB> r1, hn::Vec<DB
 
 template <class DB>
 HWY_INLINE hn::Vec<DB> load_channels(DB d, const uint8_t* p, const Piece& piece) {
-  if (piece.valid < piece.bytes) return load_part(d, p, piece.valid);
+  if (HWY_UNLIKELY(piece.valid < piece.bytes)) return load_part(d, p, piece.valid);
   return hn::LoadU(d, p + piece.start);
 }
 
-// kColumns == 0: any kernel width, one output pixel, no image column is used twice.
-template <class Dot, int kColumns, int kStride, int kPixels, class DB>
-HWY_INLINE void accumulate_columns(DB d, const PixelRun& run, const Piece& piece,
-                                   const int8_t* weights, Sums<DB> (&acc)[kPixels][4]) {
-  const hn::Repartition<int32_t, DB> d32;
-  const int64_t bytes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t kernel_columns = kColumns != 0 ? kColumns : run.weights->shape.kernel_w;
-  const int64_t columns = kColumns != 0 ? (kPixels - 1) * kStride + kColumns : kernel_columns;
-  for (int64_t g = 0; g < run.groups; ++g, weights += kernel_columns * 4 * bytes) {
-    const int64_t rows = std::min<int64_t>(run.weights->shape.kernel_h - g * 4, 4);
-#pragma GCC unroll 12
-    for (int64_t c = 0; c < columns; ++c) {
-      const uint8_t* const* p = run.pixels + (c * run.groups + g) * 4;
-      const auto r0 = load_channels(d, p[0], piece);
-      const auto r1 = rows > 1 ? load_channels(d, p[1], piece) : r0;
-      const auto r2 = rows > 2 ? load_channels(d, p[2], piece) : r0;
-      const auto r3 = rows > 3 ? load_channels(d, p[3], piece) : r2;
-      Sums<DB> taps[4];
-      interleave_rows(d, r0, r1, r2, r3, taps);
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        const auto a = Dot::prepare_a(taps[v]);
-#pragma GCC unroll 8
-        for (int t = 0; t < kPixels; ++t) {
-          const int64_t j = c - t * kStride;
-          if (j < 0 || j >= kernel_columns) continue;
-          const int8_t* w = weights + (j * 4 + v) * bytes;
-          const auto b =
-              Dot::prepare_b(hn::BitCast(d32, hn::LoadU(d, reinterpret_cast<const uint8_t*>(w))));
-          acc[t][v] = Dot::dot(acc[t][v], a, b);
-        }
-      }
-    }
+// One image column of one group of kernel rows. Rows beyond the kernel have zero weights.
+template <class U, class DB>
+HWY_INLINE void load_column(DB d, const uint8_t* const* rows, int64_t offset, const Piece& piece,
+                            Sums<DB> (&out)[4]) {
+  if constexpr (U::kRows == 3) {
+    const auto r2 = hn::LoadU(d, rows[2] + offset + piece.start);
+    interleave_rows(d, hn::LoadU(d, rows[0] + offset + piece.start),
+                    hn::LoadU(d, rows[1] + offset + piece.start), r2, r2, out);
+  } else if constexpr (U::kColumns != 0) {
+    interleave_rows(d, hn::LoadU(d, rows[0] + offset + piece.start),
+                    hn::LoadU(d, rows[1] + offset + piece.start),
+                    hn::LoadU(d, rows[2] + offset + piece.start),
+                    hn::LoadU(d, rows[3] + offset + piece.start), out);
+  } else {
+    interleave_rows(
+        d, load_channels(d, rows[0] + offset, piece), load_channels(d, rows[1] + offset, piece),
+        load_channels(d, rows[2] + offset, piece), load_channels(d, rows[3] + offset, piece), out);
   }
 }
 
-HWY_INLINE hn::Vec128<uint8_t> narrow(hn::Full128<uint8_t> d, const hn::Vec128<int32_t> (&q)[4]) {
-  const hn::Full128<int16_t> d16;
-  return hn::Combine(d,
-                     hn::DemoteTo(hn::Half<decltype(d)>(), hn::ReorderDemote2To(d16, q[2], q[3])),
-                     hn::DemoteTo(hn::Half<decltype(d)>(), hn::ReorderDemote2To(d16, q[0], q[1])));
+template <class Dot, class DB>
+HWY_INLINE void add_tap(DB d, const Sums<DB> (&taps)[4], const int8_t* weights,
+                        Sums<DB> (&acc)[4]) {
+  const hn::Repartition<int32_t, DB> d32;
+  constexpr int64_t kBytes = static_cast<int64_t>(hn::MaxLanes(DB()));
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const auto* w = reinterpret_cast<const uint8_t*>(weights + v * kBytes);
+    acc[v] = Dot::dot(acc[v], Dot::prepare_a(taps[v]),
+                      Dot::prepare_b(hn::BitCast(d32, hn::LoadU(d, w))));
+  }
 }
-#if HWY_CAP_GE256
-HWY_INLINE hn::Vec256<uint8_t> narrow(hn::Full256<uint8_t>, const hn::Vec256<int32_t> (&q)[4]) {
-  return hn::Vec256<uint8_t>{_mm256_packus_epi16(_mm256_packs_epi32(q[0].raw, q[1].raw),
-                                                 _mm256_packs_epi32(q[2].raw, q[3].raw))};
+
+// Kernel column kTap, if there is one, for one output pixel.
+template <class Dot, class U, int kTap, class DB>
+HWY_INLINE void add_tap_at(DB d, const Sums<DB> (&taps)[4], const int8_t* weights,
+                           Sums<DB> (&acc)[4]) {
+  if constexpr (kTap >= 0 && kTap < U::kColumns) {
+    add_tap<Dot>(d, taps, weights + kTap * 4 * static_cast<int64_t>(hn::MaxLanes(DB())), acc);
+  }
 }
-#endif
-#if HWY_CAP_GE512
-HWY_INLINE hn::Vec512<uint8_t> narrow(hn::Full512<uint8_t>, const hn::Vec512<int32_t> (&q)[4]) {
-  return hn::Vec512<uint8_t>{_mm512_packus_epi16(_mm512_packs_epi32(q[0].raw, q[1].raw),
-                                                 _mm512_packs_epi32(q[2].raw, q[3].raw))};
+
+// Image column kColumn for all output pixels whose windows contain it.
+template <class Dot, class U, int kColumn, class DB, int... kPixel>
+HWY_INLINE void add_column(DB d, const PixelRun& run, int64_t group, const Piece& piece,
+                           const int8_t* weights, Sums<DB> (&acc)[U::kPixels][4],
+                           std::integer_sequence<int, kPixel...>) {
+  Sums<DB> taps[4];
+  load_column<U>(d, run.rows + group * 4, kColumn * run.column_step, piece, taps);
+  (add_tap_at<Dot, U, kColumn - kPixel * U::kStride>(d, taps, weights, acc[kPixel]), ...);
 }
-#endif
+
+template <class Dot, class U, class DB, int... kColumn>
+HWY_INLINE void add_columns(DB d, const PixelRun& run, int64_t group, const Piece& piece,
+                            const int8_t* weights, Sums<DB> (&acc)[U::kPixels][4],
+                            std::integer_sequence<int, kColumn...>) {
+  (add_column<Dot, U, kColumn>(d, run, group, piece, weights, acc,
+                               std::make_integer_sequence<int, U::kPixels>()),
+   ...);
+}
+
+template <class Dot, class U, class DB>
+HWY_INLINE void accumulate_columns(DB d, const PixelRun& run, const Piece& piece,
+                                   const int8_t* weights, Sums<DB> (&acc)[U::kPixels][4]) {
+  constexpr int64_t kBytes = static_cast<int64_t>(hn::MaxLanes(DB()));
+  if constexpr (U::kColumns != 0 && U::kRows != 0) {
+    add_columns<Dot, U>(d, run, 0, piece, weights, acc,
+                        std::make_integer_sequence<int, U::kImageColumns>());
+  } else if constexpr (U::kColumns != 0) {
+    for (int64_t g = 0; g < run.groups; ++g, weights += U::kColumns * 4 * kBytes) {
+      add_columns<Dot, U>(d, run, g, piece, weights, acc,
+                          std::make_integer_sequence<int, U::kImageColumns>());
+    }
+  } else {
+    const int64_t columns = run.weights->shape.kernel_w;
+    for (int64_t i = 0; i < run.groups * columns; ++i, weights += 4 * kBytes) {
+      Sums<DB> taps[4];
+      load_column<U>(d, run.rows + i / columns * 4, i % columns * run.column_step, piece, taps);
+      add_tap<Dot>(d, taps, weights, acc[0]);
+    }
+  }
+}
 
 template <class DB>
 HWY_INLINE void store_channels(DB d, hn::Vec<DB> v, uint8_t* p, const Piece& piece) {
@@ -204,17 +245,13 @@ HWY_INLINE void store_channels(DB d, hn::Vec<DB> v, uint8_t* p, const Piece& pie
 }
 
 // Requantized codes of one pixel.
-template <class DB>
+template <bool kResidual, class DB>
 HWY_INLINE void store_codes_of_pixel(DB d, const Sums<DB> (&sums)[4], const PixelRun& run,
                                      const Piece& piece, const float* scales, int64_t pixel) {
-  const hn::Repartition<int32_t, DB> d32;
   const hn::Repartition<float, DB> df;
   const IntegerEpilogue& e = *run.epilogue;
-  const auto lo = hn::Set(df, static_cast<float>(e.lo - e.zero_point));
-  const auto hi = hn::Set(df, static_cast<float>(e.hi - e.zero_point));
-  const auto zero = hn::Set(d32, e.zero_point);
-  Sums<DB> residual[4];
-  if (e.residual != nullptr) {
+  Sums<DB> residual[4] = {sums[0], sums[1], sums[2], sums[3]};
+  if constexpr (kResidual) {
     const auto none = hn::Zero(d);
     const uint8_t* p = e.residual + pixel * e.residual_stride;
     interleave_rows(d, load_channels(d, p, piece), none, none, none, residual);
@@ -222,15 +259,10 @@ HWY_INLINE void store_codes_of_pixel(DB d, const Sums<DB> (&sums)[4], const Pixe
   Sums<DB> q[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
-    const auto scale = hn::LoadU(df, scales + v * static_cast<int64_t>(hn::Lanes(df)));
-    auto x = hn::Mul(hn::ConvertTo(df, sums[v]), scale);
-    if (e.residual != nullptr) {
-      const auto code = hn::Sub(residual[v], hn::Set(d32, e.residual_zero_point));
-      x = hn::Add(x, hn::Mul(hn::ConvertTo(df, code), hn::Set(df, e.residual_scale)));
-    }
-    q[v] = hn::Add(round_to_i32(hn::Min(hn::Max(x, lo), hi)), zero);
+    const auto scale = hn::LoadU(df, scales + v * static_cast<int64_t>(hn::MaxLanes(df)));
+    q[v] = round_scaled<kResidual>(sums[v], scale, residual[v], e);
   }
-  store_channels(d, narrow(d, q), static_cast<uint8_t*>(e.c) + pixel * e.ldc, piece);
+  store_channels(d, narrow(q, e), static_cast<uint8_t*>(e.c) + pixel * e.ldc, piece);
 }
 
 // Sums of one pixel in the order of channels, for the other outputs.
@@ -248,12 +280,12 @@ HWY_INLINE void store_sums_of_pixel(DB d, const Sums<DB> (&sums)[4], int32_t* ou
   (void)d;
 }
 
-template <class Dot, int kColumns, int kStride, int kPixels, class DB>
+template <class Dot, class U, class DB>
 HWY_INLINE void run_piece(DB d, const PixelRun& run, const Piece& piece, const int8_t* weights,
                           int64_t lane) {
   const hn::Repartition<int32_t, DB> d32;
   constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(hn::Repartition<int32_t, DB>()));
-  Sums<DB> acc[kPixels][4];
+  Sums<DB> acc[U::kPixels][4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
     auto start = hn::LoadU(d32, run.weights->offsets.data() + lane + v * kStep);
@@ -262,25 +294,33 @@ HWY_INLINE void run_piece(DB d, const PixelRun& run, const Piece& piece, const i
       start = hn::Add(start, hn::Mul(sums, hn::Set(d32, Dot::kInputShift)));
     }
 #pragma GCC unroll 8
-    for (int t = 0; t < kPixels; ++t) acc[t][v] = start;
+    for (int t = 0; t < U::kPixels; ++t) acc[t][v] = start;
   }
-  accumulate_columns<Dot, kColumns, kStride, kPixels>(d, run, piece, weights, acc);
+  accumulate_columns<Dot, U>(d, run, piece, weights, acc);
+  const float* scales = run.scales + lane;
   if (run.epilogue->output == IntegerOutput::kU8) {
+    if (run.epilogue->residual == nullptr) {
 #pragma GCC unroll 8
-    for (int t = 0; t < kPixels; ++t) {
-      store_codes_of_pixel(d, acc[t], run, piece, run.scales + lane, run.pixel + t);
+      for (int t = 0; t < U::kPixels; ++t) {
+        store_codes_of_pixel<false>(d, acc[t], run, piece, scales, run.pixel + t);
+      }
+    } else {
+#pragma GCC unroll 8
+      for (int t = 0; t < U::kPixels; ++t) {
+        store_codes_of_pixel<true>(d, acc[t], run, piece, scales, run.pixel + t);
+      }
     }
     return;
   }
-  alignas(64) int32_t sums[kPixels * kSumStride];
-  for (int t = 0; t < kPixels; ++t) store_sums_of_pixel(d, acc[t], sums + t * kSumStride);
+  alignas(64) int32_t sums[U::kPixels * kSumStride];
+  for (int t = 0; t < U::kPixels; ++t) store_sums_of_pixel(d, acc[t], sums + t * kSumStride);
   // Columns of the epilogue are the channels that this piece stores.
-  finish_sums({sums + piece.skip, kPixels, piece.valid - piece.skip, run.pixel,
+  finish_sums({sums + piece.skip, U::kPixels, piece.valid - piece.skip, run.pixel,
                piece.start + piece.skip, nullptr},
               *run.epilogue);
 }
 
-template <class Dot, int kColumns, int kStride, int kPixels>
+template <class Dot, class U>
 void run_pixels(const PixelRun& run) {
   const ConvShape& s = run.weights->shape;
   const int8_t* weights = run.weights->data.data();
@@ -289,19 +329,16 @@ void run_pixels(const PixelRun& run) {
     switch (piece.bytes) {
 #if HWY_CAP_GE512
       case 64:
-        run_piece<Dot, kColumns, kStride, kPixels>(hn::Full512<uint8_t>(), run, piece, weights,
-                                                   lane);
+        run_piece<Dot, U>(hn::Full512<uint8_t>(), run, piece, weights, lane);
         break;
 #endif
 #if HWY_CAP_GE256
       case 32:
-        run_piece<Dot, kColumns, kStride, kPixels>(hn::Full256<uint8_t>(), run, piece, weights,
-                                                   lane);
+        run_piece<Dot, U>(hn::Full256<uint8_t>(), run, piece, weights, lane);
         break;
 #endif
       default:
-        run_piece<Dot, kColumns, kStride, kPixels>(hn::Full128<uint8_t>(), run, piece, weights,
-                                                   lane);
+        run_piece<Dot, U>(hn::Full128<uint8_t>(), run, piece, weights, lane);
         break;
     }
     weights += run.groups * s.kernel_w * 4 * piece.bytes;
@@ -309,7 +346,7 @@ void run_pixels(const PixelRun& run) {
   });
   const IntegerEpilogue& e = *run.epilogue;
   if (e.output != IntegerOutput::kU8 || e.table == nullptr) return;
-  for (int64_t t = 0; t < kPixels; ++t) {
+  for (int64_t t = 0; t < U::kPixels; ++t) {
     uint8_t* c = static_cast<uint8_t*>(e.c) + (run.pixel + t) * e.ldc;
     lookup_bytes(c, c, s.in_channels, e.table);
   }
@@ -317,16 +354,16 @@ void run_pixels(const PixelRun& run) {
 
 #else  // HWY_SCALAR
 
-template <class Dot, int kColumns, int kStride, int kPixels>
+template <class Dot, class U>
 void run_pixels(const PixelRun& run) {
   const ConvShape& s = run.weights->shape;
-  for (int64_t t = 0; t < kPixels; ++t) {
+  for (int64_t t = 0; t < U::kPixels; ++t) {
     for (int64_t c = 0; c < s.in_channels; ++c) {
       int32_t sum = run.weights->bias[static_cast<size_t>(c)];
       for (int64_t tap = 0; tap < s.taps(); ++tap) {
         const int64_t row = tap / s.kernel_w;
-        const int64_t column = tap % s.kernel_w + t * kStride;
-        const int32_t code = run.pixels[column * run.groups * 4 + row][c];
+        const int64_t column = tap % s.kernel_w + t * U::kStride;
+        const int32_t code = run.rows[row][column * run.column_step + c];
         sum += (code - run.weights->a_zero_point) *
                run.weights->weights[static_cast<size_t>(tap * s.in_channels + c)];
       }
@@ -350,59 +387,87 @@ struct RunFunction {
   void (*run)(const PixelRun&);
 };
 
-// For `left` output pixels still to do.
+// The widest run of a kernel shape for `left` output pixels still to do.
+template <class Dot, int kColumns, int kStride, int kRows>
+RunFunction widest_run(int64_t left) {
+  if (left >= kRunPixels) {
+    return {kRunPixels, &run_pixels<Dot, Unroll<kColumns, kStride, kRunPixels, kRows>>};
+  }
+  if (left >= 2) return {2, &run_pixels<Dot, Unroll<kColumns, kStride, 2, kRows>>};
+  return {1, &run_pixels<Dot, Unroll<kColumns, kStride, 1, kRows>>};
+}
+
 template <class Dot>
 RunFunction run_function(const ConvShape& s, int64_t left) {
-  const bool plain = s.dilation_w == 1 && left > 1;
-  const bool most = left >= kRunPixels;
-  if (plain && s.kernel_w == 3 && s.stride_w == 1) {
-    if (most) return {kRunPixels, &run_pixels<Dot, 3, 1, kRunPixels>};
-    return {2, &run_pixels<Dot, 3, 1, 2>};
+  if (s.dilation_w == 1 && s.in_channels >= 16 && s.stride_w <= 2) {
+    const bool one = s.stride_w == 1;
+    if (s.kernel_w == 3 && s.kernel_h == 3) {
+      return one ? widest_run<Dot, 3, 1, 3>(left) : widest_run<Dot, 3, 2, 3>(left);
+    }
+    if (s.kernel_w == 5) {
+      return one ? widest_run<Dot, 5, 1, 0>(left) : widest_run<Dot, 5, 2, 0>(left);
+    }
   }
-  if (plain && s.kernel_w == 3 && s.stride_w == 2) {
-    if (most) return {kRunPixels, &run_pixels<Dot, 3, 2, kRunPixels>};
-    return {2, &run_pixels<Dot, 3, 2, 2>};
-  }
-  if (plain && s.kernel_w == 5 && s.stride_w == 1) {
-    if (most) return {kRunPixels, &run_pixels<Dot, 5, 1, kRunPixels>};
-    return {2, &run_pixels<Dot, 5, 1, 2>};
-  }
-  if (plain && s.kernel_w == 5 && s.stride_w == 2) {
-    if (most) return {kRunPixels, &run_pixels<Dot, 5, 2, kRunPixels>};
-    return {2, &run_pixels<Dot, 5, 2, 2>};
-  }
-  return {1, &run_pixels<Dot, 0, 1, 1>};
+  return {1, &run_pixels<Dot, Unroll<0, 1, 1, 0>>};
 }
 
 struct RowJob {
   const uint8_t* input;
-  const uint8_t* padding;  // a pixel of zero points
   const PackedDepthwiseS8* weights;
   const float* scales;
   const IntegerEpilogue* epilogue;
 };
 
+// What a thread needs: row pointers, and the pixels of a run that reaches beyond the image.
+struct RowScratch {
+  const uint8_t** rows;
+  uint8_t* strip;
+};
+
+// Copies the pixels under a run's windows, with padding outside the image:
+// [rows][columns][channels].
+inline void copy_strip(const RowJob& job, const ConvShape& s, int64_t image, int64_t top,
+                       int64_t left, int64_t columns, const RowScratch& scratch) {
+  const auto channels = static_cast<size_t>(s.in_channels);
+  uint8_t* out = scratch.strip;
+  for (int64_t i = 0; i < s.kernel_h; ++i) {
+    scratch.rows[i] = out;
+    const int64_t y = top + i * s.dilation_h;
+    for (int64_t c = 0; c < columns; ++c, out += channels) {
+      const int64_t x = left + c * s.dilation_w;
+      if (y >= 0 && y < s.in_h && x >= 0 && x < s.in_w) {
+        std::memcpy(out, job.input + ((image * s.in_h + y) * s.in_w + x) * s.in_channels, channels);
+      } else {
+        std::memset(out, job.weights->a_zero_point, channels);
+      }
+    }
+  }
+}
+
 // One row of output pixels.
 template <class Dot>
-void depthwise_row(const RowJob& job, const ConvShape& s, int64_t row, const uint8_t** pixels) {
+void depthwise_row(const RowJob& job, const ConvShape& s, int64_t row, const RowScratch& scratch) {
   const int64_t groups = ceil_div(s.kernel_h, 4);
   const int64_t image = row / s.out_h;
   const int64_t top = row % s.out_h * s.stride_h - s.pad_top;
+  const bool rows_inside = top >= 0 && top + (s.kernel_h - 1) * s.dilation_h < s.in_h;
   for (int64_t x = 0; x < s.out_w;) {
     const RunFunction function = run_function<Dot>(s, s.out_w - x);
     const int64_t columns = (function.pixels - 1) * s.stride_w + s.kernel_w;
-    const uint8_t** next = pixels;
-    for (int64_t c = 0; c < columns; ++c) {
-      const int64_t in_x = x * s.stride_w - s.pad_left + c * s.dilation_w;
-      const bool inside_x = in_x >= 0 && in_x < s.in_w;
-      for (int64_t i = 0; i < groups * 4; ++i) {
-        const int64_t in_y = top + i * s.dilation_h;
-        const bool inside = inside_x && i < s.kernel_h && in_y >= 0 && in_y < s.in_h;
-        *next++ = inside ? job.input + ((image * s.in_h + in_y) * s.in_w + in_x) * s.in_channels
-                         : job.padding;
+    const int64_t left = x * s.stride_w - s.pad_left;
+    int64_t column_step = s.in_channels;
+    if (rows_inside && left >= 0 && left + (columns - 1) * s.dilation_w < s.in_w) {
+      column_step *= s.dilation_w;
+      const uint8_t* first = job.input + ((image * s.in_h + top) * s.in_w + left) * s.in_channels;
+      for (int64_t i = 0; i < s.kernel_h; ++i) {
+        scratch.rows[i] = first + i * s.dilation_h * s.in_w * s.in_channels;
       }
+    } else {
+      copy_strip(job, s, image, top, left, columns, scratch);
     }
-    function.run({pixels, job.weights, job.scales, job.epilogue, groups, row * s.out_w + x});
+    for (int64_t i = s.kernel_h; i < groups * 4; ++i) scratch.rows[i] = scratch.rows[0];
+    function.run({scratch.rows, column_step, job.weights, job.scales, job.epilogue, groups,
+                  row * s.out_w + x});
     x += function.pixels;
   }
 }
@@ -411,13 +476,11 @@ template <class Dot>
 void depthwise(const Context& context, const uint8_t* input, const PackedDepthwiseS8& weights,
                const ConvShape& s, const IntegerEpilogue& epilogue) {
   const int threads = context.pool.size();
-  const int64_t stored = round_up(s.in_channels, 16) + 64;
-  const int64_t pointers = depthwise_pointers(s);
+  const DepthwiseScratch sizes(s);
   ScratchCursor cursor(context.scratch);
-  uint8_t* padding = cursor.take<uint8_t>(stored);
-  float* scales = cursor.take<float>(stored);
-  const uint8_t** table = cursor.take<const uint8_t*>(pointers * threads);
-  std::memset(padding, weights.a_zero_point, static_cast<size_t>(stored));
+  float* scales = cursor.take<float>(sizes.scales);
+  const uint8_t** rows = cursor.take<const uint8_t*>(sizes.rows * threads);
+  uint8_t* strips = cursor.take<uint8_t>(sizes.strip * threads);
 #if HWY_TARGET != HWY_SCALAR
   if (epilogue.output == IntegerOutput::kU8) {
     float* next = scales;
@@ -429,9 +492,9 @@ void depthwise(const Context& context, const uint8_t* input, const PackedDepthwi
     });
   }
 #endif
-  const RowJob job = {input, padding, &weights, scales, &epilogue};
+  const RowJob job = {input, &weights, scales, &epilogue};
   context.pool.parallel_for(s.batch * s.out_h, [&](int64_t row, int thread) {
-    depthwise_row<Dot>(job, s, row, table + thread * pointers);
+    depthwise_row<Dot>(job, s, row, {rows + thread * sizes.rows, strips + thread * sizes.strip});
   });
 }
 
@@ -477,9 +540,10 @@ void depthwise_u8s8(const Context& context, const uint8_t* input, const PackedDe
 }
 
 size_t depthwise_u8s8_scratch_bytes(const ConvShape& shape, int threads) {
-  const int64_t stored = round_up(shape.in_channels, 16) + 64;
-  return ScratchCursor::need<uint8_t>(stored) + ScratchCursor::need<float>(stored) +
-         ScratchCursor::need<const uint8_t*>(depthwise_pointers(shape) * threads);
+  const DepthwiseScratch sizes(shape);
+  return ScratchCursor::need<float>(sizes.scales) +
+         ScratchCursor::need<const uint8_t*>(sizes.rows * threads) +
+         ScratchCursor::need<uint8_t>(sizes.strip * threads);
 }
 
 }  // namespace ounce::engine
