@@ -307,11 +307,9 @@ std::string to_json(const Preprocessing& preprocessing) {
   if (preprocessing.resize_short > 0) json["resize"] = preprocessing.resize_short;
   put_size("crop", preprocessing.crop);
   put_size("letterbox", preprocessing.letterbox);
-  if (preprocessing.letterbox.set()) {
-    json["keep_ratio"] = preprocessing.keep_ratio;
-    json["pad"] = preprocessing.pad_value;
-    json["align"] = preprocessing.align == LetterboxAlign::center ? "center" : "top_left";
-  }
+  json["keep_ratio"] = preprocessing.keep_ratio;
+  json["pad"] = preprocessing.pad_value;
+  json["align"] = preprocessing.align == LetterboxAlign::center ? "center" : "top_left";
   json["interpolation"] = std::string(to_string(preprocessing.interpolation));
   json["antialias"] = preprocessing.antialias == Antialias::on;
   json["channels"] = preprocessing.channels == ChannelOrder::rgb ? "rgb" : "bgr";
