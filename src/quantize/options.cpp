@@ -31,23 +31,6 @@ int parse_bits(const Override& setting) {
   return *bits;
 }
 
-void set_granularity(WeightOptions& weights, const Override& setting) {
-  constexpr std::string_view kGroupPrefix = "group:";
-  if (setting.value == "tensor") {
-    weights.granularity = Granularity::kTensor;
-  } else if (setting.value == "channel") {
-    weights.granularity = Granularity::kChannel;
-  } else if (setting.value.starts_with(kGroupPrefix)) {
-    const auto size =
-        parse_number<int64_t>(std::string_view(setting.value).substr(kGroupPrefix.size()));
-    if (!size || *size < 1) refuse(setting);
-    weights.granularity = Granularity::kGroup;
-    weights.group_size = *size;
-  } else {
-    refuse(setting);
-  }
-}
-
 void apply(LayerSettings& layer, const Override& setting) {
   const std::string& value = setting.value;
   if (setting.key == "weights") {
@@ -69,13 +52,32 @@ void apply(LayerSettings& layer, const Override& setting) {
     if (!rule) refuse(setting);
     layer.weights.rule = *rule;
   } else if (setting.key == "granularity") {
-    set_granularity(layer.weights, setting);
+    set_granularity(layer.weights, value);
   } else {
     refuse(setting);
   }
 }
 
 }  // namespace
+
+void set_granularity(WeightOptions& weights, std::string_view text) {
+  constexpr std::string_view kGroupPrefix = "group:";
+  if (text == "tensor") {
+    weights.granularity = Granularity::kTensor;
+  } else if (text == "channel") {
+    weights.granularity = Granularity::kChannel;
+  } else {
+    const bool group = text.starts_with(kGroupPrefix);
+    const auto size =
+        group ? parse_number<int64_t>(text.substr(kGroupPrefix.size())) : std::nullopt;
+    if (!size || *size < 1) {
+      throw Error("'" + std::string(text) + "' is no granularity", {},
+                  "tensor, channel or group:N");
+    }
+    weights.granularity = Granularity::kGroup;
+    weights.group_size = *size;
+  }
+}
 
 Override parse_override(std::string_view text) {
   // Node names may hold colons and slashes: the last colon before the '=' ends the pattern.

@@ -33,6 +33,9 @@ struct Override {
 /// "group:N"). Throws `Error` that lists what is possible.
 Override parse_override(std::string_view text);
 
+/// Sets granularity and group size from "tensor", "channel" or "group:N"; throws `Error` otherwise.
+void set_granularity(WeightOptions& weights, std::string_view text);
+
 /// Whether `text` matches the glob.
 bool matches(std::string_view pattern, std::string_view text);
 

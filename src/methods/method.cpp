@@ -1,0 +1,127 @@
+#include "methods/method.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "graph/error.h"
+#include "methods/ptq.h"
+#include "methods/q_yolo.h"
+
+namespace ounce::methods {
+namespace {
+
+[[noreturn]] void refuse(const MethodOption& option, const std::string& value,
+                         std::string_view possible) {
+  throw Error("'" + value + "' is not a value of option '" + std::string(option.name) + "'", {},
+              std::string(possible));
+}
+
+void check_bits(const Request& request) {
+  quantize::check_bits(request.weight_bits);
+  if (request.activation_bits != 0) quantize::check_bits(request.activation_bits);
+}
+
+}  // namespace
+
+const std::vector<Method>& all_methods() {
+  static const std::vector<Method> methods = [] {
+    std::vector<Method> list = ptq_methods();
+    list.push_back(q_yolo_method());
+    std::sort(list.begin(), list.end(),
+              [](const Method& a, const Method& b) { return a.name < b.name; });
+    return list;
+  }();
+  return methods;
+}
+
+const Method& find_method(std::string_view name) {
+  std::string names;
+  for (const Method& method : all_methods()) {
+    if (method.name == name) return method;
+    names += (names.empty() ? "" : ", ") + std::string(method.name);
+  }
+  throw Error("there is no method '" + std::string(name) + "'", {}, names);
+}
+
+quantize::Options configure(const Method& method, const Request& request) {
+  check_bits(request);
+  for (const auto& [name, value] : request.options) {
+    const bool known = std::any_of(method.options.begin(), method.options.end(),
+                                   [&](const MethodOption& option) { return option.name == name; });
+    if (known) continue;
+    std::string names;
+    for (const MethodOption& option : method.options) {
+      names += (names.empty() ? "" : ", ") + std::string(option.name);
+    }
+    throw Error("method '" + std::string(method.name) + "' has no option '" + name + "'", {},
+                names);
+  }
+  quantize::Options options = method.configure(request);
+  options.overrides = request.overrides;
+  options.threads = request.threads;
+  return options;
+}
+
+quantize::QuantizeResult run(const Method& method, const Graph& graph, const Request& request,
+                             quantize::InputSource& source, const quantize::Progress& progress) {
+  return quantize::quantize(graph, configure(method, request), source, progress);
+}
+
+std::string option_text(const Request& request, const MethodOption& option) {
+  const auto found = request.options.find(std::string(option.name));
+  return found != request.options.end() ? found->second : std::string(option.fallback);
+}
+
+bool option_flag(const Request& request, const MethodOption& option) {
+  const std::string value = option_text(request, option);
+  if (value == "on") return true;
+  if (value == "off") return false;
+  refuse(option, value, "on, off");
+}
+
+double option_number(const Request& request, const MethodOption& option) {
+  const std::string value = option_text(request, option);
+  double number = 0.0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{} || end != value.data() + value.size()) refuse(option, value, "a number");
+  return number;
+}
+
+std::vector<MethodOption> common_options(std::string_view weight_range) {
+  return {
+      {"weight-range", weight_range, "minmax or mse: how the scale of weights is chosen"},
+      {"granularity", "channel", "tensor, channel or group:N: what shares a weight scale"},
+      {"bias-correction", "off", "on: move the mean error of the weights into the bias"},
+      {"keep-ends8", "off", "on: first and last layers at 8 bits when others have fewer"},
+      {"residual", "operands",
+       "operands: both operands of an integer addition are codes, as other runtimes need it; "
+       "accumulator: the convolution's sum goes in unrounded"},
+      {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
+  };
+}
+
+quantize::Options common_settings(const Request& request, std::string_view weight_range) {
+  const std::vector<MethodOption> common = common_options(weight_range);
+  quantize::Options options;
+  quantize::LayerSettings& layer = options.layer;
+  layer.weights.bits = request.weight_bits;
+  layer.float_activations = request.activation_bits == 0;
+  if (!layer.float_activations) layer.activation_bits = request.activation_bits;
+  const std::string range = option_text(request, common[0]);
+  const auto rule = quantize::weight_rule_from_name(range);
+  if (!rule) refuse(common[0], range, "minmax, mse");
+  layer.weights.rule = *rule;
+  quantize::set_granularity(layer.weights, option_text(request, common[1]));
+  options.bias_correction = option_flag(request, common[2]);
+  options.keep_ends8 = option_flag(request, common[3]);
+  const std::string residual = option_text(request, common[4]);
+  if (residual != "operands" && residual != "accumulator") {
+    refuse(common[4], residual, "operands, accumulator");
+  }
+  options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
+                                            : quantize::ResidualStyle::kAccumulator;
+  options.drop_slow_layers = option_flag(request, common[5]);
+  return options;
+}
+
+}  // namespace ounce::methods

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quantize/options.h"
+#include "quantize/quantizer.h"
+
+namespace ounce::methods {
+
+/// What the user asked for, the same words for every method.
+struct Request {
+  int weight_bits = 8;
+  int activation_bits = 8;  // 0: activations stay float
+  int threads = 1;
+  /// Options of the method by name (`Method::options`).
+  std::map<std::string, std::string> options;
+  std::vector<quantize::Override> overrides;
+};
+
+struct MethodOption {
+  std::string_view name;
+  std::string_view fallback;  // value when it is not given
+  std::string_view meaning;
+};
+
+/// A published or common way to compress a model.
+struct Method {
+  std::string_view name;
+  std::string_view summary;
+  std::string_view paper;  // reference, empty for common practice
+  std::string_view needs;  // data, labels, a teacher, ...
+  std::vector<MethodOption> options;
+  /// The settings of the quantizer that make the method up. Option values are checked.
+  quantize::Options (*configure)(const Request& request);
+};
+
+/// All methods, by name.
+const std::vector<Method>& all_methods();
+
+/// Throws `Error` that lists the names there are.
+const Method& find_method(std::string_view name);
+
+/// `configure` after checking that every option given is one of the method's, with `overrides` and
+/// `threads` filled in. Throws `Error` naming the option.
+quantize::Options configure(const Method& method, const Request& request);
+
+/// Compresses a model.
+quantize::QuantizeResult run(const Method& method, const Graph& graph, const Request& request,
+                             quantize::InputSource& source,
+                             const quantize::Progress& progress = {});
+
+/// Value of an option: as given, else its fallback. For use in `configure` functions.
+std::string option_text(const Request& request, const MethodOption& option);
+bool option_flag(const Request& request, const MethodOption& option);  // on / off
+double option_number(const Request& request, const MethodOption& option);
+
+/// Options that every post-training method has: bias-correction, weight-range, granularity,
+/// keep-ends8, residual, drop-slow-layers.
+std::vector<MethodOption> common_options(std::string_view weight_range);
+/// Bits and common options of a request.
+quantize::Options common_settings(const Request& request, std::string_view weight_range);
+
+}  // namespace ounce::methods

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace ounce::quantize {
+
+/// A float value that two graphs share by name.
+struct SharedValue {
+  std::string name;
+  std::string node;  // of the quantized graph, that computes it
+  std::string op;
+  ValueId in_quantized = kNoValue;
+  /// What readers of the quantized graph see of it: the output of its Q -> DQ pair, or itself.
+  ValueId seen = kNoValue;
+  int quantizer = -1;  // index of its QuantizeLinear in the quantized graph, or -1
+};
+
+/// Computed f32 values with a name in both graphs, in order of computation; operators that only
+/// move elements are left out.
+std::vector<SharedValue> shared_values(const Graph& exact, const Graph& quantized);
+
+/// `exact` with, for each of `values`, a copy of the piece of `quantized` that makes it from the
+/// nearest shared values, reading the exact ones. `names[i]` receives the name of copy i's result.
+Graph isolate(const Graph& exact, const Graph& quantized, const std::vector<SharedValue>& values,
+              std::vector<std::string>& names);
+
+}  // namespace ounce::quantize
