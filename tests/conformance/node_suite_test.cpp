@@ -46,6 +46,20 @@ std::vector<Tensor> as_declared(const Graph& graph, const std::vector<ValueId>& 
   return recorded;
 }
 
+/// A few recordings of ONNX 1.12 have an input of another shape than the model declares (a CastLike
+/// target of one element): the model is taken for the shapes that were recorded.
+void follow_recorded_shapes(Graph& graph, const std::vector<Tensor>& inputs) {
+  bool contradicts = false;
+  for (size_t i = 0; i < inputs.size() && i < graph.inputs.size(); ++i) {
+    Value& declared = graph.value(graph.inputs[i]);
+    const auto shape = declared.shape ? concrete(*declared.shape) : std::nullopt;
+    if (!shape || *shape == inputs[i].shape()) continue;
+    declared.shape = symbolic(inputs[i].shape());
+    contradicts = true;
+  }
+  if (contradicts) infer_shapes(graph, {.reset = true});
+}
+
 using Parameter = std::tuple<const ConformanceCase*, Executor>;
 
 std::vector<const ConformanceCase*> all_cases() {
@@ -58,7 +72,8 @@ std::vector<const ConformanceCase*> all_cases() {
 
 std::string parameter_name(const ::testing::TestParamInfo<Parameter>& info) {
   const auto& [test, executor] = info.param;
-  std::string name = "onnx" + test->suite + "_" + test->name + "_" + name_of_executor(executor);
+  std::string name =
+      "onnx" + test->suite + "_" + test->part + "_" + test->name + "_" + name_of_executor(executor);
   for (char& c : name) {
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   }
@@ -71,12 +86,13 @@ TEST_P(OnnxNodeCase, gives_the_recorded_outputs) {
   const auto& [test, executor] = GetParam();
   if (const NotRunRow* row = why_not_run(*test)) GTEST_SKIP() << row->reason;
   try {
-    const Graph graph = read_case_model(*test);
+    Graph graph = read_case_model(*test);
     const std::vector<RecordedRun> runs = read_recorded_runs(*test);
     ASSERT_FALSE(runs.empty()) << "no recorded run in " << test->folder;
     for (const RecordedRun& recorded : runs) {
       const std::vector<Tensor> inputs = as_declared(graph, graph.inputs, recorded.inputs);
       const std::vector<Tensor> wanted = as_declared(graph, graph.outputs, recorded.outputs);
+      follow_recorded_shapes(graph, inputs);
       const std::vector<Tensor> outputs = run_with(executor, graph, inputs);
       ASSERT_EQ(outputs.size(), wanted.size());
       for (size_t i = 0; i < outputs.size(); ++i) {
@@ -101,7 +117,7 @@ TEST(ConformanceSuites, are_all_present) {
     if (!suite.absent_because.empty()) {
       GTEST_SKIP() << "ONNX " << suite.version << " not run: " << suite.absent_because;
     }
-    EXPECT_FALSE(suite.cases.empty()) << suite.folder;
+    EXPECT_GT(suite.cases.size(), 900u) << suite.folder;
   }
 }
 

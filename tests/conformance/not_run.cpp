@@ -13,6 +13,8 @@ constexpr std::string_view kSubgraph = "subgraphs";
 constexpr std::string_view kTraining = "training mode";
 constexpr std::string_view kNewer = "operator newer than opset 21";
 constexpr std::string_view kOutside = "operator outside the table of ounce";
+// Before opset 7, below what ounce reads, a slope of PRelu stood for a channel.
+constexpr std::string_view kOldPRelu = "PRelu as it was before opset 7";
 // -235.7 quantized to i8 is recorded as 20: -236 modulo 256. The specification of QLinearMatMul
 // says that the result saturates.
 constexpr std::string_view kWraps = "recorded output wraps where the specification saturates";
@@ -28,6 +30,7 @@ constexpr NotRunRow kRows[] = {
     {NotRunBy::op, "If", kSubgraph},
     {NotRunBy::op, "Loop", kSubgraph},
     {NotRunBy::op, "Scan", kSubgraph},
+    {NotRunBy::op, "Sequence*", kSequences},
     {NotRunBy::op, "SplitToSequence", kSequences},
     {NotRunBy::op, "OptionalGetElement", kSequences},
     {NotRunBy::op, "OptionalHasElement", kSequences},
@@ -59,6 +62,7 @@ constexpr NotRunRow kRows[] = {
     {NotRunBy::op, "TfIdfVectorizer", kOutside},
     {NotRunBy::op, "Unique", kOutside},
     {NotRunBy::name, "batchnorm_*_training_mode", kTraining},
+    {NotRunBy::name, "PReLU_*_multiparam", kOldPRelu},
     {NotRunBy::name, "training_dropout", kTraining},
     {NotRunBy::name, "training_dropout_default", kTraining},
     {NotRunBy::name, "training_dropout_default_mask", kTraining},

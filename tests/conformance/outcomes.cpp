@@ -85,8 +85,8 @@ void write_conformance_table(const std::filesystem::path& path) {
       << "# Conformance with ONNX\n\n"
          "Written by `OUNCE_WRITE_CONFORMANCE=docs/conformance.md test_conformance`; not edited by "
          "hand.\n\n"
-         "The node suites of ONNX 1.12 (Debian's `libonnx-testdata`) and ONNX 1.18, each case run "
-         "by the naive reference operators and by the engine's `Session`. Floats agree within "
+         "The suites of ONNX 1.12 (Debian's `libonnx-testdata`) and ONNX 1.18, each case "
+         "run by the naive reference operators and by the engine's `Session`. Floats agree within "
          "1e-7 + 1e-3 |expected|, integers exactly.\n\n## Passed\n\n";
   write_passed(page, rows);
   page << "\n## Not run\n\nDecided by the table in `tests/conformance/not_run.cpp`.\n";

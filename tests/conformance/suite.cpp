@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <tuple>
 
 #include "formats/onnx/onnx.h"
 #include "graph/error.h"
@@ -34,9 +35,11 @@ std::string type_name(const onnx::TypeProto& type) {
   return code == 23 ? "float4" : "numeric";
 }
 
-ConformanceCase read_case(const std::string& suite, const fs::path& folder) {
+ConformanceCase read_case(const std::string& suite, const std::string& part,
+                          const fs::path& folder) {
   ConformanceCase test;
   test.suite = suite;
+  test.part = part;
   test.name = folder.filename().string().substr(std::string("test_").size());
   test.folder = folder;
   const onnx::ModelProto model = parse_model(folder / "model.onnx");
@@ -50,23 +53,27 @@ ConformanceCase read_case(const std::string& suite, const fs::path& folder) {
 }
 
 void read_cases(ConformanceSuite& suite) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(suite.folder)) {
-    if (fs::exists(entry.path() / "model.onnx")) {
-      suite.cases.push_back(read_case(suite.version, entry.path()));
+  for (const char* part : {"node", "pytorch-converted", "pytorch-operator", "simple"}) {
+    if (!fs::is_directory(suite.folder / part)) continue;
+    for (const fs::directory_entry& entry : fs::directory_iterator(suite.folder / part)) {
+      if (fs::exists(entry.path() / "model.onnx")) {
+        suite.cases.push_back(read_case(suite.version, part, entry.path()));
+      }
     }
   }
-  std::sort(suite.cases.begin(), suite.cases.end(),
-            [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(suite.cases.begin(), suite.cases.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.part, a.name) < std::tie(b.part, b.name);
+  });
 }
 
 ConformanceSuite debian_suite() {
   const char* set = std::getenv("OUNCE_ONNX_TESTDATA");
-  ConformanceSuite suite{
-      "1.12", set != nullptr ? set : "/usr/share/libonnx-testdata/data/node", {}, {}};
+  ConformanceSuite suite{"1.12", set != nullptr ? set : "/usr/share/libonnx-testdata/data", {}, {}};
   if (fs::is_directory(suite.folder)) {
     read_cases(suite);
   } else {
-    suite.absent_because = "install libonnx-testdata, or set OUNCE_ONNX_TESTDATA to its data/node";
+    suite.absent_because =
+        "install libonnx-testdata, or set OUNCE_ONNX_TESTDATA to its data folder";
   }
   return suite;
 }
@@ -80,7 +87,7 @@ std::string quoted(const std::string& text) {
 
 ConformanceSuite archived_suite() {
   static const TemporaryFolder unpacked;  // removed when the program ends
-  ConformanceSuite suite{"1.18", unpacked.path() / "node", {}, {}};
+  ConformanceSuite suite{"1.18", unpacked.path(), {}, {}};
   const auto data = data_folder();
   const fs::path archive =
       data.value_or(fs::path()) / "onnx_node_tests" / "onnx_backend_tests_v1.18.0.tar.xz";
@@ -89,7 +96,7 @@ ConformanceSuite archived_suite() {
     return suite;
   }
   const std::string command =
-      "tar -xJf " + quoted(archive.string()) + " -C " + quoted(unpacked.path().string()) + " node";
+      "tar -xJf " + quoted(archive.string()) + " -C " + quoted(unpacked.path().string());
   if (std::system(command.c_str()) != 0) {
     suite.absent_because = "cannot unpack " + archive.filename().string() + ": install tar and xz";
     return suite;

@@ -10,9 +10,10 @@
 
 namespace ounce::testing {
 
-/// One folder of the ONNX node suite: a model with recorded inputs and outputs.
+/// One folder of an ONNX suite: a model with recorded inputs and outputs.
 struct ConformanceCase {
   std::string suite;  // version of ONNX that the suite comes from, e.g. "1.12"
+  std::string part;   // "node", "simple", "pytorch-converted" or "pytorch-operator"
   std::string name;   // folder name without "test_"
   std::filesystem::path folder;
   std::set<std::string> operators;  // of all nodes, top level
