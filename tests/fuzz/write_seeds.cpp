@@ -29,11 +29,11 @@ Tensor ramp(DType dtype, Shape shape) {
 /// Convolution, pooling, normalisation and a head: what a classifier is made of.
 Graph convolutional() {
   Graph graph;
-  const ValueId x = graph.add_input("x", DType::f32, {Dim("batch"), Dim(2), Dim(4), Dim(4)});
+  const ValueId x = graph.add_input("x", DType::f32, {Dim(1), Dim(2), Dim(4), Dim(4)});
   const ValueId w = graph.add_constant("w", ramp(DType::f32, {4, 2, 3, 3}));
   ValueId y = graph.add_node("Conv", {x, w}, with("pads", std::vector<int64_t>{1, 1, 1, 1}));
   y = graph.add_node("MaxPool", {y}, with("kernel_shape", std::vector<int64_t>{2, 2}));
-  const ValueId sizes = graph.add_constant("sizes", Tensor::of_i64({-1, 4, 8, 8}));
+  const ValueId sizes = graph.add_constant("sizes", Tensor::of_i64({1, 4, 8, 8}));
   y = graph.add_node("Resize", {y, kNoValue, kNoValue, sizes});
   y = graph.add_node("ReduceMean", {y, graph.add_constant("axes", Tensor::of_i64({2, 3}))},
                      with("keepdims", int64_t{0}));
