@@ -3,6 +3,7 @@
 
 #include "graph/error.h"
 #include "graph/operator.h"
+#include "graph/ops/shape_rules.h"
 
 namespace ounce {
 namespace {
@@ -30,6 +31,7 @@ class Inference {
   void run() {
     if (options_.reset) forget();
     for (Value& value : graph_.values) {
+      check_declared(value);
       if (!value.is_constant()) continue;
       value.dtype = value.constant.dtype();
       value.shape = symbolic(value.constant.shape());
@@ -38,6 +40,17 @@ class Inference {
   }
 
  private:
+  /// The file may claim any shape. Bounded extents keep the operators' arithmetic from overflowing.
+  static void check_declared(const Value& value) {
+    if (!value.shape) return;
+    try {
+      for (const Dim& dim : *value.shape) ops::checked_range(dim.value, "dimension");
+      if (const auto shape = concrete(*value.shape)) byte_size(value.dtype, element_count(*shape));
+    } catch (const Error& error) {
+      throw Error(error.message(), "value '" + value.name + "'");
+    }
+  }
+
   /// Shapes and folded contents of everything that a node makes follow from the inputs.
   void forget() {
     for (const Node& node : graph_.nodes) {

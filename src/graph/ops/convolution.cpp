@@ -8,6 +8,8 @@
 namespace ounce::ops {
 namespace {
 
+constexpr size_t kNoBias = 99;  // beyond the inputs: never given
+
 int64_t read_group(const Node& node) {
   const int64_t group = node.attributes.get_int("group", 1);
   if (group < 1 || group > kMaxDim) throw Error("group is " + std::to_string(group));
@@ -34,8 +36,9 @@ void check_divides(int64_t group, const Dim& channels, const char* what) {
   }
 }
 
-/// y = conv(x [n, c, ...], w [m, c / group, ...]): the shape of y.
-void infer_forward(InferenceContext& context, size_t x_input, size_t w_input, DType dtype) {
+/// y = conv(x [n, c, ...], w [m, c / group, ...]) + bias [m]: the shape of y.
+void infer_forward(InferenceContext& context, size_t x_input, size_t w_input, size_t bias_input,
+                   DType dtype) {
   const SymbolicShape* x = context.shape(x_input);
   const SymbolicShape* w = context.shape(w_input);
   context.set_output(0, dtype);
@@ -45,6 +48,7 @@ void infer_forward(InferenceContext& context, size_t x_input, size_t w_input, DT
   require_rank(*w, x->size(), "weights");
   const size_t spatial = x->size() - 2;
   check_divides(group, (*w)[0], "output channels");
+  check_bias(context, bias_input, (*w)[0]);
   unified((*x)[1], (*w)[1] * Dim(group), "input channels and weight channels x group");
 
   SymbolicShape y = unknown_dims(x->size());
@@ -63,17 +67,16 @@ void infer_forward(InferenceContext& context, size_t x_input, size_t w_input, DT
 }
 
 void infer_conv(InferenceContext& context) {
-  infer_forward(context, 0, 1, context.dtype(0));
-  if (context.shape(1) != nullptr) check_bias(context, 2, context.shape(1)->front());
+  infer_forward(context, 0, 1, 2, context.dtype(0));
 }
 
+/// Inputs 2 and 3 are zero points; there is no bias.
 void infer_conv_integer(InferenceContext& context) {
-  infer_forward(context, 0, 1, DType::i32);
+  infer_forward(context, 0, 1, kNoBias, DType::i32);
 }
 
 void infer_qlinear_conv(InferenceContext& context) {
-  infer_forward(context, 0, 3, context.dtype(7));
-  if (context.shape(3) != nullptr) check_bias(context, 8, context.shape(3)->front());
+  infer_forward(context, 0, 3, 8, context.dtype(7));
 }
 
 void infer_conv_transpose(InferenceContext& context) {

@@ -20,17 +20,15 @@ class Expansion {
   const Node& node() const { return node_; }
   ValueId input(size_t i) const { return node_.input(i); }
 
-  /// Rank of input `i`; throws `Error` when it is not known.
-  size_t rank(size_t i) const { return shape(i).size(); }
+  /// Rank of input `i`; throws `Error` when it is not known or less than `least`.
+  size_t rank(size_t i, size_t least = 0) const { return shape(i, least).size(); }
 
-  const SymbolicShape& shape(size_t i) const {
+  const SymbolicShape& shape(size_t i, size_t least = 0) const {
     const auto& known = editor_.graph().value(input(i)).shape;
-    if (!known) {
-      throw Error(
-          "needs the rank of input " + std::to_string(i) + " to be written in ONNX operators",
-          node_.op + " node '" + node_.name + "'", "inferring shapes first");
-    }
-    return *known;
+    if (known && known->size() >= least) return *known;
+    throw Error("needs " + std::string(known ? "more dimensions" : "the rank") + " of input " +
+                    std::to_string(i) + " to be written in ONNX operators",
+                node_.op + " node '" + node_.name + "'", "inferring shapes first");
   }
 
   ValueId step(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {}) {
@@ -79,10 +77,10 @@ void expand_silu(Expansion& e) {
 }
 
 void expand_attention(Expansion& e) {
-  std::vector<int64_t> perm(e.rank(1));
+  std::vector<int64_t> perm(e.rank(1, 2));
   for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
   std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
-  const Dim& head_dim = e.shape(0).back();
+  const Dim& head_dim = e.shape(0, 2).back();
   double scale = 0;
   if (e.node().attributes.has("scale")) {
     scale = e.node().attributes.get_float("scale", 1);
@@ -103,6 +101,7 @@ void expand_attention(Expansion& e) {
 std::vector<int64_t> normalized_axes(const Expansion& e) {
   int64_t axis = e.node().attributes.get_int("axis", -1);
   if (axis >= 0) axis -= static_cast<int64_t>(e.rank(0));
+  if (axis < -64) throw Error("axis is " + std::to_string(axis), "node '" + e.node().name + "'");
   std::vector<int64_t> axes;
   for (; axis < 0; ++axis) axes.push_back(axis);
   return axes;
@@ -138,7 +137,7 @@ ValueId slice_last(Expansion& e, int64_t begin, int64_t end, int64_t step) {
 
 void expand_rotary(Expansion& e) {
   const bool interleaved = e.node().attributes.get_int("interleaved", 0) != 0;
-  const Dim dim = e.shape(0).back();
+  const Dim dim = e.shape(0, 2).back();
   if (!dim.known()) {
     throw Error("needs the head dimension to be written in ONNX operators",
                 "node '" + e.node().name + "'", "inferring shapes first");
@@ -213,7 +212,8 @@ void expand_hard_swish(Expansion& e) {
 /// channel.
 void expand_group_norm(Expansion& e) {
   const int64_t groups = e.node().attributes.get_int("num_groups", 1);
-  const size_t rank = e.rank(0);
+  const size_t rank = e.rank(0, 3);
+  if (groups < 1 || groups > (1 << 20)) throw Error("num_groups is " + std::to_string(groups));
   const std::vector<float> ones(static_cast<size_t>(groups), 1.0f);
   const std::vector<float> zeros(static_cast<size_t>(groups), 0.0f);
   AttributeMap attributes;
