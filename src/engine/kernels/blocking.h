@@ -53,15 +53,20 @@ class MatrixRows final : public RowSource<T> {
 
 /// Rows are cut into tiles of nearly equal height, tiles are grouped into blocks whose part of A
 /// stays in L2 while the panels of B pass by, and panels are cut into chunks when there are too few
-/// blocks to keep all threads busy. A task is one (block, chunk).
+/// blocks to keep all threads busy. A task is one (block, chunk). Where all of B stays in L1
+/// anyway, a block is one tile: then whole rows of C are written one after the other.
 class Blocking {
  public:
-  Blocking(int64_t rows, int64_t panels, int64_t taps, int64_t row_bytes, TileLimits limits,
-           int threads)
-      : rows_(rows), limits_(limits) {
+  template <class T>
+  Blocking(const RowSource<T>& source, int64_t panels, TileLimits limits, int threads)
+      : rows_(source.row_count), limits_(limits) {
+    const int64_t rows = source.row_count;
+    const int64_t weight_bytes =
+        panels * kPanelColumns * source.taps * source.run * static_cast<int64_t>(sizeof(T));
     tiles_ = std::max<int64_t>(ceil_div(rows, limits.rows), 1);
     columns_ = ceil_div(panels, limits.panels);
-    block_tiles_ = block_tiles(taps, row_bytes, limits);
+    block_tiles_ =
+        weight_bytes <= kSmallWeights ? 1 : block_tiles(source.taps, source.row_bytes, limits);
     if (threads > 1) {
       const int64_t fair = ceil_div(tiles_, threads * kTasksPerThread);
       block_tiles_ = std::clamp<int64_t>(fair, std::min<int64_t>(2, block_tiles_), block_tiles_);
@@ -89,7 +94,8 @@ class Blocking {
 
  private:
   static constexpr int64_t kCacheBudget = 384 * 1024;  // of A; a panel of B shares the L2 with it
-  static constexpr int64_t kPointerBudget = 4096;      // 32 KiB of row pointers
+  static constexpr int64_t kSmallWeights = 16 * 1024;
+  static constexpr int64_t kPointerBudget = 4096;  // 32 KiB of row pointers
   static constexpr int64_t kTasksPerThread = 4;
 
   static int64_t block_tiles(int64_t taps, int64_t row_bytes, TileLimits limits) {

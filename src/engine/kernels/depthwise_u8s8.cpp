@@ -247,7 +247,8 @@ HWY_INLINE void store_channels(DB d, hn::Vec<DB> v, uint8_t* p, const Piece& pie
 // Requantized codes of one pixel.
 template <bool kResidual, class DB>
 HWY_INLINE void store_codes_of_pixel(DB d, const Sums<DB> (&sums)[4], const PixelRun& run,
-                                     const Piece& piece, const float* scales, int64_t pixel) {
+                                     const Piece& piece, const float* scales,
+                                     const CodeLimits<DB>& limits, int64_t pixel) {
   const hn::Repartition<float, DB> df;
   const IntegerEpilogue& e = *run.epilogue;
   Sums<DB> residual[4] = {sums[0], sums[1], sums[2], sums[3]};
@@ -260,9 +261,9 @@ HWY_INLINE void store_codes_of_pixel(DB d, const Sums<DB> (&sums)[4], const Pixe
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
     const auto scale = hn::LoadU(df, scales + v * static_cast<int64_t>(hn::MaxLanes(df)));
-    q[v] = round_scaled<kResidual>(sums[v], scale, residual[v], e);
+    q[v] = round_scaled<kResidual>(sums[v], scale, residual[v], limits);
   }
-  store_channels(d, narrow(q, e), static_cast<uint8_t*>(e.c) + pixel * e.ldc, piece);
+  store_channels(d, narrow(q, limits), static_cast<uint8_t*>(e.c) + pixel * e.ldc, piece);
 }
 
 // Sums of one pixel in the order of channels, for the other outputs.
@@ -299,15 +300,16 @@ HWY_INLINE void run_piece(DB d, const PixelRun& run, const Piece& piece, const i
   accumulate_columns<Dot, U>(d, run, piece, weights, acc);
   const float* scales = run.scales + lane;
   if (run.epilogue->output == IntegerOutput::kU8) {
+    const CodeLimits<DB> limits(*run.epilogue);
     if (run.epilogue->residual == nullptr) {
 #pragma GCC unroll 8
       for (int t = 0; t < U::kPixels; ++t) {
-        store_codes_of_pixel<false>(d, acc[t], run, piece, scales, run.pixel + t);
+        store_codes_of_pixel<false>(d, acc[t], run, piece, scales, limits, run.pixel + t);
       }
     } else {
 #pragma GCC unroll 8
       for (int t = 0; t < U::kPixels; ++t) {
-        store_codes_of_pixel<true>(d, acc[t], run, piece, scales, run.pixel + t);
+        store_codes_of_pixel<true>(d, acc[t], run, piece, scales, limits, run.pixel + t);
       }
     }
     return;

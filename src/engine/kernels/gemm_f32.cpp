@@ -81,8 +81,7 @@ void implicit_gemm_f32(const Context& context, const RowSource<float>& source, c
                        float* c, int64_t ldc, const Epilogue& epilogue) {
   const int threads = context.pool.size();
   const TileLimits limits = limits_for_rows_f32(source.row_count);
-  const Blocking blocking(source.row_count, ceil_div(b.n, kPanelColumns), source.taps,
-                          source.row_bytes, limits, threads);
+  const Blocking blocking(source, ceil_div(b.n, kPanelColumns), limits, threads);
   const ProductF32 p = {b.data, b.n, source.taps, source.run,
                         c,      ldc, &epilogue,   clamp_of(epilogue)};
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);

@@ -30,18 +30,33 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
   const auto [row, rows, column, panels] = tile;
   const int64_t columns = std::min(panels * kPanelColumns, p.b->n - column);
   const int64_t panel_stride = p.taps * round_up(p.run, 4) * kPanelColumns;
+  const IntegerEpilogue& e = *p.epilogue;
   alignas(64) int32_t sums[kTileU8S8.rows * kSumStride];
-  const TileU8S8 t = {pointers,
-                      p.taps,
-                      p.run,
-                      p.b->data + column / kPanelColumns * panel_stride,
-                      panel_stride,
-                      p.b->offsets + column,
-                      p.b->column_sums + column,
-                      sums,
-                      kSumStride};
+  TileU8S8 t = {pointers,
+                p.taps,
+                p.run,
+                p.b->data + column / kPanelColumns * panel_stride,
+                panel_stride,
+                p.b->offsets + column,
+                p.b->column_sums + column,
+                sums,
+                kSumStride,
+                nullptr,
+                e.ldc,
+                e.scale + column,
+                &e};
+  const bool plain = HWY_TARGET != HWY_SCALAR && e.output == IntegerOutput::kU8 &&
+                     e.residual == nullptr && p.b->row_offsets == nullptr &&
+                     columns == panels * kPanelColumns;
+  if (!plain) {
+    tile_function_u8s8<Dot>(rows, panels)(t);
+    return finish_sums({sums, rows, columns, row, column, p.b->row_offsets}, e);
+  }
+  t.codes = static_cast<uint8_t*>(e.c) + row * e.ldc + column;
   tile_function_u8s8<Dot>(rows, panels)(t);
-  finish_sums({sums, rows, columns, row, column, p.b->row_offsets}, *p.epilogue);
+  for (int64_t i = 0; i < (e.table == nullptr ? 0 : rows); ++i) {
+    lookup_bytes(t.codes + i * e.ldc, t.codes + i * e.ldc, columns, e.table);
+  }
 }
 
 template <class Dot>
@@ -50,8 +65,7 @@ void multiply(const Context& context, const RowSource<uint8_t>& source, const Pa
   const int threads = context.pool.size();
   const TileLimits limits =
       source.row_count <= kFewRowsU8S8 ? TileLimits{source.row_count, kMostPanelsU8S8} : kTileU8S8;
-  const Blocking blocking(source.row_count, ceil_div(b.n, kPanelColumns), source.taps,
-                          source.row_bytes, limits, threads);
+  const Blocking blocking(source, ceil_div(b.n, kPanelColumns), limits, threads);
   const ProductU8S8 p = {&b, source.taps, source.run, &epilogue};
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);
   const uint8_t** table = ScratchCursor(context.scratch).take<const uint8_t*>(pointers * threads);

@@ -11,6 +11,7 @@
 
 #include "engine/kernels/blocking.h"
 #include "engine/kernels/dot4-inl.h"
+#include "engine/kernels/epilogue_u8-inl.h"
 #include "engine/kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -46,8 +47,14 @@ struct TileU8S8 {
   int64_t panel_stride;        // bytes between panels
   const int32_t* offsets;      // [kPanels * 16]
   const int32_t* column_sums;  // [kPanels * 16]
-  int32_t* c;
+  int32_t* c;                  // sums, rows `ldc` apart; unused when `codes` is set
   int64_t ldc;
+  // Requantized here, straight from the registers, where nothing but scale, zero point and clamp is
+  // asked for and all columns exist.
+  uint8_t* codes;  // or null
+  int64_t code_stride;
+  const float* scale;  // [kPanels * 16]
+  const IntegerEpilogue* epilogue;
 };
 
 template <class Dot, int kRows, int kVectors>
@@ -88,6 +95,48 @@ HWY_INLINE const int8_t* multiply_bytes(VI (&acc)[kRows][kVectors], const uint8_
   return b;
 }
 
+#if HWY_TARGET != HWY_SCALAR
+
+// Sums -> codes for a whole tile. Four registers are narrowed together: two vectors of two rows, or
+// where a row has one vector (four), four rows (one).
+template <int kRows, int kVectors>
+HWY_INLINE void store_tile_codes(const VI (&acc)[kRows][kVectors], const TileU8S8& t) {
+  constexpr int kAcross = HWY_TARGET == HWY_NEON ? 4 : (kVectors == 1 ? 1 : 2);
+  constexpr int kDown = 4 / kAcross;
+  const CodeLimits<hn::Repartition<uint8_t, DI>> limits(*t.epilogue);
+  uint8_t* const codes = t.codes;
+  const int64_t stride = t.code_stride;
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; j += kAcross) {
+    VF scale[kAcross];
+#pragma GCC unroll 4
+    for (int v = 0; v < kAcross; ++v) scale[v] = hn::LoadU(DF(), t.scale + (j + v) * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; i += kDown) {
+      VI q[4];
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        const int row = std::min(i + v / kAcross, kRows - 1);
+        const VI sum = acc[row][j + v % kAcross];
+        q[v] = round_scaled<false>(sum, scale[v % kAcross], sum, limits);
+      }
+      const auto bytes = untangle(narrow(q, limits));
+      uint8_t* out = codes + i * stride + j * kLanes;
+      if constexpr (kAcross == 1) {
+        alignas(64) uint8_t rows[4 * kLanes];
+        hn::Store(bytes, hn::Repartition<uint8_t, DI>(), rows);
+        for (int r = 0; r < std::min(4, kRows - i); ++r) {
+          std::memcpy(out + r * stride, rows + r * kLanes, kLanes);
+        }
+      } else {
+        store_halves(bytes, out, i + kDown - 1 < kRows ? out + (kDown - 1) * stride : out);
+      }
+    }
+  }
+}
+
+#endif
+
 template <class Dot, int kRows, int kPanels>
 HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
   const DI d;
@@ -107,6 +156,9 @@ HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
   for (int64_t tap = 0; tap < t.taps; ++tap) {
     b = multiply_bytes<Dot>(acc, t.rows + tap * kRows, t.run, b, t.panel_stride);
   }
+#if HWY_TARGET != HWY_SCALAR
+  if (t.codes != nullptr) return store_tile_codes(acc, t);
+#endif
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
