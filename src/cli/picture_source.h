@@ -1,8 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "cli/progress.h"
+#include "cli/task_options.h"
 #include "quantize/source.h"
 #include "tasks/dataset.h"
 #include "tasks/task.h"
@@ -28,5 +32,32 @@ class PictureSource final : public quantize::InputSource {
   const tasks::Task& task_;
   tasks::DatasetStream stream_;
 };
+
+/// Unlabelled inputs as a command names them: pictures, or random numbers for `--data none`.
+class CalibrationInputs {
+ public:
+  CalibrationInputs(const DataOptions& data, const Graph& graph, const std::string& model_path,
+                    const TaskArguments& task, uint64_t seed);
+
+  quantize::InputSource& source() const { return *source_; }
+  /// nullptr for random inputs.
+  tasks::Task* task() const { return task_.get(); }
+  int64_t items() const { return dataset_ ? dataset_->size() : 1; }
+  /// "" for random inputs.
+  std::string hash() const { return dataset_ ? tasks::data_hash(*dataset_) : std::string(); }
+  std::vector<tasks::SkippedSample> skipped() const {
+    return pictures_ != nullptr ? pictures_->skipped() : std::vector<tasks::SkippedSample>();
+  }
+
+ private:
+  std::unique_ptr<tasks::Task> task_;
+  std::unique_ptr<tasks::Dataset> dataset_;
+  std::unique_ptr<quantize::InputSource> source_;
+  const PictureSource* pictures_ = nullptr;  // `source_`, when it reads pictures
+};
+
+/// Progress of long quantization work on `progress`, notes to the log, stopped by Ctrl-C.
+/// `progress` must outlive them.
+quantize::Progress quantize_hooks(Progress& progress);
 
 }  // namespace ounce::cli

@@ -1,12 +1,10 @@
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "cli/commands.h"
-#include "cli/interrupt.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
 #include "cli/picture_source.h"
@@ -15,6 +13,7 @@
 #include "cli/quantize_options.h"
 #include "formats/formats.h"
 #include "graph/error.h"
+#include "quantize/compare.h"
 #include "quantize/quantizer.h"
 #include "report/format.h"
 #include "report/html.h"
@@ -25,31 +24,25 @@
 namespace ounce::cli {
 namespace {
 
+constexpr int kWorstTensors = 6;  // histograms on the page
+
 /// One run of `ounce quantize`: the steps in order, and what they hand to each other.
 class QuantizeRun {
  public:
-  QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
-      : options_(options),
-        request_(make_request(options)),
-        method_(methods::find_method(options.method)),
-        graph_(load_model(options.model)),
-        progress_(options.common) {
-    report_.provenance = make_provenance(invocation, options.common, options.model);
-    open_calibration_data();
-  }
+  QuantizeRun(const QuantizeOptions& options, const Invocation& invocation);
 
   int plan_only();
   int carry_out();
 
  private:
-  void open_calibration_data();
-  quantize::Progress hooks();
+  std::unique_ptr<CalibrationInputs> make_inputs(const DataOptions& data) const;
   void compress();
   void write_models();
   void measure();
   void judge();
   std::map<std::string, double> metrics_of(const Graph& graph, tasks::Task& task,
                                            const tasks::Dataset& dataset, const std::string& stage);
+  void compare_tensors();
   void describe();
   void note_slowness();
   void write_reports();
@@ -62,47 +55,29 @@ class QuantizeRun {
   Progress progress_;
   StageClock clock_;
   report::Compression report_;
-  std::unique_ptr<tasks::Task> task_;  // none with --data none
-  std::optional<tasks::Dataset> calibration_;
-  std::unique_ptr<quantize::InputSource> source_;
+  std::unique_ptr<CalibrationInputs> inputs_;
   std::optional<StagedOutput> output_;
   quantize::QuantizeResult result_;
 };
 
-/// Random inputs stand in where no data is needed: only their shapes matter then.
-std::unique_ptr<quantize::InputSource> random_source(const Graph& graph, uint64_t seed) {
-  const std::vector<Shape> shapes = report::input_shapes(graph, {});
-  return std::make_unique<quantize::TensorSource>(
-      std::vector<std::vector<Tensor>>{report::random_inputs(graph, shapes, seed)});
+QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
+    : options_(options),
+      request_(make_request(options)),
+      method_(methods::find_method(options.method)),
+      graph_(load_model(options.model)),
+      progress_(options.common) {
+  report_.provenance = make_provenance(invocation, options.common, options.model);
+  DataOptions data = options.data;
+  data.limit = options.calibration;
+  inputs_ = make_inputs(data);
+  report_.provenance.data = data.data;
+  report_.provenance.data_items = inputs_->items();
+  report_.provenance.data_hash = inputs_->hash();
 }
 
-void QuantizeRun::open_calibration_data() {
-  report::Provenance& from = report_.provenance;
-  from.data = options_.data.data;
-  if (options_.data.data == "none") {
-    if (options_.activations != 0) {
-      throw UsageError("--data none: the ranges of activations need data (try: --activations 0)");
-    }
-    source_ = random_source(graph_, options_.common.seed);
-    return;
-  }
-  DataOptions data = options_.data;
-  data.limit = options_.calibration;
-  calibration_ = open_data(data);
-  task_ = make_task(graph_, options_.model, options_.task);
-  source_ = std::make_unique<PictureSource>(*calibration_, *task_);
-  from.data_items = calibration_->size();
-  from.data_hash = tasks::data_hash(*calibration_);
-}
-
-quantize::Progress QuantizeRun::hooks() {
-  quantize::Progress hooks;
-  hooks.report = [this](std::string_view stage, int64_t done, int64_t total) {
-    progress_.step(std::string(stage), done, total);
-  };
-  hooks.note = [](std::string_view line) { spdlog::info("{}", line); };
-  hooks.interrupted = was_interrupted;
-  return hooks;
+std::unique_ptr<CalibrationInputs> QuantizeRun::make_inputs(const DataOptions& data) const {
+  return std::make_unique<CalibrationInputs>(data, graph_, options_.model, options_.task,
+                                             options_.common.seed);
 }
 
 int QuantizeRun::plan_only() {
@@ -126,6 +101,7 @@ int QuantizeRun::carry_out() {
   compress();
   write_models();
   measure();
+  compare_tensors();
   judge();
   describe();
   write_reports();
@@ -137,17 +113,15 @@ int QuantizeRun::carry_out() {
 }
 
 void QuantizeRun::compress() {
-  result_ = methods::run(method_, graph_, request_, *source_, hooks());
+  result_ = methods::run(method_, graph_, request_, inputs_->source(), quantize_hooks(progress_));
   progress_.clear();
   clock_.finish(report_.provenance, "quantize");
-  if (const auto* pictures = dynamic_cast<const PictureSource*>(source_.get())) {
-    warn_skipped(pictures->skipped(), calibration_->size());
-    report_.provenance.skipped = skipped_lines(pictures->skipped());
-  }
+  warn_skipped(inputs_->skipped(), inputs_->items());
+  report_.provenance.skipped = skipped_lines(inputs_->skipped());
 }
 
 void QuantizeRun::write_models() {
-  if (task_) task_->store(result_.graph);
+  if (inputs_->task() != nullptr) inputs_->task()->store(result_.graph);
   // No times in here: equal settings and data give equal bytes.
   const report::Json origin{{"ounce", report_.provenance.versions[0].second},
                             {"method", options_.method},
@@ -165,8 +139,8 @@ void QuantizeRun::write_models() {
 }
 
 void QuantizeRun::measure() {
-  source_->restart();
-  const std::optional<std::vector<Tensor>> inputs = source_->next();
+  inputs_->source().restart();
+  const std::optional<std::vector<Tensor>> inputs = inputs_->source().next();
   const std::vector<const Graph*> graphs{&graph_, &result_.graph};
   report::MeasureOptions timing;
   timing.threads = options_.common.threads;
@@ -199,27 +173,44 @@ std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks:
 }
 
 void QuantizeRun::judge() {
-  if (!task_) return;
+  tasks::Task* const task = inputs_->task();
+  if (task == nullptr) return;
   DataOptions data = options_.data;
   if (!options_.eval_data.empty()) {
     data.data = options_.eval_data;
     data.images = options_.eval_images;
   }
   const tasks::Dataset dataset = open_data(data);
-  const bool labelled = task_->name() == "detection" ? dataset.has_boxes() : dataset.has_classes();
+  const bool labelled = task->name() == "detection" ? dataset.has_boxes() : dataset.has_classes();
   if (!labelled) {
     if (!options_.eval_data.empty()) {
-      throw Error("has no labels for " + std::string(task_->name()), options_.eval_data,
+      throw Error("has no labels for " + std::string(task->name()), options_.eval_data,
                   "labelled pictures, or no --eval-data");
     }
     return;
   }
-  const auto before = metrics_of(graph_, *task_, dataset, "judging float");
-  const auto after = metrics_of(result_.graph, *task_, dataset, "judging quantized");
+  const auto before = metrics_of(graph_, *task, dataset, "judging float");
+  const auto after = metrics_of(result_.graph, *task, dataset, "judging quantized");
   for (const auto& [name, value] : before) {
     report_.metrics.push_back({name, value, after.at(name), "%"});
   }
   clock_.finish(report_.provenance, "judge");
+}
+
+void QuantizeRun::compare_tensors() {
+  if (options_.compare == 0) return;
+  DataOptions data = options_.data;
+  data.limit = options_.compare;
+  const auto inputs = make_inputs(data);
+  quantize::CompareOptions settings;
+  settings.threads = options_.common.threads;
+  settings.histograms = kWorstTensors;
+  const quantize::Comparison comparison = quantize::compare(
+      result_.prepared, result_.graph, inputs->source(), settings, quantize_hooks(progress_));
+  progress_.clear();
+  report_.errors = report::errors_of(comparison);
+  report_.histograms = report::histograms_of(comparison, result_);
+  clock_.finish(report_.provenance, "compare");
 }
 
 void QuantizeRun::describe() {

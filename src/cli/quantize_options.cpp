@@ -24,6 +24,9 @@ CLI::Validator bits(bool or_float) {
 }
 
 methods::Request request_from(const QuantizeOptions& options) {
+  if (options.data.data == "none" && options.activations != 0) {
+    throw Error("the ranges of activations need data", "--data none", "--activations 0");
+  }
   methods::Request request;
   request.weight_bits = options.weights;
   request.activation_bits = options.activations;
@@ -69,6 +72,10 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_option("--eval-data", options.eval_data,
                  "Labelled pictures to judge on before and after");
   app.add_option("--eval-images", options.eval_images, "Folder of the pictures of --eval-data");
+  app.add_option("--compare", options.compare,
+                 "Pictures to compare tensors on, layer by layer (0: not)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--runs", options.runs, "Timed runs of each model")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();

@@ -24,6 +24,7 @@ struct QuantizeOptions {
   int weights = 8;
   int activations = 8;
   int64_t calibration = 128;
+  int64_t compare = 16;
   int runs = 30;
   std::vector<std::string> method_options;  // "name=value"
   std::vector<std::string> overrides;       // "pattern:key=value"

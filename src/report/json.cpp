@@ -32,10 +32,19 @@ Json to_json(const Layer& layer) {
               {"parameters", layer.parameters},
               {"macs", layer.macs},
               {"weight_bits", layer.weight_bits},
-              {"activation_bits", layer.activation_bits},
-              {"sqnr_float_prefix_db", nullable(layer.sqnr_float_prefix_db)},
-              {"sqnr_quantized_prefix_db", nullable(layer.sqnr_quantized_prefix_db)},
-              {"cosine", nullable(layer.cosine)}};
+              {"activation_bits", layer.activation_bits}};
+}
+
+Json to_json(const TensorError& error) {
+  return Json{{"name", error.name},
+              {"op", error.op},
+              {"tensor", error.tensor},
+              {"own_sqnr_db", error.own_sqnr_db},
+              {"accumulated_sqnr_db", error.accumulated_sqnr_db},
+              {"own_cosine", error.own_cosine},
+              {"accumulated_cosine", error.accumulated_cosine},
+              {"own_relative", error.own_relative},
+              {"accumulated_relative", error.accumulated_relative}};
 }
 
 Json to_json(const PieceTime& piece) {
@@ -59,6 +68,12 @@ Json to_json(const Histogram& histogram) {
 }
 
 }  // namespace
+
+Json to_json(const std::vector<TensorError>& errors) {
+  Json json = Json::array();
+  for (const TensorError& error : errors) json.push_back(to_json(error));
+  return json;
+}
 
 Json to_json(const Provenance& provenance) {
   Json json{{"command", provenance.command},
@@ -91,6 +106,7 @@ Json to_json(const Compression& report) {
             {"after", to_json(report.after)},
             {"metrics", Json::array()},
             {"layers", Json::array()},
+            {"errors", to_json(report.errors)},
             {"pieces", Json::array()},
             {"histograms", Json::array()},
             {"notes", report.notes},

@@ -14,6 +14,7 @@ using Json = nlohmann::ordered_json;
 /// `reason`) are a contract; numbers that were not measured are null.
 Json to_json(const Compression& report);
 Json to_json(const Provenance& provenance);
+Json to_json(const std::vector<TensorError>& errors);
 
 /// Text that is valid JSON whatever bytes the names hold (broken UTF-8 is replaced).
 std::string json_text(const Json& json, int indent = 2);

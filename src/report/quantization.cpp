@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <string>
 
 #include "graph/operator.h"
@@ -46,41 +45,29 @@ int64_t macs_of(const Graph& graph, const Node& node) {
   return all_known ? cost_of(graph, node).macs : 0;
 }
 
-Histogram histogram_of(const quantize::GridRecord& grid) {
+Histogram histogram_of(const quantize::TensorHistogram& tensor) {
   Histogram shown;
-  shown.tensor = grid.value;
-  shown.low = grid.histogram.interval().low;
-  shown.high = shown.low + grid.histogram.width() * grid.histogram.bins();
-  shown.range_low = grid.chosen.low;
-  shown.range_high = grid.chosen.high;
-  shown.bits = grid.bits;
-  shown.rule = grid.rule;
-  shown.sqnr_db = grid.sqnr_db;
-  const std::span<const uint64_t> counts = grid.histogram.counts();
-  const size_t together = (counts.size() + kShownBins - 1) / kShownBins;
-  for (size_t begin = 0; begin < counts.size(); begin += together) {
-    const size_t end = std::min(begin + together, counts.size());
-    shown.counts.push_back(static_cast<double>(
-        std::accumulate(counts.begin() + static_cast<std::ptrdiff_t>(begin),
-                        counts.begin() + static_cast<std::ptrdiff_t>(end), uint64_t{0})));
+  shown.tensor = tensor.value;
+  shown.low = tensor.data.low;
+  shown.high = tensor.data.high;
+  shown.range_low = tensor.chosen.low;
+  shown.range_high = tensor.chosen.high;
+  shown.bits = tensor.bits;
+  shown.sqnr_db = tensor.own_sqnr_db;
+  const std::vector<uint64_t>& counts = tensor.counts;
+  const size_t together = std::max<size_t>(1, counts.size() / kShownBins);
+  // Bins must be equally wide: a remainder that fills no bar is added to the last one.
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const size_t bar = i / together;
+    if (bar == shown.counts.size() && counts.size() - i >= together) shown.counts.push_back(0);
+    shown.counts.back() += static_cast<double>(counts[i]);
   }
   return shown;
 }
 
-void add_histograms(Compression& report, const quantize::QuantizeResult& result, size_t worst) {
-  std::vector<const quantize::GridRecord*> grids;
-  for (const quantize::GridRecord& grid : result.grids) {
-    if (grid.histogram.total() > 0) grids.push_back(&grid);
-  }
-  std::stable_sort(grids.begin(), grids.end(),
-                   [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
-  grids.resize(std::min(grids.size(), worst));
-  for (const quantize::GridRecord* grid : grids) report.histograms.push_back(histogram_of(*grid));
-}
-
 }  // namespace
 
-void add_quantization(Compression& report, const quantize::QuantizeResult& result, size_t worst) {
+void add_quantization(Compression& report, const quantize::QuantizeResult& result) {
   const auto records = records_by_node(result);
   for (const Node& node : result.prepared.nodes) {
     const auto record = records.find(node.name);
@@ -91,7 +78,36 @@ void add_quantization(Compression& report, const quantize::QuantizeResult& resul
   for (const quantize::KeptFloat& kept : result.kept_float) {
     report.kept_float.push_back({kept.node, kept.op, kept.reason});
   }
-  add_histograms(report, result, worst);
+}
+
+std::vector<TensorError> errors_of(const quantize::Comparison& comparison) {
+  std::vector<TensorError> errors;
+  for (const quantize::TensorComparison& tensor : comparison.tensors) {
+    errors.push_back({.name = tensor.node,
+                      .op = tensor.op,
+                      .tensor = tensor.value,
+                      .own_sqnr_db = tensor.own.sqnr_db,
+                      .accumulated_sqnr_db = tensor.accumulated.sqnr_db,
+                      .own_cosine = tensor.own.cosine,
+                      .accumulated_cosine = tensor.accumulated.cosine,
+                      .own_relative = tensor.own.relative_l2,
+                      .accumulated_relative = tensor.accumulated.relative_l2});
+  }
+  return errors;
+}
+
+std::vector<Histogram> histograms_of(const quantize::Comparison& comparison,
+                                     const quantize::QuantizeResult& result) {
+  std::map<std::string, std::string> rules;
+  for (const quantize::GridRecord& grid : result.grids) {
+    for (const std::string& value : grid.values) rules[value] = grid.rule;
+  }
+  std::vector<Histogram> histograms;
+  for (const quantize::TensorHistogram& tensor : comparison.histograms) {
+    histograms.push_back(histogram_of(tensor));
+    histograms.back().rule = rules[tensor.value];
+  }
+  return histograms;
 }
 
 void add_latency(Compression& report, const quantize::LatencyComparison& latency,

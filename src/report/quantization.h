@@ -1,15 +1,22 @@
 #pragma once
 
+#include "quantize/compare.h"
 #include "quantize/latency.h"
 #include "quantize/quantizer.h"
 #include "report/report.h"
 
 namespace ounce::report {
 
-/// Adds what quantization did to `report`: layers with their bits, in network order; layers kept in
-/// float; histograms of the `worst` tensors with the ranges chosen for them.
-void add_quantization(Compression& report, const quantize::QuantizeResult& result,
-                      size_t worst = 6);
+/// Adds what quantization did to `report`: layers with their bits, in network order, and layers
+/// kept in float.
+void add_quantization(Compression& report, const quantize::QuantizeResult& result);
+
+/// Errors tensor by tensor, in network order.
+std::vector<TensorError> errors_of(const quantize::Comparison& comparison);
+
+/// Histograms of the worst tensors; `result` tells by which rule their ranges were chosen.
+std::vector<Histogram> histograms_of(const quantize::Comparison& comparison,
+                                     const quantize::QuantizeResult& result);
 
 /// Adds the time of every piece of work, in the order of `graph`.
 void add_latency(Compression& report, const quantize::LatencyComparison& latency,

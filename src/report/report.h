@@ -35,8 +35,7 @@ struct Metric {
   std::string unit;  // "%" when the value is a fraction to be shown as a percentage, else free text
 };
 
-/// What became of one layer (a node with weights, or an activation product). Absent numbers were
-/// not measured.
+/// What became of one layer: a convolution or matrix product.
 struct Layer {
   std::string name;
   std::string op;
@@ -44,11 +43,22 @@ struct Layer {
   int64_t macs = 0;
   int weight_bits = 32;
   int activation_bits = 32;
-  /// Signal to quantization noise in dB of the layer's output. Float prefix: the layer alone is
-  /// quantized, its input is exact. Quantized prefix: everything before it is quantized too.
-  std::optional<double> sqnr_float_prefix_db;
-  std::optional<double> sqnr_quantized_prefix_db;
-  std::optional<double> cosine;
+};
+
+/// How far one tensor of the quantized model is from its exact twin. Ratios of signal to
+/// quantization noise are in dB; 200 means that nothing was lost.
+struct TensorError {
+  std::string name;  // of the node that computes it
+  std::string op;
+  std::string tensor;
+  /// Float prefix: the input is exact, only this piece is quantized. Names the layer that breaks.
+  double own_sqnr_db = 0;
+  /// Quantized prefix: everything before it is quantized too. Shows how the loss adds up.
+  double accumulated_sqnr_db = 0;
+  double own_cosine = 1;
+  double accumulated_cosine = 1;
+  double own_relative = 0;  // |a - b| / |a|
+  double accumulated_relative = 0;
 };
 
 /// Time of one piece of work in both models: what the engine fuses is timed together, with the
@@ -106,8 +116,9 @@ struct Compression {
   ModelSide before;
   ModelSide after;
   std::vector<Metric> metrics;
-  std::vector<Layer> layers;      // in network order
-  std::vector<PieceTime> pieces;  // in network order
+  std::vector<Layer> layers;        // in network order
+  std::vector<TensorError> errors;  // in network order
+  std::vector<PieceTime> pieces;    // in network order
   std::vector<Histogram> histograms;
   std::vector<KeptFloat> kept_float;
   std::vector<std::string> files;

@@ -13,6 +13,10 @@ namespace {
 using Align = Table::Align;
 constexpr size_t kNameWidth = 48;
 
+std::string decibel_text(double decibels) {
+  return decibels >= kExactDb ? "exact" : number_text(decibels, 1) + " dB";
+}
+
 std::string gain_of(const Metric& metric) {
   if (!metric.before || !metric.after) return "-";
   const double change = *metric.after - *metric.before;
@@ -54,26 +58,25 @@ std::string before_after_table(const Compression& report) {
   return table.text();
 }
 
-std::string worst_layers_table(const Compression& report, size_t count) {
-  std::vector<const Layer*> measured;
+/// "8/8" for a layer with bits of its own, "" for what stands between layers.
+std::string bits_of(const Compression& report, const std::string& name) {
   for (const Layer& layer : report.layers) {
-    if (layer.sqnr_float_prefix_db) measured.push_back(&layer);
+    if (layer.name == name) return fmt::format("{}/{}", layer.weight_bits, layer.activation_bits);
   }
-  std::stable_sort(measured.begin(), measured.end(), [](const Layer* a, const Layer* b) {
-    return *a->sqnr_float_prefix_db < *b->sqnr_float_prefix_db;
-  });
-  measured.resize(std::min(measured.size(), count));
+  return "";
+}
+
+std::string worst_layers_table(const Compression& report, size_t count) {
   Table table({{"layers that lost most", Align::left, kNameWidth},
                {"op", Align::left},
                {"bits w/a", Align::right},
                {"SQNR alone", Align::right},
                {"SQNR so far", Align::right},
-               {"cosine", Align::right}});
-  for (const Layer* layer : measured) {
-    table.add_row(
-        {layer->name, layer->op, fmt::format("{}/{}", layer->weight_bits, layer->activation_bits),
-         number_text(layer->sqnr_float_prefix_db, 1) + " dB",
-         number_text(layer->sqnr_quantized_prefix_db, 1) + " dB", number_text(layer->cosine, 5)});
+               {"cosine so far", Align::right}});
+  for (const TensorError& error : worst_first(report.errors, count)) {
+    table.add_row({error.name, error.op, bits_of(report, error.name),
+                   decibel_text(error.own_sqnr_db), decibel_text(error.accumulated_sqnr_db),
+                   number_text(error.accumulated_cosine, 5)});
   }
   return table.text();
 }
@@ -88,6 +91,34 @@ std::string kept_float_table(const Compression& report) {
 }
 
 }  // namespace
+
+std::vector<TensorError> worst_first(const std::vector<TensorError>& errors, size_t count) {
+  std::vector<TensorError> sorted = errors;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const TensorError& a, const TensorError& b) {
+    return a.own_sqnr_db < b.own_sqnr_db;
+  });
+  std::erase_if(sorted, [](const TensorError& error) { return error.own_sqnr_db >= kExactDb; });
+  sorted.resize(std::min(sorted.size(), count));
+  return sorted;
+}
+
+std::string errors_text(const std::vector<TensorError>& errors) {
+  Table table({{"node", Align::left, kNameWidth},
+               {"op", Align::left},
+               {"SQNR alone", Align::right},
+               {"SQNR so far", Align::right},
+               {"cosine alone", Align::right},
+               {"cosine so far", Align::right},
+               {"error alone", Align::right},
+               {"error so far", Align::right}});
+  for (const TensorError& error : errors) {
+    table.add_row({error.name, error.op, decibel_text(error.own_sqnr_db),
+                   decibel_text(error.accumulated_sqnr_db), number_text(error.own_cosine, 6),
+                   number_text(error.accumulated_cosine, 6), number_text(error.own_relative, 5),
+                   number_text(error.accumulated_relative, 5)});
+  }
+  return table.text();
+}
 
 std::string summary_text(const Compression& report, size_t worst_layers) {
   std::string text = before_after_table(report);

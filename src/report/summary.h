@@ -1,10 +1,20 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "report/report.h"
 
 namespace ounce::report {
+
+/// Tensors at this ratio of signal to noise lost nothing.
+inline constexpr double kExactDb = 200;
+
+/// The `count` errors with the lowest own SQNR; exact tensors are left out.
+std::vector<TensorError> worst_first(const std::vector<TensorError>& errors, size_t count);
+
+/// All errors as a table, in network order.
+std::string errors_text(const std::vector<TensorError>& errors);
 
 /// The report for a terminal: before/after table, the layers that lost most, the layers kept in
 /// float and why, notes.

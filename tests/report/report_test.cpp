@@ -64,9 +64,8 @@ TEST(Json, HoldsTheContractKeys) {
 
 TEST(Json, NotMeasuredAndNotFiniteAreNull) {
   const Json parsed = Json::parse(json_text(to_json(sample_report())));
-  const Json& head = parsed["layers"].back();
-  EXPECT_TRUE(head["sqnr_float_prefix_db"].is_null());
-  EXPECT_TRUE(head["cosine"].is_null());
+  EXPECT_TRUE(parsed["metrics"][1]["after"].is_null());
+  EXPECT_TRUE(parsed["errors"][4]["own_cosine"].is_null());
 }
 
 TEST(Json, BrokenUtf8InNamesStillGivesValidJson) {
@@ -89,6 +88,14 @@ TEST(Summary, EndsWithWhatWasLostAndWhatStayedInFloat) {
   EXPECT_NE(text.find("-0.60 points"), std::string::npos) << text;
   EXPECT_NE(text.find("14.2 dB"), std::string::npos) << text;
   EXPECT_NE(text.find("integer kernel slower"), std::string::npos) << text;
+}
+
+TEST(Summary, NamesTheWorstFirstAndLeavesOutWhatIsExact) {
+  const std::vector<TensorError> errors = sample_report().errors;
+  const std::vector<TensorError> worst = worst_first(errors, 1000);
+  EXPECT_EQ(worst.size(), errors.size() - 1);
+  EXPECT_EQ(worst.front().own_sqnr_db, 14.25);
+  EXPECT_NE(errors_text(errors).find("exact"), std::string::npos);
 }
 
 TEST(HtmlPage, IsOneFileThatNamesNoOtherFile) {

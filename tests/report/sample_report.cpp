@@ -15,9 +15,6 @@ Layer layer(std::string name, std::string op, int index) {
   one.macs = 21788000LL * (index % 4 + 1);
   one.weight_bits = 8;
   one.activation_bits = 8;
-  one.sqnr_float_prefix_db = 38 + 6 * std::sin(index * 1.7);
-  one.sqnr_quantized_prefix_db = 36 - index * 0.25 + 3 * std::sin(index * 1.7);
-  one.cosine = 0.9999 - index * 1e-5;
   return one;
 }
 
@@ -56,18 +53,28 @@ Compression sample_report() {
       report.layers.push_back(layer(scope + part, "MatMul", index++));
     }
   }
-  report.layers[6].sqnr_float_prefix_db = 14.25;
   report.layers[6].name = "blocks.1.</script><script>window.broken=1</script>";
   for (int i = 0; i < static_cast<int>(report.layers.size()); ++i) {
     const Layer& one = report.layers[static_cast<size_t>(i)];
+    const double wave = std::sin(i * 1.7);
+    report.errors.push_back({.name = one.name,
+                             .op = one.op,
+                             .tensor = one.name + "_output",
+                             .own_sqnr_db = 38 + 6 * wave,
+                             .accumulated_sqnr_db = 36 - i * 0.25 + 3 * wave,
+                             .own_cosine = 0.9999,
+                             .accumulated_cosine = 0.9999 - i * 1e-5,
+                             .own_relative = 0.01,
+                             .accumulated_relative = 0.02});
     report.pieces.push_back(
         {one.name, one.op, 1 + i % 3, 0.09 + 0.05 * (i % 4), 0.03 + 0.017 * (i % 4)});
   }
+  report.errors[6].own_sqnr_db = 14.25;
+  report.errors[3].own_sqnr_db = 200;
+  report.errors[4].own_cosine = std::numeric_limits<double>::quiet_NaN();
   report.pieces[9].quantized_ms = 0.2;  // slower than float
   Layer head = layer("head", "Gemm", 33);
   head.weight_bits = head.activation_bits = 32;
-  head.sqnr_float_prefix_db = std::nullopt;
-  head.cosine = std::numeric_limits<double>::quiet_NaN();
   report.layers.push_back(head);
   report.histograms = {histogram("blocks.1.mlp.fc2_input", -0.17, 9.5, 4.2, 0.1),
                        histogram("<img src=x onerror=window.broken=1>", -6, 6, 5, 0)};

@@ -217,26 +217,29 @@
   }
 
   function errorPerLayer() {
-    const layers = report.layers.filter((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db));
-    if (!layers.length) return;
-    const alone = layers.filter((layer) => known(layer.sqnr_float_prefix_db));
-    const worst = alone.reduce((least, layer) => (!least || layer.sqnr_float_prefix_db < least.sqnr_float_prefix_db ? layer : least), null);
+    const errors = report.errors;
+    if (!errors.length) return;
+    const EXACT = 200;
+    const lost = (decibels) => (decibels < EXACT ? decibels : null);
+    const shown = (decibels) => (decibels < EXACT ? fixed(decibels, 2) : "exact");
+    const worst = errors.reduce((least, one) => (one.own_sqnr_db < least.own_sqnr_db ? one : least));
     const node = section("error", "What each layer lost",
-      "Signal to quantization noise at the output of each layer, in network order; higher is better, 6 dB is one bit. "
-      + "“Alone” quantizes this layer only: it names the layer that breaks. “With all before it” shows how the loss adds up.");
-    if (worst) {
+      "Signal to quantization noise of each tensor, in network order; higher is better, 6 dB is one bit. "
+      + "“Alone” feeds the layer with exact inputs: it names the layer that breaks. “With all before it” shows how the loss adds up.");
+    if (worst.own_sqnr_db < EXACT) {
       node.append(element("p", {}, "Lost most on its own: ", element("code", { text: worst.name }),
-        ` (${worst.op}), ${fixed(worst.sqnr_float_prefix_db, 1)} dB.`));
+        ` (${worst.op}), ${fixed(worst.own_sqnr_db, 1)} dB.`));
     }
-    layerChart(node, "Signal to noise ratio of each layer in decibel", layers, "line", "SQNR (dB)", 1, "dB", () => [
-      { label: "this layer alone", data: layers.map((layer) => layer.sqnr_float_prefix_db), color: color("quantized") },
-      { label: "with all before it", data: layers.map((layer) => layer.sqnr_quantized_prefix_db), color: color("warn"), borderDash: [5, 4], pointStyle: "rectRot" },
+    layerChart(node, "Signal to noise ratio of each layer in decibel", errors, "line", "SQNR (dB)", 1, "dB", () => [
+      { label: "this layer alone", data: errors.map((one) => lost(one.own_sqnr_db)), color: color("quantized") },
+      { label: "with all before it", data: errors.map((one) => lost(one.accumulated_sqnr_db)), color: color("warn"), borderDash: [5, 4], pointStyle: "rectRot" },
     ]);
     withTable(node, "Numbers of this chart", table("error-table", "SQNR in dB, in network order", [
       { title: "layer", kind: "name" }, { title: "op" }, { title: "alone", kind: "number" },
-      { title: "with all before", kind: "number" }, { title: "cosine", kind: "number" }],
-    layers.map((layer) => [layer.name, layer.op, fixed(layer.sqnr_float_prefix_db, 2),
-      fixed(layer.sqnr_quantized_prefix_db, 2), fixed(layer.cosine, 6)])));
+      { title: "with all before", kind: "number" }, { title: "cosine alone", kind: "number" },
+      { title: "cosine with all before", kind: "number" }],
+    errors.map((one) => [one.name, one.op, shown(one.own_sqnr_db), shown(one.accumulated_sqnr_db),
+      fixed(one.own_cosine, 6), fixed(one.accumulated_cosine, 6)])));
   }
 
   function histograms() {

@@ -65,10 +65,10 @@ const known = (value) => typeof value === "number";
 const shown = (value, digits) => (known(value) ? value.toFixed(digits) : "–");
 
 async function check_tables(page) {
-  const with_error = report.layers.filter((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db));
+  const decibels = (value) => (value < 200 ? value.toFixed(2) : "exact");
   const expected = {
-    "error-table": with_error.map((layer) => [layer.name, layer.op, shown(layer.sqnr_float_prefix_db, 2),
-      shown(layer.sqnr_quantized_prefix_db, 2), shown(layer.cosine, 6)]),
+    "error-table": report.errors.map((one) => [one.name, one.op, decibels(one.own_sqnr_db),
+      decibels(one.accumulated_sqnr_db), shown(one.own_cosine, 6), shown(one.accumulated_cosine, 6)]),
     "latency-table": report.pieces
       .map((piece) => [piece.name, piece.op, shown(piece.float_ms, 4), shown(piece.quantized_ms, 4)]),
     "bits-table": report.layers.map((layer) => [layer.name, layer.op, String(layer.weight_bits), String(layer.activation_bits)]),
@@ -94,10 +94,8 @@ async function check_tables(page) {
 }
 
 async function check_charts(page, theme) {
-  const has = (test) => report.layers.some(test);
-  const expected = report.histograms.length + (report.layers.length ? 1 : 0)
-    + (has((layer) => known(layer.sqnr_float_prefix_db) || known(layer.sqnr_quantized_prefix_db)) ? 1 : 0)
-    + (report.pieces.length ? 1 : 0);
+  const expected = report.histograms.length
+    + [report.layers, report.errors, report.pieces].filter((rows) => rows.length).length;
   const drawn = await canvases(page);
   check(drawn.length === expected, `${theme}: ${drawn.length} charts, expected ${expected}`);
   for (const canvas of drawn) {
