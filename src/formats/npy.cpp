@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "formats/ounce_file/atomic_file.h"
+#include "formats/ounce_file/located.h"
 #include "formats/ounce_file/mapped_file.h"
 #include "graph/error.h"
 
@@ -214,11 +215,7 @@ Tensor read_npy_bytes(std::span<const std::byte> bytes) {
 
 Tensor read_npy(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  try {
-    return read_npy_bytes(file->bytes());
-  } catch (const Error& error) {
-    throw Error(error.message(), path.string(), error.remedy());
-  }
+  return located(path.string(), [&] { return read_npy_bytes(file->bytes()); });
 }
 
 void write_npy(const Tensor& tensor, const std::filesystem::path& path) {

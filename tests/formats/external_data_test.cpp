@@ -119,6 +119,20 @@ TEST_F(ExternalData, BytesInMemoryHaveNoFolderToReadFrom) {
   expect_error([&] { model("model.data").read(); }, {"'model.data'"});
 }
 
+TEST_F(ExternalData, OffsetsBeyondTwoGigabytesAreReached) {
+  constexpr uint64_t kOffset = 5'000'000'000;
+  std::error_code failure;
+  std::ofstream(folder_ / "large", std::ios::binary).close();
+  fs::resize_file(folder_ / "large", kOffset + 16, failure);  // a hole: takes no space
+  if (failure) GTEST_SKIP() << "this file system has no files of 5 GB";
+  const std::vector<float> values = {1, 2, 3, 4};
+  std::fstream file(folder_ / "large", std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(kOffset);
+  file.write(reinterpret_cast<const char*>(values.data()), 16);
+  file.close();
+  EXPECT_EQ(weights(model("large", "5000000000", "16")), values);
+}
+
 TEST_F(ExternalData, WeightsStayReadableWhenTheFileNameIsGone) {
   const Graph graph = model("model.data").read(folder_);
   fs::remove(folder_ / "model.data");

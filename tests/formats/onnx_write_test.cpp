@@ -1,4 +1,7 @@
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <sstream>
@@ -6,6 +9,7 @@
 #include "engine/reference/reference.h"
 #include "formats/formats.h"
 #include "formats/onnx/onnx.h"
+#include "formats/ounce_file/atomic_file.h"
 #include "graph/operator.h"
 #include "tests/formats/expect_error.h"
 #include "tests/formats/onnx_model.h"
@@ -184,6 +188,31 @@ TEST_F(OnnxWrite, WeightsGoOutsideOnRequestAndComeBack) {
   const Tensor x = random_tensor({2, 64}, 2);
   EXPECT_TRUE(engine::reference::run(copy, std::span(&x, 1))[0].identical_to(
       engine::reference::run(graph, std::span(&x, 1))[0]));
+}
+
+TEST_F(OnnxWrite, WeightsGoOutsideByThemselvesWhenTheyAreTooLarge) {
+  const Graph graph = one_node_graph("MatMul", {2, 64}, {}, {random_tensor({64, 64}, 1)});
+  WriteOptions options;
+  options.largest_inside_bytes = 64 * 64 * 4;
+  write_onnx(graph, path("fits.onnx"), options);
+  EXPECT_FALSE(fs::exists(path("fits.onnx.data")));
+  --options.largest_inside_bytes;
+  write_onnx(graph, path("large.onnx"), options);
+  EXPECT_TRUE(fs::exists(path("large.onnx.data")));
+}
+
+TEST_F(OnnxWrite, AKilledProcessLeavesTheOldFile) {
+  std::ofstream(path()) << "precious";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    AtomicFile file(path());
+    file.write("half of a mod");
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(content_of(path()), "precious");
 }
 
 TEST_F(OnnxWrite, MetadataAndSymbolicInterfaceSurvive) {

@@ -27,13 +27,15 @@ Tensor read_tensor_proto_bytes(std::span<const std::byte> bytes);
 
 /// Where `write_onnx` puts the weights.
 enum class WeightPlacement {
-  automatic,  // inside, unless the file would pass the 2 GB ceiling of its format
+  automatic,  // inside, up to `WriteOptions::largest_inside_bytes`
   inside,
   external,  // in "<file name>.data" beside the model
 };
 
 struct WriteOptions {
   WeightPlacement weights = WeightPlacement::automatic;
+  /// The format ends at 2 GB; nodes and names need room beside the weights.
+  size_t largest_inside_bytes = 1'800'000'000;
   /// Constants smaller than this stay inside even when weights go out: shapes must be readable
   /// without the data file.
   size_t external_threshold_bytes = 1024;

@@ -8,6 +8,7 @@
 #include "formats/onnx/scope.h"
 #include "formats/onnx/tensor_proto.h"
 #include "formats/onnx/upgrade.h"
+#include "formats/ounce_file/located.h"
 #include "graph/error.h"
 
 namespace ounce::formats {
@@ -15,17 +16,6 @@ namespace {
 
 constexpr int kOldestOpset = 7;
 constexpr int kNewestOpset = 21;
-
-/// Runs `action`; an error gets `place` in front of where it already says it happened.
-template <class Action>
-auto located(const std::string& place, Action&& action) {
-  try {
-    return action();
-  } catch (const Error& error) {
-    const std::string where = error.where().empty() ? place : place + ": " + error.where();
-    throw Error(error.message(), where, error.remedy());
-  }
-}
 
 bool is_default_domain(const std::string& domain) {
   return domain.empty() || domain == "ai.onnx";

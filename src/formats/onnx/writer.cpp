@@ -15,8 +15,6 @@
 namespace ounce::formats {
 namespace {
 
-// Protobuf messages end at 2 GB; nodes and names need room beside the weights.
-constexpr size_t kMaximumInsideBytes = 1'800'000'000;
 // Lets other runtimes map single tensors of the data file with aligned elements.
 constexpr uint64_t kDataAlignment = 64;
 
@@ -267,7 +265,7 @@ void write_onnx(const Graph& graph, const std::filesystem::path& path,
   plain.validate();
   const bool external = options.weights == WeightPlacement::external ||
                         (options.weights == WeightPlacement::automatic &&
-                         constant_bytes(plain) > kMaximumInsideBytes);
+                         constant_bytes(plain) > options.largest_inside_bytes);
   std::unique_ptr<DataFile> data;
   if (external) data = std::make_unique<DataFile>(path);
   ModelWriter writer(plain, required_opset(plain), options.external_threshold_bytes, data.get());

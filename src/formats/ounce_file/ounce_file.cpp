@@ -7,6 +7,7 @@
 
 #include "formats/ounce_file/adopt.h"
 #include "formats/ounce_file/graph_json.h"
+#include "formats/ounce_file/located.h"
 #include "formats/ounce_file/mapped_file.h"
 #include "formats/ounce_file/safetensors.h"
 #include "graph/error.h"
@@ -102,14 +103,10 @@ Graph read_ounce_bytes(std::span<const std::byte> bytes, std::shared_ptr<const v
 
 Graph read_ounce(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  try {
+  return located(path.string(), [&] {
     if (file->bytes().empty()) throw Error("the file is empty");
     return read_ounce_bytes(file->bytes(), file);
-  } catch (const Error& error) {
-    const std::string where =
-        error.where().empty() ? path.string() : path.string() + ": " + error.where();
-    throw Error(error.message(), where, error.remedy());
-  }
+  });
 }
 
 bool looks_like_safetensors(std::span<const std::byte> bytes) {
