@@ -11,8 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-EvaluationResult evaluate_model(const fs::path& model, const fs::path& data,
-                                TaskOptions options) {
+EvaluationResult evaluate_model(const fs::path& model, const fs::path& data, TaskOptions options) {
   const Graph graph = formats::read_model(model);
   engine::Session session(graph);
   const auto task = make_task(graph, options);
@@ -34,7 +33,6 @@ TEST(ReferenceAccuracy, VitTinyOnTheLabelledPhotos) {
 
 TEST(ReferenceAccuracy, YoloxNanoOnTheCocoPhotos) {
   OUNCE_REQUIRE_DATA(data);
-  const testing::TemporaryFolder folder;
   const fs::path model = data / "yolox_nano" / "yolox_nano.onnx";
   const Graph graph = formats::read_model(model);
   engine::Session session(graph);
