@@ -139,7 +139,9 @@ struct DotPlain {
 struct Dot : DotPlain {
   static HWY_INLINE VI dot(VI acc, int8x16_t a, int8x16_t b) {
     int32x4_t sum = acc.raw;
-    asm(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+    asm(".arch armv8.2-a+crypto+dotprod\n\tsdot %0.4s, %1.16b, %2.16b"
+        : "+w"(sum)
+        : "w"(a), "w"(b));
     return VI{sum};
   }
 };

@@ -21,6 +21,7 @@ struct ProductF32 {
   const float* panels;  // B packed
   int64_t n;
   int64_t taps, run;
+  bool rows_collide;
   float* c;
   int64_t ldc;
   const Epilogue* epilogue;
@@ -37,6 +38,7 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
   TileF32 t = {pointers,
                p.taps,
                p.run,
+               p.rows_collide,
                p.panels + column / kPanelColumns * panel_stride,
                panel_stride,
                e.bias == nullptr ? nullptr : e.bias + column,
@@ -82,7 +84,7 @@ void implicit_gemm_f32(const Context& context, const RowSource<float>& source, c
   const int threads = context.pool.size();
   const TileLimits limits = limits_for_rows_f32(source.row_count);
   const Blocking blocking(source, ceil_div(b.n, kPanelColumns), limits, threads);
-  const ProductF32 p = {b.data, b.n, source.taps, source.run,
+  const ProductF32 p = {b.data, b.n, source.taps, source.run,        source.rows_collide,
                         c,      ldc, &epilogue,   clamp_of(epilogue)};
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);
   const float** table = ScratchCursor(context.scratch).take<const float*>(pointers * threads);

@@ -64,6 +64,12 @@ HWY_INLINE VF exp_f32(VF x) {
   return keep_nan(x, y);
 }
 
+// e^x for x <= 0 as softmax needs it: 0 below -87, NaN stays.
+HWY_INLINE VF exp_not_positive(VF x) {
+  const VF e = exp_in_range(hn::Max(x, constant(-87.0F)));
+  return keep_nan(x, hn::IfThenZeroElse(hn::Lt(x, constant(-87.0F)), e));
+}
+
 HWY_INLINE VF sigmoid_f32(VF x) {
   // Beyond 87 the result is 1 or below the smallest normal number.
   const VF clamped = hn::Min(hn::Max(x, constant(-87.0F)), constant(87.0F));

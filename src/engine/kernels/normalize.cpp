@@ -58,7 +58,7 @@ void softmax_row(const float* x, const float* mask, float* y, int64_t columns, f
   }
   const VF top = constant(most);
   const float sum = sum_of(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    const VF e = first_lanes(exp_f32(hn::Sub(scaled(j, lanes), top)), lanes);
+    const VF e = first_lanes(exp_not_positive(hn::Sub(scaled(j, lanes), top)), lanes);
     store_lanes(e, y + j, lanes);
     return e;
   });

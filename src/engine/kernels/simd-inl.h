@@ -42,8 +42,16 @@ HWY_INLINE VF at_least(VF x, VF bound) {
 HWY_INLINE VF at_most(VF x, VF bound) {
   return x.raw > bound.raw ? bound : x;
 }
+#elif HWY_TARGET == HWY_NEON
+// Not hn::Max: it prefers the number to the NaN.
+HWY_INLINE VF at_least(VF x, VF bound) {
+  return VF{vmaxq_f32(x.raw, bound.raw)};
+}
+HWY_INLINE VF at_most(VF x, VF bound) {
+  return VF{vminq_f32(x.raw, bound.raw)};
+}
 #else
-// Arm propagates NaN; x86 returns the second operand when one is NaN.
+// x86 returns the second operand when one is NaN.
 HWY_INLINE VF at_least(VF x, VF bound) {
   return hn::Max(bound, x);
 }

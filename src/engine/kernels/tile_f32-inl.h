@@ -35,6 +35,7 @@ struct TileF32 {
   const float* const* rows;  // [taps][kRows] runs of A
   int64_t taps;
   int64_t run;           // elements of a run
+  bool rows_collide;     // see RowSource
   const float* b;        // first panel, [taps * run][16]
   int64_t panel_stride;  // elements between panels
   const float* bias;     // [kPanels * 16], or null
@@ -66,6 +67,28 @@ HWY_INLINE void multiply_run(VF (&acc)[kRows][kVectors], const float* const* row
   }
 }
 
+// Rows a multiple of 4 KiB apart share one set of the first-level cache, which has 8 ways: more of
+// them push each other out at every step. Then pieces of the rows are copied side by side first.
+inline constexpr int kMostColliding = 8;
+inline constexpr int64_t kCopied = 64;  // elements of a row at a time: 14 x 256 bytes
+
+template <int kRows, int kVectors>
+HWY_INLINE void multiply_copied_run(VF (&acc)[kRows][kVectors], const float* const* rows,
+                                    int64_t run, const float* b, int64_t panel_stride) {
+  alignas(64) float copies[kRows * kCopied];
+  const float* pieces[kRows];
+  for (int i = 0; i < kRows; ++i) pieces[i] = copies + i * kCopied;
+  for (int64_t k = 0; k < run; k += kCopied) {
+    const int64_t count = std::min(kCopied, run - k);
+    for (int i = 0; i < kRows; ++i) {
+      for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
+        store_lanes(load_lanes(rows[i] + k + j, lanes), copies + i * kCopied + j, lanes);
+      });
+    }
+    multiply_run<kRows, kVectors>(acc, pieces, count, b + k * kPanelColumns, panel_stride);
+  }
+}
+
 template <int kRows, int kPanels>
 HWY_NOINLINE void tile_f32(const TileF32& t) {
   const DF d;
@@ -78,9 +101,15 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
     for (int i = 0; i < kRows; ++i) acc[i][j] = start;
   }
   const float* b = t.b;
-  for (int64_t tap = 0; tap < t.taps; ++tap) {
-    multiply_run<kRows, kVectors>(acc, t.rows + tap * kRows, t.run, b, t.panel_stride);
-    b += t.run * kPanelColumns;
+  for (int64_t tap = 0; tap < t.taps; ++tap, b += t.run * kPanelColumns) {
+    const float* const* rows = t.rows + tap * kRows;
+    if constexpr (kRows > kMostColliding) {
+      if (HWY_UNLIKELY(t.rows_collide)) {
+        multiply_copied_run<kRows, kVectors>(acc, rows, t.run, b, t.panel_stride);
+        continue;
+      }
+    }
+    multiply_run<kRows, kVectors>(acc, rows, t.run, b, t.panel_stride);
   }
   if (t.residual != nullptr) {
 #pragma GCC unroll 16
