@@ -35,9 +35,8 @@ void prelu(OperatorContext& context) {
   require_same_dtype(x, slope);
   Tensor& y = output(context, 0, x.dtype(), x.shape());
   with_number_type(x.dtype(), [&]<class T>(Type<T>) {
-    zip<T, T>(x, slope, y, [](T value, T factor) {
-      return value < T{0} ? static_cast<T>(value * factor) : value;
-    });
+    zip<T, T>(x, slope, y,
+              [](T value, T factor) { return value < T{0} ? MulOf{}(value, factor) : value; });
   });
 }
 

@@ -7,42 +7,6 @@
 namespace ounce::engine::reference {
 namespace {
 
-// Integer arithmetic wraps; it is done in u64, where wrapping is defined.
-template <class T>
-T wrapping(uint64_t value) {
-  return static_cast<T>(value);
-}
-
-struct AddOf {
-  template <class T>
-  T operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return a + b;
-    else
-      return wrapping<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-  }
-};
-
-struct SubOf {
-  template <class T>
-  T operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return a - b;
-    else
-      return wrapping<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
-  }
-};
-
-struct MulOf {
-  template <class T>
-  T operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return a * b;
-    else
-      return wrapping<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-  }
-};
-
 struct DivOf {
   template <class T>
   T operator()(T a, T b) const {
@@ -122,16 +86,7 @@ T power(T base, U exponent) {
   if constexpr (std::is_integral_v<T> && std::is_integral_v<U>) {
     return integer_power(base, static_cast<int64_t>(exponent));
   } else {
-    const double result = std::pow(static_cast<double>(base), static_cast<double>(exponent));
-    if constexpr (std::is_integral_v<T>) {  // out of range would be undefined
-      if (!(result > static_cast<double>(std::numeric_limits<T>::lowest()))) {
-        return std::numeric_limits<T>::lowest();
-      }
-      if (result >= static_cast<double>(std::numeric_limits<T>::max())) {
-        return std::numeric_limits<T>::max();
-      }
-    }
-    return static_cast<T>(result);
+    return saturated<T>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
   }
 }
 

@@ -77,6 +77,12 @@ int64_t checked_sum(int64_t a, int64_t b) {
   return result;
 }
 
+int64_t checked_difference(int64_t a, int64_t b) {
+  int64_t result = 0;
+  if (__builtin_sub_overflow(a, b, &result)) fail("size arithmetic overflows");
+  return result;
+}
+
 Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b) {
   Shape shape(std::max(a.size(), b.size()));
   for (size_t i = 0; i < shape.size(); ++i) {  // i counts from the last dimension

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,9 +44,10 @@ int64_t integer(const OperatorContext& context, size_t i, int64_t fallback);
 /// The single number of input `i` as f32; `fallback` when omitted.
 float number(const OperatorContext& context, size_t i, float fallback);
 
-/// a * b and a + b for sizes; throw `Error` on overflow.
+/// a * b, a + b and a - b for sizes; throw `Error` on overflow.
 int64_t checked_product(int64_t a, int64_t b);
 int64_t checked_sum(int64_t a, int64_t b);
+int64_t checked_difference(int64_t a, int64_t b);
 
 /// The type tag that the dispatchers hand over: `[&]<class T>(Type<T>) { ... }`.
 template <class T>
@@ -135,6 +137,19 @@ T* mutable_elements(Tensor& tensor) {
 /// T as it accumulates: double for floats, a wrapping 64-bit integer for integers.
 template <class T>
 using Accumulator = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
+
+/// `value` as T: floats rounded once, integers truncated and saturated (NaN: 0).
+template <class T>
+T saturated(double value) {
+  if constexpr (std::is_integral_v<T>) {
+    using Limits = std::numeric_limits<T>;
+    if (std::isnan(value)) return T{0};
+    // As a double the upper end may be one too high, hence >=.
+    if (value >= static_cast<double>(Limits::max())) return Limits::max();
+    if (value <= static_cast<double>(Limits::lowest())) return Limits::lowest();
+  }
+  return static_cast<T>(value);
+}
 
 /// The common shape of multidirectional broadcasting; throws `Error` when there is none.
 Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b);

@@ -43,6 +43,42 @@ void zip(const Tensor& a, const Tensor& b, Tensor& y, Function function) {
                         });
 }
 
+// Integer arithmetic wraps; it is done in u64, where wrapping is defined.
+template <class T>
+T wrapping(uint64_t value) {
+  return static_cast<T>(value);
+}
+
+struct AddOf {
+  template <class T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_floating_point_v<T>)
+      return a + b;
+    else
+      return wrapping<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  }
+};
+
+struct SubOf {
+  template <class T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_floating_point_v<T>)
+      return a - b;
+    else
+      return wrapping<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+  }
+};
+
+struct MulOf {
+  template <class T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_floating_point_v<T>)
+      return a * b;
+    else
+      return wrapping<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  }
+};
+
 /// Both operands of a binary operator, checked to be of one dtype.
 inline void require_same_dtype(const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype()) {

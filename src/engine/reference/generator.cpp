@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "engine/reference/common.h"
+#include "engine/reference/elementwise.h"
 #include "engine/reference/families.h"
 #include "graph/ops/shape_rules.h"
 
@@ -63,7 +63,7 @@ void range(OperatorContext& context) {
     const auto size = static_cast<int64_t>(std::max(count, 0.0L));
     T* to = mutable_elements<T>(output(context, 0, start.dtype(), {size}));
     for (int64_t i = 0; i < size; ++i) {
-      to[i] = static_cast<T>(first + static_cast<T>(i) * step);
+      to[i] = AddOf{}(first, MulOf{}(static_cast<T>(i), step));
     }
   });
 }

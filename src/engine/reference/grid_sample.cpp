@@ -149,7 +149,7 @@ void grid_sample(OperatorContext& context) {
       const int64_t n = point / out_pixels;
       for (int64_t c = n * shape[1]; c < (n + 1) * shape[1]; ++c) {
         const double value = interpolate(elements<T>(x) + c * in_pixels, taps, strides);
-        to[c * out_pixels + point % out_pixels] = static_cast<T>(value);
+        to[c * out_pixels + point % out_pixels] = saturated<T>(value);
       }
     }
   });

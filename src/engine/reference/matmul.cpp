@@ -53,7 +53,7 @@ void gemm(OperatorContext& context) {
     }
     T* to = mutable_elements<T>(y);
     multiply<T, double>(shape, elements<T>(a), elements<T>(b), [&](int64_t i, double sum) {
-      to[i] = static_cast<T>(alpha * sum + (has_bias ? bias[static_cast<size_t>(i)] : 0.0));
+      to[i] = saturated<T>(alpha * sum + (has_bias ? bias[static_cast<size_t>(i)] : 0.0));
     });
   });
 }

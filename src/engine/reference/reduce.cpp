@@ -48,8 +48,14 @@ void reduce_elements(const Tensor& x, Tensor& y, const Reduction& reduction, A s
                         sum = step(sum, from[i]);
                       });
   T* to = mutable_elements<T>(y);
-  for (int64_t i = 0; i < y.size(); ++i)
-    to[i] = static_cast<T>(finish(sums[static_cast<size_t>(i)]));
+  for (int64_t i = 0; i < y.size(); ++i) {
+    const auto result = finish(sums[static_cast<size_t>(i)]);
+    if constexpr (std::is_floating_point_v<decltype(finish(start))>) {
+      to[i] = saturated<T>(static_cast<double>(result));
+    } else {
+      to[i] = static_cast<T>(result);
+    }
+  }
 }
 
 /// Runs `compute(Type<T>, reduction, y)` for the input's number type.

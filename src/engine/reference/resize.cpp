@@ -209,7 +209,7 @@ void resize_filtered(const Tensor& x, Tensor& y,
       shape[axis] = static_cast<int64_t>(taps[axis].size());
     }
     T* to = mutable_elements<T>(y);
-    for (const double value : values) *to++ = static_cast<T>(value);
+    for (const double value : values) *to++ = saturated<T>(value);
   });
 }
 

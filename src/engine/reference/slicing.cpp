@@ -158,7 +158,8 @@ std::vector<std::vector<int64_t>> pad_sources(const OperatorContext& context, Sh
   if (element_count(shape) == 0) return sources;
   for (size_t axis = 0; axis < shape.size(); ++axis) {
     for (int64_t i = 0; i < shape[axis]; ++i) {
-      sources[axis].push_back(padded_source(checked_sum(i, -begins[axis]), x.shape()[axis], mode));
+      sources[axis].push_back(
+          padded_source(checked_difference(i, begins[axis]), x.shape()[axis], mode));
     }
   }
   return sources;
