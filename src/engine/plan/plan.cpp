@@ -205,16 +205,18 @@ void Plan::attach_taps() {
     const auto found = by_name.find(tap);
     if (found == by_name.end()) continue;
     const ValueId wanted = root_[static_cast<size_t>(found->second)];
+    const bool is_input =
+        std::find(lowered_.inputs.begin(), lowered_.inputs.end(), wanted) != lowered_.inputs.end();
+    if (is_input || lowered_.value(found->second).is_constant()) {
+      early_taps_.push_back(found->second);
+      continue;
+    }
     for (PlannedStep& planned : steps_) {
       for (const ValueId id : lowered_.nodes[planned.node].outputs) {
         if (id != kNoValue && root_[static_cast<size_t>(id)] == wanted) {
           planned.taps.push_back(found->second);
         }
       }
-    }
-    if (std::find(lowered_.inputs.begin(), lowered_.inputs.end(), wanted) !=
-        lowered_.inputs.end()) {
-      input_taps_.push_back(found->second);
     }
   }
 }
@@ -233,7 +235,7 @@ void Plan::run_steps(const Session::TapCallback& on_tap) {
     if (!on_tap) return;
     for (const ValueId id : taps) on_tap(lowered_.value(id).name, window(id));
   };
-  call_taps(input_taps_);
+  call_taps(early_taps_);
   for (PlannedStep& planned : steps_) {
     if (profile_) {
       const auto start = Clock::now();
@@ -247,10 +249,14 @@ void Plan::run_steps(const Session::TapCallback& on_tap) {
   }
 }
 
-void Plan::run_tail(std::span<Tensor> outputs) {
+void Plan::run_tail(std::span<Tensor> outputs, const Session::TapCallback& on_tap) {
   std::vector<Tensor> feeds;
   for (const ValueId id : tail_feeds_) feeds.push_back(window(id));
   const std::vector<Tensor> results = reference::run(tail_, feeds);
+  for (size_t i = 0; on_tap && i < results.size(); ++i) {
+    const std::string& name = tail_.value(tail_.outputs[i]).name;
+    if (std::find(taps_.begin(), taps_.end(), name) != taps_.end()) on_tap(name, results[i]);
+  }
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (tail_outputs_[i] < 0) continue;
     // A result may be a view of a feed, whose memory the next run overwrites.
@@ -278,7 +284,7 @@ void Plan::run(std::span<const Tensor> inputs, std::span<Tensor> outputs,
     std::memcpy(outputs[i].mutable_raw(), slots_[static_cast<size_t>(outputs_[i])],
                 outputs[i].bytes());
   }
-  if (!tail_.nodes.empty()) run_tail(outputs);
+  if (!tail_.nodes.empty()) run_tail(outputs, on_tap);
 }
 
 std::vector<StepProfile> Plan::profile() const {

@@ -47,7 +47,7 @@ class Plan {
   void place_values();
   void attach_taps();
   void run_steps(const Session::TapCallback& on_tap);
-  void run_tail(std::span<Tensor> outputs);
+  void run_tail(std::span<Tensor> outputs, const Session::TapCallback& on_tap);
   Tensor window(ValueId id) const;
 
   std::vector<Shape> input_shapes_;
@@ -59,7 +59,7 @@ class Plan {
   std::vector<ValueId> outputs_;   // in lowered_, or kNoValue: made by the tail
   std::vector<int> tail_outputs_;  // position among tail_'s outputs, or -1
   std::vector<std::string> taps_;
-  std::vector<ValueId> input_taps_;  // tapped graph inputs
+  std::vector<ValueId> early_taps_;  // tapped inputs, and values that turned out constant
   std::vector<PlannedStep> steps_;
   std::vector<ValueId> root_;  // value whose memory a value shares (itself when it owns some)
   std::vector<std::byte*> slots_;
