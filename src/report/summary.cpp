@@ -81,11 +81,32 @@ std::string worst_layers_table(const Compression& report, size_t count) {
   return table.text();
 }
 
+bool is_layer(const Compression& report, const std::string& name) {
+  return std::any_of(report.layers.begin(), report.layers.end(),
+                     [&](const Layer& layer) { return layer.name == name; });
+}
+
+/// Layers one by one; what stands between them (norms, residuals, ...) together by kind and reason.
 std::string kept_float_table(const Compression& report) {
   Table table(
       {{"kept in float", Align::left, kNameWidth}, {"op", Align::left}, {"reason", Align::left}});
+  std::vector<std::pair<KeptFloat, int>> groups;
   for (const KeptFloat& kept : report.kept_float) {
-    table.add_row({kept.name, kept.op, kept.reason});
+    if (is_layer(report, kept.name)) {
+      table.add_row({kept.name, kept.op, kept.reason});
+      continue;
+    }
+    const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
+      return group.first.op == kept.op && group.first.reason == kept.reason;
+    });
+    if (same == groups.end()) {
+      groups.emplace_back(kept, 1);
+    } else {
+      ++same->second;
+    }
+  }
+  for (const auto& [kept, count] : groups) {
+    table.add_row({count == 1 ? kept.name : fmt::format("{} nodes", count), kept.op, kept.reason});
   }
   return table.text();
 }

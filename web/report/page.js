@@ -382,7 +382,9 @@
       if (text === "" || text === undefined || text === null) return;
       list.append(element("dt", { text: term }), element("dd", { class: mono ? "mono" : "", text }));
     };
-    add("command", from.command.join(" "), true);
+    // As one would type it: an argument that a shell would take apart stands in quotes.
+    const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+    add("command", from.command.map(quoted).join(" "), true);
     add("model", from.model_hash, true);
     add("data", `${from.data} (${from.data_items} items)`);
     add("data hash", from.data_hash, true);

@@ -1,0 +1,220 @@
+// What each command does when all is well: files, JSON keys, exit codes.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "formats/formats.h"
+#include "formats/npy.h"
+#include "report/json.h"
+#include "tests/cli/run_cli.h"
+#include "tests/cli/small_models.h"
+#include "tests/support/test_data.h"
+
+namespace ounce::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using report::Json;
+
+class Commands : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    formats::write_model(small_classifier(), path("m.onnx"));
+    write_pictures(path("photos"), 4);
+  }
+
+  fs::path path(const std::string& name) const { return folder_.path() / name; }
+  std::string text(const std::string& name) const { return path(name).string(); }
+
+  /// Runs a command that must succeed, with --json.
+  Json run_json(std::vector<std::string> arguments) const {
+    arguments.push_back("--json");
+    const CliResult result = run_cli(arguments);
+    EXPECT_EQ(result.code, 0) << arguments[0] << ": " << result.err;
+    const Json json = Json::parse(result.out, nullptr, false);
+    EXPECT_FALSE(json.is_discarded()) << arguments[0] << ": " << result.out;
+    return json;
+  }
+
+  std::vector<std::string> quantize_arguments(const std::string& out,
+                                              const std::string& runs = "3") const {
+    return {"quantize",     text("m.onnx"), "-o", text(out),   "--data",
+            text("photos"), "--runs",       runs,  "--compare", "4"};
+  }
+
+  static std::string contents(const fs::path& file) {
+    std::ostringstream bytes;
+    bytes << std::ifstream(file, std::ios::binary).rdbuf();
+    return bytes.str();
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+void expect_keys(const Json& json, const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) EXPECT_TRUE(json.contains(key)) << key;
+}
+
+TEST_F(Commands, InspectCountsWhatTheModelHas) {
+  const Json json = run_json({"inspect", text("m.onnx")});
+  expect_keys(json, {"file_bytes", "inputs", "outputs", "metadata"});
+  EXPECT_EQ(json["parameters"], 3 * 16 * 9 + 16 + 16 * 32 * 9 + 32 + 96 + 3);
+  EXPECT_EQ(json["macs"], 16 * 27 * 256 + 32 * 144 * 64 + 96);
+  EXPECT_EQ(json["bits_per_parameter"], 32.0);
+  const Json larger = run_json({"inspect", text("m.onnx"), "--shape", "pixels=2x3x32x32"});
+  EXPECT_EQ(larger["macs"], 2 * (16 * 27 * 256 + 32 * 144 * 64 + 96));
+}
+
+TEST_F(Commands, ConvertThereAndBackKeepsTheModel) {
+  run_json({"convert", text("m.onnx"), "-o", text("m.ounce")});
+  run_json({"convert", text("m.ounce"), "-o", text("new/back.onnx")});
+  EXPECT_EQ(names_in(path("new")), std::vector<std::string>{"back.onnx"});
+  const Json there = run_json({"inspect", text("m.ounce")});
+  const Json back = run_json({"inspect", text("new/back.onnx")});
+  EXPECT_EQ(there["parameters"], back["parameters"]);
+  EXPECT_EQ(there["layers"], back["layers"]);
+}
+
+TEST_F(Commands, BenchGivesTheContractKeysAndComparesTwoModels) {
+  const Json json = run_json({"bench", text("m.onnx"), "--against", text("m.onnx"), "--runs", "5"});
+  expect_keys(json, {"median_ms", "p95_ms", "threads", "peak_bytes", "layers", "against", "speedup",
+                     "first_run_ms", "peak_rss_bytes"});
+  EXPECT_EQ(json["runs"], 5);
+  EXPECT_FALSE(json["layers"].empty());
+  EXPECT_LE(json["median_ms"], json["p95_ms"]);
+  const CliResult table = run_cli({"bench", text("m.onnx"), "--runs", "2", "--profile"});
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_NE(table.out.find("GOP/s"), std::string::npos) << table.out;
+}
+
+TEST_F(Commands, EvalGivesTaskAndMetrics) {
+  const Json json = run_json({"eval", text("m.onnx"), "--data", text("photos")});
+  EXPECT_EQ(json["task"], "classification");
+  expect_keys(json["metrics"], {"top1", "top5"});
+  EXPECT_EQ(json["pictures"], 12);
+  EXPECT_EQ(json["metrics"]["top5"], 1.0);  // of three classes
+}
+
+TEST_F(Commands, RunNamesClassesAndDrawsThem) {
+  const std::string picture = text("photos/class1/p0.jpg");
+  const Json json = run_json({"run", text("m.onnx"), "--input", picture, "-o", text("drawn.png")});
+  EXPECT_EQ(json["results"][0]["file"], picture);
+  expect_keys(json["results"][0]["findings"][0], {"label", "class", "score"});
+  EXPECT_TRUE(fs::exists(path("drawn.png")));
+  run_json({"run", text("m.onnx"), "--input", picture, text("photos/class0/p0.jpg"), "-o",
+            text("drawings")});
+  EXPECT_EQ(names_in(path("drawings")), (std::vector<std::string>{"p0-2.png", "p0.png"}));
+}
+
+TEST_F(Commands, RunOnATensorWritesTheOutputs) {
+  formats::write_npy(Tensor(DType::f32, {1, 3, 32, 32}), path("x.npy"));
+  const Json json = run_json({"run", text("m.onnx"), "--input", text("x.npy"), "-o", text("outs")});
+  EXPECT_EQ(json["outputs"][0]["shape"], Json::array({1, 3}));
+  ASSERT_EQ(names_in(path("outs")).size(), 1u);
+  EXPECT_EQ(formats::read_npy(path("outs") / names_in(path("outs"))[0]).shape(), (Shape{1, 3}));
+}
+
+TEST_F(Commands, QuantizeLeavesFourFilesAndTheContractKeys) {
+  const Json json = run_json(quantize_arguments("out"));
+  EXPECT_EQ(names_in(path("out")), (std::vector<std::string>{"manifest.json", "model.onnx",
+                                                             "model.ounce", "report.html"}));
+  expect_keys(json, {"files", "float_bytes", "bytes", "kept_float", "layers", "errors", "metrics"});
+  EXPECT_EQ(json["bytes"], fs::file_size(path("out/model.ounce")));
+  EXPECT_EQ(json["float_bytes"], fs::file_size(path("m.onnx")));
+  EXPECT_EQ(json["files"].size(), 4u);
+  for (const Json& kept : json["kept_float"]) expect_keys(kept, {"name", "reason"});
+  ASSERT_EQ(json["metrics"].size(), 2u);  // the photos have labels
+  const Json manifest = Json::parse(contents(path("out/manifest.json")));
+  expect_keys(manifest, {"command", "versions", "data_hash", "model_hash", "machine", "seed"});
+  EXPECT_EQ(manifest["command"][1], "quantize");
+  EXPECT_NE(contents(path("out/report.html")).find("m.onnx"), std::string::npos);
+  // The result needs no options again: preprocessing travels with it.
+  const Json judged = run_json({"eval", text("out/model.ounce"), "--data", text("photos")});
+  EXPECT_EQ(judged["metrics"]["top1"], json["metrics"][0]["after"]);
+  const Json standard = run_json({"eval", text("out/model.onnx"), "--data", text("photos")});
+  EXPECT_EQ(standard["metrics"], judged["metrics"]);
+}
+
+TEST_F(Commands, QuantizeEndsWithATableForPeople) {
+  const CliResult result = run_cli(quantize_arguments("out"));
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* words : {"size on disk", "latency, median", "top1", "written to"}) {
+    EXPECT_NE(result.out.find(words), std::string::npos) << words << '\n' << result.out;
+  }
+  EXPECT_TRUE(result.err.empty()) << result.err;
+}
+
+TEST_F(Commands, SameSeedSameBytes) {
+  for (const char* out : {"a", "b"}) {
+    auto arguments = quantize_arguments(out);
+    arguments.push_back("--keep-slow");  // what is slow depends on the moment
+    EXPECT_EQ(run_cli(arguments).code, 0);
+  }
+  for (const char* file : {"model.ounce", "model.onnx"}) {
+    EXPECT_EQ(contents(path("a") / file), contents(path("b") / file)) << file;
+  }
+}
+
+TEST_F(Commands, DryRunPlansAndWritesNothing) {
+  auto arguments = quantize_arguments("out");
+  arguments.push_back("--dry-run");
+  const Json json = run_json(arguments);
+  EXPECT_GT(json["planned"], 0);
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(Commands, WeightOnlyQuantizationNeedsNoData) {
+  const Json json = run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data", "none",
+                              "--activations", "0", "--runs", "2", "--compare", "0"});
+  EXPECT_LT(json["bytes"], json["float_bytes"]);
+}
+
+TEST_F(Commands, CompareNamesTheWorstLayer) {
+  run_json(quantize_arguments("out"));
+  const Json json = run_json({"compare", text("m.onnx"), text("out/model.ounce"), "--data",
+                              text("photos"), "--limit", "3"});
+  expect_keys(json, {"runs", "worst", "errors"});
+  ASSERT_FALSE(json["errors"].empty());
+  expect_keys(json["errors"][0], {"name", "own_sqnr_db", "accumulated_sqnr_db", "own_cosine"});
+  const Json same = run_json({"compare", text("m.onnx"), text("m.onnx"), "--data", text("photos")});
+  for (const Json& error : same["errors"]) EXPECT_EQ(error["own_sqnr_db"], 200.0);
+}
+
+TEST_F(Commands, MethodsListsWhatThereIs) {
+  const Json json = run_json({"methods"});
+  bool found = false;
+  for (const Json& method : json["methods"]) found = found || method["name"] == "q-yolo";
+  EXPECT_TRUE(found);
+  EXPECT_EQ(run_json({"methods", "q-yolo"})["name"], "q-yolo");
+  EXPECT_EQ(run_cli({"methods", "no-such"}).code, 1);
+}
+
+TEST_F(Commands, ProgressIsShownWhenAskedFor) {
+  const CliResult result = run_cli({"bench", text("m.onnx"), "--runs", "3", "--progress"});
+  EXPECT_NE(result.err.find("timing: 3/3"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find('\x1b'), std::string::npos) << "no terminal, no escapes";
+}
+
+TEST_F(Commands, ControlCLeavesNothingHalfDone) {
+  const auto arguments = quantize_arguments("out", "100000");
+  const std::vector<std::string> before = names_in(folder_.path());
+  const CliResult result = run_cli(arguments, [&](int pid) {
+    // Interrupt in the middle of the work: once the models are written into the hidden folder.
+    const fs::path written = path(".ounce-partial-" + std::to_string(pid)) / "model.onnx";
+    for (int i = 0; i < 2000 && !fs::exists(written); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_TRUE(fs::exists(written));
+    kill(pid, SIGINT);
+  });
+  EXPECT_EQ(result.code, 130) << result.err;
+  EXPECT_EQ(result.err, "ounce: interrupted, nothing was written\n");
+  EXPECT_EQ(names_in(folder_.path()), before);
+}
+
+}  // namespace
+}  // namespace ounce::cli
