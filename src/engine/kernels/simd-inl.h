@@ -60,7 +60,17 @@ HWY_INLINE VF at_most(VF x, VF bound) {
 }
 #endif
 
-// The first `count` < lanes elements; the others are zero. Reads nothing beyond them.
+// The first `count` < lanes elements; the others are zero. Touches nothing beyond them.
+#if HWY_CAP_GE512 && !HWY_MEM_OPS_MIGHT_FAULT
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, p);
+}
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void store_part(hn::Vec<D> v, D d, T* p, int64_t count) {
+  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, p);
+}
+#else
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {
   constexpr int64_t kAll = static_cast<int64_t>(HWY_LANES(T));
@@ -68,7 +78,6 @@ HWY_INLINE hn::Vec<D> load_part(D d, const T* p, int64_t count) {
   std::memcpy(buffer, p, static_cast<size_t>(std::min(count, kAll)) * sizeof(T));
   return hn::Load(d, buffer);
 }
-
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void store_part(hn::Vec<D> v, D d, T* p, int64_t count) {
   constexpr int64_t kAll = static_cast<int64_t>(HWY_LANES(T));
@@ -76,6 +85,7 @@ HWY_INLINE void store_part(hn::Vec<D> v, D d, T* p, int64_t count) {
   hn::Store(v, d, buffer);
   std::memcpy(p, buffer, static_cast<size_t>(std::min(count, kAll)) * sizeof(T));
 }
+#endif
 
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
