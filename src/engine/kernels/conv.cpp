@@ -46,6 +46,28 @@ size_t scratch_bytes(const ConvShape& s, int threads) {
   return ScratchCursor::need<T>(copied) + implicit_gemm_scratch_bytes(r.taps, threads);
 }
 
+// Output pixels in memory order; divisions only at the start.
+class PixelWalk {
+ public:
+  PixelWalk(const ConvShape& s, int64_t first)
+      : x(first % s.out_w),
+        y(first / s.out_w % s.out_h),
+        n(first / (s.out_w * s.out_h)),
+        width_(s.out_w),
+        height_(s.out_h) {}
+  void next() {
+    if (++x < width_) return;
+    x = 0;
+    if (++y < height_) return;
+    y = 0;
+    ++n;
+  }
+  int64_t x, y, n;
+
+ private:
+  int64_t width_, height_;
+};
+
 template <class T>
 class ConvRows final : public RowSource<T> {
  public:
@@ -61,28 +83,20 @@ class ConvRows final : public RowSource<T> {
   }
 
   void rows(int64_t first, int64_t count, const T** out) const override {
-    int64_t x = first % s_.out_w;
-    int64_t y = first / s_.out_w % s_.out_h;
-    int64_t n = first / (s_.out_w * s_.out_h);
-    for (int64_t i = 0; i < count; ++i) {
-      pixel(n, y, x, count, out + i);
-      if (++x < s_.out_w) continue;
-      x = 0;
-      if (++y < s_.out_h) continue;
-      y = 0;
-      ++n;
-    }
+    PixelWalk at(s_, first);
+    for (int64_t i = 0; i < count; ++i, at.next()) pixel(at, count, out + i);
   }
 
  private:
   // Pointers of all taps of one output pixel, `step` apart in `out`.
-  void pixel(int64_t n, int64_t y, int64_t x, int64_t step, const T** out) const {
-    const int64_t top = y * s_.stride_h - s_.pad_top;
-    const int64_t left = x * s_.stride_w - s_.pad_left;
+  void pixel(const PixelWalk& at, int64_t step, const T** out) const {
+    const int64_t top = at.y * s_.stride_h - s_.pad_top;
+    const int64_t left = at.x * s_.stride_w - s_.pad_left;
     for (int64_t i = 0; i < s_.kernel_h; ++i) {
       const int64_t in_y = top + i * s_.dilation_h;
       const bool inside_y = in_y >= 0 && in_y < s_.in_h;
-      const T* row = inside_y ? image_ + (n * s_.in_h + in_y) * s_.in_w * s_.in_channels : padding_;
+      const T* row =
+          inside_y ? image_ + (at.n * s_.in_h + in_y) * s_.in_w * s_.in_channels : padding_;
       for (int64_t j = 0; j < s_.kernel_w; ++j, out += step) {
         const int64_t in_x = left + j * s_.dilation_w;
         const bool inside = inside_y && in_x >= 0 && in_x < s_.in_w;
@@ -109,16 +123,12 @@ class BorderedRows final : public RowSource<T> {
   }
 
   void rows(int64_t first, int64_t count, const T** out) const override {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t pixel = first + i;
-      const int64_t x = pixel % s_.out_w;
-      const int64_t y = pixel / s_.out_w % s_.out_h;
-      const int64_t n = pixel / (s_.out_w * s_.out_h);
-      const int64_t row = n * size_.height + y * s_.stride_h;
-      for (int64_t tap = 0; tap < s_.kernel_h; ++tap) {
-        const int64_t in_row = row + tap * s_.dilation_h;
-        out[tap * count + i] = image_ + (in_row * size_.width + x * s_.stride_w) * s_.in_channels;
-      }
+    PixelWalk at(s_, first);
+    const int64_t tap_step = s_.dilation_h * size_.width * s_.in_channels;
+    for (int64_t i = 0; i < count; ++i, at.next()) {
+      const int64_t row = at.n * size_.height + at.y * s_.stride_h;
+      const T* p = image_ + (row * size_.width + at.x * s_.stride_w) * s_.in_channels;
+      for (int64_t tap = 0; tap < s_.kernel_h; ++tap) out[tap * count + i] = p + tap * tap_step;
     }
   }
 
