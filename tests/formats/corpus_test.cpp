@@ -29,6 +29,9 @@ TEST(FuzzCorpus, OnnxFilesAreReadOrRefused) {
 TEST(FuzzCorpus, OunceFilesAreReadOrRefused) {
   EXPECT_GT(replay("ounce", fuzz::ounce), 0u);
 }
+TEST(FuzzCorpus, OunceGraphsAreReadOrRefused) {
+  EXPECT_GT(replay("ounce_graph", fuzz::ounce_graph), 0u);
+}
 TEST(FuzzCorpus, NpyFilesAreReadOrRefused) {
   EXPECT_GT(replay("npy", fuzz::npy), 0u);
 }

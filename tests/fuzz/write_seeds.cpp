@@ -1,10 +1,13 @@
 // Writes small healthy files for the fuzzers to start from: write_seeds FOLDER
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "formats/formats.h"
 #include "formats/npy.h"
+#include "formats/ounce_file/mapped_file.h"
+#include "formats/ounce_file/safetensors.h"
 #include "graph/error.h"
 #include "graph/operator.h"
 
@@ -79,6 +82,27 @@ Graph quantized() {
   return graph;
 }
 
+/// A graph over the two constants that the container of the `ounce_graph` target holds.
+Graph over_fixed_constants(const char* op, AttributeMap attributes = {}) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", DType::f32, {Dim("batch"), Dim(2)});
+  const ValueId f = graph.add_constant("f", ramp(DType::f32, {2, 2}));
+  const ValueId i = graph.add_constant("i", Tensor::of_i64({1, 1}));
+  const ValueId y = graph.add_node("MatMul", {x, f});
+  graph.outputs = {graph.add_node(op, {y, i}, std::move(attributes))};
+  return graph;
+}
+
+void write_graphs(const fs::path& folder) {
+  for (const char* op : {"Reshape", "Expand", "Tile", "ReduceSum", "Gather", "Unsqueeze"}) {
+    formats::write_model(over_fixed_constants(op, with("axis", int64_t{0})),
+                         folder / "whole.ounce");
+    const auto file = formats::MappedFile::open(folder / "whole.ounce");
+    std::ofstream(folder / op) << formats::parse_safetensors(file->bytes()).metadata["ounce.graph"];
+  }
+  fs::remove(folder / "whole.ounce");
+}
+
 void write_models(const fs::path& folder) {
   int number = 0;
   for (Graph graph : {convolutional(), arithmetic(), quantized()}) {
@@ -104,10 +128,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    for (const char* format : {"onnx", "ounce", "npy"}) {
+    for (const char* format : {"onnx", "ounce", "ounce_graph", "npy"}) {
       fs::create_directories(fs::path(argv[1]) / format);
     }
     write_models(argv[1]);
+    write_graphs(fs::path(argv[1]) / "ounce_graph");
     write_arrays(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
