@@ -26,9 +26,9 @@ struct SessionOptions {
 
 /// One step of the plan, as the profile and `bench` show it.
 struct StepProfile {
-  std::string name;    // of the node(s) it computes
-  std::string op;      // operator, e.g. "Conv"
-  std::string kernel;  // kernel chosen, e.g. "conv_u8s8 avx512vnni"
+  std::string name;                // of the node(s) it computes
+  std::string op;                  // operator, e.g. "Conv"
+  std::string kernel;              // kernel chosen, e.g. "conv_u8s8 avx512vnni"
   std::vector<std::string> nodes;  // all graph nodes that were fused into the step
   int64_t macs = 0;
   int64_t runs = 0;

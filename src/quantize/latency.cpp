@@ -2,6 +2,7 @@
 
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "engine/session.h"
 
@@ -76,6 +77,33 @@ int64_t owner_of(const Pieces& pieces, const engine::StepProfile& step,
   return -1;
 }
 
+/// Fusion in the float graph names a step after the last node it computes (Attention after its
+/// second product). What no float step names therefore belongs to the step that reads it.
+void join_fused(Pieces& pieces, const Graph& prepared,
+                std::span<const engine::StepProfile> float_steps) {
+  std::set<size_t> timed;
+  for (const engine::StepProfile& step : float_steps) {
+    for (const std::string& name : step.nodes) {
+      if (const int64_t node = pieces.find(name); node >= 0) {
+        timed.insert(pieces.root(static_cast<size_t>(node)));
+      }
+    }
+  }
+  const GraphIndex index(prepared);
+  for (size_t i = prepared.nodes.size(); i > 0; --i) {
+    const size_t node = i - 1;
+    const ValueId result = prepared.nodes[node].output(0);
+    if (timed.count(pieces.root(node)) != 0 || result == kNoValue ||
+        index.consumers(result).empty()) {
+      continue;
+    }
+    const auto reader = static_cast<size_t>(index.consumers(result)[0]);
+    const size_t reader_root = pieces.root(reader);
+    pieces.join(node, reader);
+    if (timed.count(reader_root) != 0) timed.insert(pieces.root(node));
+  }
+}
+
 }  // namespace
 
 LatencyComparison compare_latency(const Graph& prepared, const Graph& quantized, const Plan& plan,
@@ -99,6 +127,7 @@ LatencyComparison compare_latency(const Graph& prepared, const Graph& quantized,
   const auto integer_steps = integer.profile();
   for (const auto& step : exact_steps) pieces.join_step(step);
   for (const auto& step : integer_steps) pieces.join_step(step);
+  join_fused(pieces, prepared, exact_steps);
 
   LatencyComparison result;
   std::map<size_t, PieceTime> by_root;
