@@ -76,9 +76,9 @@ struct MatmulU8Shape {
   bool b_signed = false;  // codes of b are int8_t, else uint8_t
 };
 
-/// acc = sum over k of (a - a_zero_point) * (b - b_zero_point), exactly; then `epilogue` (whose c,
-/// and row-wise pointers other than scale, are ignored: c comes from the item, residuals must be
-/// null). epilogue.scale has [N] entries.
+/// acc = sum over k of (a - a_zero_point) * (b - b_zero_point), exactly; then `epilogue`, the same
+/// for every item: its c is ignored (an item has its own), its residuals must be null, and
+/// row_scale, if any, has one entry for each of the M rows. epilogue.scale has [N] entries.
 void matmul_u8(const Context& context, std::span<const MatmulU8Item> items,
                const MatmulU8Shape& shape, const IntegerEpilogue& epilogue);
 size_t matmul_u8_scratch_bytes(const MatmulU8Shape& shape, int64_t items, int threads);
