@@ -96,6 +96,7 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
+      {"guard", "on", "on: layers that lose more than half of their bits by themselves stay float"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -120,7 +121,8 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   }
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
-  options.drop_slow_layers = option_flag(request, common[5]);
+  options.drop_noisy_layers = option_flag(request, common[5]);
+  options.drop_slow_layers = option_flag(request, common[6]);
   return options;
 }
 

@@ -148,7 +148,7 @@ class Observer {
               Observations& result) const {
     std::set<size_t> starved;
     for (size_t i = 0; i < result.grids.size(); ++i) {
-      const RangeRequest request = request_for(plan_.grids[i], result.grids[i]);
+      const RangeRequest request = request_for(graph_, plan_.grids[i], result.grids[i]);
       if (!choose_range(result.grids[i], request).starved) continue;
       starved.insert(i);
       result.grids[i].refined = Histogram(refinement_window(result.grids[i].histogram, request));
@@ -168,6 +168,25 @@ class Observer {
   ObserveOptions options_;
   Users grids_of_;  // value name -> indices of the grids that observe it
 };
+
+/// The function of one value that a table node computes, by the reference operator.
+Function function_of(const Graph& graph, int table, ValueId argument) {
+  const Node node = graph.nodes[static_cast<size_t>(table)];
+  std::vector<Tensor> operands;
+  size_t position = 0;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Tensor* constant = graph.constant(node.inputs[i]);
+    if (node.inputs[i] == argument) position = i;
+    // Scalars of any rank: the table has rank 1.
+    operands.push_back(constant != nullptr ? constant->reshaped({}) : Tensor());
+  }
+  return [node, operands, position](std::span<const float> in, std::span<float> out) {
+    std::vector<Tensor> inputs = operands;
+    inputs[position] = Tensor::of(in, {static_cast<int64_t>(in.size())});
+    const Tensor result = engine::reference::evaluate(node, inputs)[0];
+    std::copy(result.data<float>().begin(), result.data<float>().end(), out.begin());
+  };
+}
 
 int64_t bytes_of(const Value& value) {
   const auto shape = value.shape ? concrete(*value.shape) : std::nullopt;
@@ -218,7 +237,7 @@ Observations observe(const Graph& prepared, const Plan& plan, InputSource& sourc
   return Observer(prepared, plan, options).run(source, progress);
 }
 
-RangeRequest request_for(const GridPlan& grid, const ObservedData& data) {
+RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const ObservedData& data) {
   RangeRequest request;
   request.rule = grid.range;
   request.bits = grid.bits;
@@ -226,14 +245,19 @@ RangeRequest request_for(const GridPlan& grid, const ObservedData& data) {
   request.lower_bound = grid.lower_bound;
   const bool two_sided = !grid.lower_bound && data.histogram.interval().low < 0.0F;
   if (request.rule == RangeRule::kUnilateral && two_sided) request.rule = RangeRule::kMse;
+  if (grid.table >= 0) {
+    request.rule = RangeRule::kMse;
+    request.behind = function_of(prepared, grid.table, grid.values.front());
+  }
   return request;
 }
 
-std::vector<QuantParams> choose_grids(const Plan& plan, const Observations& observations) {
+std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,
+                                      const Observations& observations) {
   std::vector<QuantParams> params;
   for (size_t i = 0; i < plan.grids.size(); ++i) {
     const ObservedData& data = observations.grids[i];
-    params.push_back(choose_range(data, request_for(plan.grids[i], data)).params);
+    params.push_back(choose_range(data, request_for(prepared, plan.grids[i], data)).params);
   }
   return params;
 }

@@ -35,11 +35,12 @@ Observations observe(const Graph& prepared, const Plan& plan, InputSource& sourc
                      const ObserveOptions& options, const Progress& progress = {});
 
 /// The quantizer of each grid by its rule.
-std::vector<QuantParams> choose_grids(const Plan& plan, const Observations& observations);
+std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,
+                                      const Observations& observations);
 
-/// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a
-/// bound from the graph, or data without negative values; two-sided tensors get the bilateral
-/// search.
-RangeRequest request_for(const GridPlan& grid, const ObservedData& data);
+/// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a bound
+/// from the graph, or data without negative values; two-sided tensors get the bilateral search, and so
+/// does the index of a table, by the error behind the table.
+RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const ObservedData& data);
 
 }  // namespace ounce::quantize

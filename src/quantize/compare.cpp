@@ -120,15 +120,17 @@ class Reading {
       }
     });
     for (size_t i = 0; i < exact.size(); ++i) {
+      // What does not depend on the input is folded away, and with it the tap.
+      if (!exact[i].defined() || !own[i].defined()) continue;
       sums[i].own.add(exact[i], own[i]);
       own[i] = Tensor();
       sums[i].extent.add(exact[i].data<float>(), values_[i].name);
       sums[i].elements = exact[i].size();
     }
     quantized_run_.run(inputs, [&](std::string_view name, const Tensor& tensor) {
-      if (const auto found = seen_of_.find(name); found != seen_of_.end()) {
-        sums[found->second].accumulated.add(exact[found->second], tensor);
-      }
+      const auto found = seen_of_.find(name);
+      if (found == seen_of_.end() || !exact[found->second].defined()) return;
+      sums[found->second].accumulated.add(exact[found->second], tensor);
     });
   }
 
@@ -153,6 +155,19 @@ class Reading {
   TappedRun quantized_run_;
   Positions exact_of_, own_of_, seen_of_;
 };
+
+/// Forgets values that no run delivered.
+void drop_unseen(std::vector<SharedValue>& values, std::vector<Sums>& sums) {
+  size_t kept = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (sums[i].elements == 0) continue;
+    std::swap(values[kept], values[i]);
+    std::swap(sums[kept], sums[i]);
+    ++kept;
+  }
+  values.resize(kept);
+  sums.resize(kept);
+}
 
 /// The range that a quantizer keeps: its codes, cut by a Clip before it.
 TensorHistogram chosen_range(const Graph& graph, const SharedValue& value) {
@@ -231,7 +246,7 @@ void fill_histograms(const Graph& exact, const Graph& quantized,
 Comparison compare(const Graph& exact, const Graph& quantized, InputSource& source,
                    const CompareOptions& options, const Progress& progress) {
   check_interfaces(exact, quantized);
-  const std::vector<SharedValue> values = shared_values(exact, quantized);
+  std::vector<SharedValue> values = shared_values(exact, quantized);
   if (values.empty()) {
     throw Error("the two models share no tensor names, so they cannot be compared", {},
                 "the float model that the quantized one was made from");
@@ -249,6 +264,7 @@ Comparison compare(const Graph& exact, const Graph& quantized, InputSource& sour
       ++comparison.runs;
     });
   }
+  drop_unseen(values, sums);
   double least = kSilentDb;
   for (size_t i = 0; i < values.size(); ++i) {
     comparison.tensors.push_back({values[i].name, values[i].node, values[i].op, sums[i].elements,

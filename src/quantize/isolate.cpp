@@ -30,6 +30,15 @@ bool is_quantizer(const Node& node) {
   return node.op == "QuantizeLinear" || node.op == "DequantizeLinear";
 }
 
+/// What indexes a table is cut where the table is flat: only the table's result tells whether much
+/// was lost.
+bool only_tables_read(const Graph& graph, const GraphIndex& index, ValueId id) {
+  const auto readers = index.consumers(id);
+  return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](int reader) {
+    return kind_of(graph, index, reader) == NodeKind::kTable;
+  });
+}
+
 /// Follows value -> [Clip] -> QuantizeLinear -> DequantizeLinear.
 void find_pair(const Graph& graph, const GraphIndex& index, SharedValue& shared) {
   std::vector<ValueId> starts = {shared.in_quantized};
@@ -44,8 +53,10 @@ void find_pair(const Graph& graph, const GraphIndex& index, SharedValue& shared)
       for (const int next : index.consumers(quantize.output(0))) {
         const Node& dequantize = graph.nodes[static_cast<size_t>(next)];
         if (dequantize.op != "DequantizeLinear") continue;
-        shared.seen = dequantize.output(0);
         shared.quantizer = reader;
+        if (!only_tables_read(graph, index, dequantize.output(0))) {
+          shared.seen = dequantize.output(0);
+        }
         return;
       }
     }

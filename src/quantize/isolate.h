@@ -14,7 +14,8 @@ struct SharedValue {
   std::string node;  // of the quantized graph, that computes it
   std::string op;
   ValueId in_quantized = kNoValue;
-  /// What readers of the quantized graph see of it: the output of its Q -> DQ pair, or itself.
+  /// What readers of the quantized graph see of it: the output of its Q -> DQ pair, or itself. Of a
+  /// value that only indexes tables also itself: its quantizer belongs to the tables.
   ValueId seen = kNoValue;
   int quantizer = -1;  // index of its QuantizeLinear in the quantized graph, or -1
 };

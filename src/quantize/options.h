@@ -64,7 +64,10 @@ struct Options {
   bool quantize_attention = true;  // q k^T and p v
   /// Subtract from the bias what quantized weights add to the mean output.
   bool bias_correction = false;
-  /// After quantizing, keep layers in float that run slower on integers on this machine.
+  /// Keep pieces in float that lose more than half of their bits by their own doing (judged on a
+  /// few calibration inputs): 3 dB of signal to noise a bit, where a good quantizer has 6.
+  bool drop_noisy_layers = false;
+  /// Keep layers in float that run slower on integers on this machine.
   bool drop_slow_layers = false;
   int threads = 1;
 };

@@ -363,11 +363,15 @@ void Planner::finish_grid(GridPlan& grid) {
     grid.range = options_.layer.range;
     grid.percentile = options_.layer.percentile;
     const auto readers = index_.consumers(grid.values.front());
-    grid.feeds_table = grid.values.size() == 1 && !readers.empty() &&
-                       std::all_of(readers.begin(), readers.end(), [&](int reader) {
-                         return kinds_[index_of(reader)] == NodeKind::kTable;
-                       });
-    if (grid.feeds_table) grid.bits = options_.table_input_bits;
+    const bool only_tables =
+        grid.values.size() == 1 && !readers.empty() &&
+        std::all_of(readers.begin(), readers.end(), [&](int reader) {
+          return kinds_[index_of(reader)] == NodeKind::kTable && at(reader).op != "Identity";
+        });
+    if (only_tables) {
+      grid.table = readers.front();
+      grid.bits = options_.table_input_bits;
+    }
   }
   std::optional<LowerBound> bound;
   for (const ValueId id : grid.sources) {

@@ -20,7 +20,9 @@ struct GridPlan {
   RangeRule range = RangeRule::kMse;
   double percentile = 99.99;
   std::optional<LowerBound> lower_bound;
-  bool feeds_table = false;  // only indexes the table of an activation function
+  /// The value only indexes tables: the node whose function the first of them holds, or -1. Such a
+  /// grid is always searched for the least error behind the table, whatever the rule.
+  int table = -1;
 };
 
 /// One convolution or matrix product that gets integer operands.

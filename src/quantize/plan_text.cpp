@@ -24,11 +24,15 @@ void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) 
 void write_grid(std::ostream& out, const Graph& graph, const GridPlan& grid) {
   out << "grid " << graph.value(grid.values.front()).name;
   if (grid.values.size() > 1) out << " and " << grid.values.size() - 1 << " more";
-  out << ": " << grid.bits << " bit " << name_of(grid.range);
+  out << ": " << grid.bits << " bit ";
+  if (grid.table >= 0) {
+    out << "index of the table of " << graph.nodes[static_cast<size_t>(grid.table)].op << '\n';
+    return;
+  }
+  out << name_of(grid.range);
   if (grid.lower_bound) {
     out << ", at least " << grid.lower_bound->value << (grid.lower_bound->tight ? "" : " (loose)");
   }
-  if (grid.feeds_table) out << ", indexes a table";
   out << '\n';
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "graph/error.h"
+#include "quantize/compare.h"
 
 namespace ounce::quantize {
 namespace {
@@ -71,7 +72,9 @@ std::vector<GridRecord> grid_records(const Graph& prepared, const Plan& plan,
     for (const ValueId id : plan.grids[i].values) record.values.push_back(prepared.value(id).name);
     record.value = record.values.front();
     record.bits = params[i].bits;
-    record.rule = name_of(request_for(plan.grids[i], data).rule);
+    record.rule = plan.grids[i].table >= 0
+                      ? "table"
+                      : name_of(request_for(prepared, plan.grids[i], data).rule);
     record.scale = params[i].scale;
     record.zero_point = params[i].zero_point;
     record.chosen = params[i].range();
@@ -102,6 +105,28 @@ std::string megabytes(int64_t bytes) {
   return text;
 }
 
+/// The first runs of another source.
+class FirstRuns final : public InputSource {
+ public:
+  FirstRuns(InputSource& source, int64_t count) : source_(source), count_(count) {}
+  void restart() override {
+    source_.restart();
+    done_ = 0;
+  }
+  std::optional<std::vector<Tensor>> next() override {
+    return done_++ < count_ ? source_.next() : std::nullopt;
+  }
+  std::optional<int64_t> size() const override {
+    const auto all = source_.size();
+    return all ? std::optional(std::min(*all, count_)) : std::nullopt;
+  }
+
+ private:
+  InputSource& source_;
+  int64_t count_;
+  int64_t done_ = 0;
+};
+
 /// Everything after the plan.
 QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
                          InputSource& source, const Progress& progress) {
@@ -110,7 +135,7 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   observing.input_means = options.bias_correction;
   const Observations observations = observe(prepared, plan, source, observing, progress);
   Calibration calibration;
-  calibration.grids = choose_grids(plan, observations);
+  calibration.grids = choose_grids(prepared, plan, observations);
   calibration.layers = quantize_layers(prepared, plan, calibration.grids, observations, options);
   QuantizeResult result;
   result.graph = insert_qdq(prepared, plan, calibration);
@@ -119,6 +144,55 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   result.kept_float = plan.kept_float;
   result.calibration_runs = observations.runs;
   return result;
+}
+
+/// Bits that the noisiest part of the piece behind `value` works with.
+int bits_about(const Graph& prepared, const Plan& plan, const std::string& node) {
+  int bits = kMaxBits;
+  for (const LayerPlan& layer : plan.layers) {
+    if (prepared.nodes[static_cast<size_t>(layer.node)].name != node) continue;
+    if (layer.weights) bits = std::min(bits, layer.settings.weights.bits);
+    if (!layer.weight_only) bits = std::min(bits, layer.settings.activation_bits);
+  }
+  const GraphIndex index(prepared);
+  for (const Node& candidate : prepared.nodes) {
+    if (candidate.name != node) continue;
+    for (const auto& ids : {candidate.inputs, candidate.outputs}) {
+      for (const ValueId id : ids) {
+        const int grid = id == kNoValue ? -1 : plan.grid_of[static_cast<size_t>(id)];
+        if (grid >= 0) bits = std::min(bits, plan.grids[static_cast<size_t>(grid)].bits);
+      }
+    }
+  }
+  return bits;
+}
+
+/// Pieces that lose more than half of their bits by their own doing. A layer or function that does
+/// stays in float; where the codes of its result alone do it, the layers that read them.
+Exclusions too_noisy(const Graph& prepared, const Plan& plan, const Comparison& comparison,
+                     const Exclusions& before) {
+  constexpr double kDecibelsPerBit = 3.0;  // a good quantizer has 6
+  const GraphIndex index(prepared);
+  Exclusions noisy;
+  for (const TensorComparison& tensor : comparison.tensors) {
+    const double limit = kDecibelsPerBit * bits_about(prepared, plan, tensor.node);
+    if (tensor.own.sqnr_db >= limit) continue;
+    char text[96];
+    std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted",
+                  tensor.own.sqnr_db, limit);
+    const ValueId value = prepared.find_value(tensor.value);
+    const int producer = value == kNoValue ? -1 : index.producer(value);
+    if (producer < 0) continue;
+    if (before.count(tensor.node) == 0 && plan.on_integers[static_cast<size_t>(producer)]) {
+      noisy[tensor.node] = text;
+      continue;
+    }
+    for (const int reader : index.consumers(value)) {
+      const Node& node = prepared.nodes[static_cast<size_t>(reader)];
+      if (plan.reads_codes(index, reader, value)) noisy[node.name] = text;
+    }
+  }
+  return noisy;
 }
 
 /// Layers whose integer form takes longer than the float one, with the reason in numbers.
@@ -136,15 +210,35 @@ Exclusions slower_on_integers(const LatencyComparison& latency) {
   return slow;
 }
 
+/// Replaces `plan` by one without the pieces that integers make too noisy, judged on a few runs.
+void drop_noisy_layers(const Graph& prepared, const Options& options,
+                       const std::vector<Shape>& shapes, InputSource& source,
+                       const Progress& progress, Exclusions& exclusions, Plan& plan) {
+  constexpr int kRuns = 8;
+  constexpr int kRounds = 3;
+  FirstRuns few(source, kRuns);
+  for (int round = 0; round < kRounds; ++round) {
+    const QuantizeResult trial = carry_out(prepared, plan, options, few, progress);
+    CompareOptions comparing;
+    comparing.threads = options.threads;
+    comparing.histograms = 0;
+    const Exclusions noisy = too_noisy(
+        prepared, plan, compare(prepared, trial.graph, few, comparing, progress), exclusions);
+    if (noisy.empty()) return;
+    for (const auto& [node, reason] : noisy) progress.tell(node + " stays in float: " + reason);
+    exclusions.insert(noisy.begin(), noisy.end());
+    plan = make_executable_plan(prepared, options, shapes, exclusions);
+  }
+}
+
 /// Replaces `plan` by one without the layers that integers slow down. Times do not depend on the
 /// numbers, so this is settled before any data is read.
 LatencyComparison drop_slow_layers(const Graph& prepared, const Options& options,
                                    const std::vector<Tensor>& sample,
                                    const std::vector<Shape>& shapes, const Progress& progress,
-                                   Plan& plan) {
+                                   Exclusions& exclusions, Plan& plan) {
   // A layer that goes takes conversions with it or adds some, so neighbours are timed again.
   constexpr int kRounds = 4;
-  Exclusions exclusions;
   for (int round = 0;; ++round) {
     progress.step("timing", round, kRounds);
     const Graph quantized = insert_qdq(prepared, plan, placeholder_calibration(prepared, plan));
@@ -190,9 +284,13 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   const std::vector<Shape> shapes = shapes_of(sample);
   const Graph prepared = prepare(graph, options);
   Plan plan = make_executable_plan(prepared, options, shapes);
+  Exclusions exclusions;
+  if (options.drop_noisy_layers) {
+    drop_noisy_layers(prepared, options, shapes, source, progress, exclusions, plan);
+  }
   std::optional<LatencyComparison> latency;
   if (options.drop_slow_layers) {
-    latency = drop_slow_layers(prepared, options, sample, shapes, progress, plan);
+    latency = drop_slow_layers(prepared, options, sample, shapes, progress, exclusions, plan);
   }
   progress.tell("calibration needs at most " +
                 megabytes(calibration_bytes(prepared, plan, shapes)));

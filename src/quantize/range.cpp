@@ -62,7 +62,7 @@ class Best {
 };
 
 Range search_unilateral(const ObservedData& data, const RangeRequest& request) {
-  const BinPoints points(data);
+  const BinPoints points(data, request.behind);
   const Range all = data_range(data.histogram);
   float low = all.low;
   // A tensor that falls below its bound is not what the graph said it is: believe the data.
@@ -87,7 +87,7 @@ Range symmetric_ends(double high, int bits) {
 }
 
 Range search_symmetric(const ObservedData& data, const RangeRequest& request) {
-  const BinPoints points(data);
+  const BinPoints points(data, request.behind);
   const Range interval = search_histogram(data).interval();
   const double largest = std::max(std::fabs(interval.low), std::fabs(interval.high));
   Best best(points, request);
@@ -100,7 +100,7 @@ Range search_symmetric(const ObservedData& data, const RangeRequest& request) {
 
 /// Both ends: a coarse grid of shares of the data range, then finer grids about the best.
 Range search_bilateral(const ObservedData& data, const RangeRequest& request) {
-  const BinPoints points(data);
+  const BinPoints points(data, request.behind);
   const Range all = data_range(data.histogram);
   const Range window = data_range(search_histogram(data));
   constexpr int kCoarse = 48;
@@ -229,35 +229,48 @@ Levels levels_over(Range range, int bits) {
   return {range.low, length > 0.0 ? length / (count - 1) : 1.0, count};
 }
 
-BinPoints::BinPoints(const ObservedData& data) {
+BinPoints::BinPoints(const ObservedData& data, Function behind) : behind_(std::move(behind)) {
   constexpr double kAll = std::numeric_limits<double>::infinity();
-  sum0_ = sum1_ = sum2_ = {0.0};
   if (!data.refined) {
     append(data.histogram, -kAll, kAll);
     uniform_end_ = centres_.size();
     uniform_low_ = data.histogram.interval().low;
     uniform_width_ = data.histogram.width();
-    return;
+  } else {
+    const Range window = data.refined->interval();
+    append(data.histogram, -kAll, window.low);
+    uniform_begin_ = centres_.size();
+    append(*data.refined, -kAll, kAll);
+    uniform_end_ = centres_.size();
+    uniform_low_ = window.low;
+    uniform_width_ = data.refined->width();
+    append(data.histogram, window.high, kAll);
   }
-  const Range window = data.refined->interval();
-  append(data.histogram, -kAll, window.low);
-  uniform_begin_ = centres_.size();
-  append(*data.refined, -kAll, kAll);
-  uniform_end_ = centres_.size();
-  uniform_low_ = window.low;
-  uniform_width_ = data.refined->width();
-  append(data.histogram, window.high, kAll);
+  add_up();
 }
 
 void BinPoints::append(const Histogram& histogram, double above, double below) {
   for (int i = 0; i < histogram.bins(); ++i) {
     const double c = histogram.centre(i);
     if (c <= above || c >= below) continue;
-    const auto h = static_cast<double>(histogram.counts()[static_cast<size_t>(i)]);
     centres_.push_back(c);
+    counts_.push_back(static_cast<double>(histogram.counts()[static_cast<size_t>(i)]));
+  }
+}
+
+void BinPoints::add_up() {
+  std::vector<float> results(centres_.begin(), centres_.end());
+  if (behind_) {
+    const std::vector<float> arguments = results;
+    behind_(arguments, results);
+  }
+  sum0_ = sum1_ = sum2_ = {0.0};
+  for (size_t i = 0; i < centres_.size(); ++i) {
+    const double h = counts_[i];
+    const double t = behind_ ? static_cast<double>(results[i]) : centres_[i];
     sum0_.push_back(sum0_.back() + h);
-    sum1_.push_back(sum1_.back() + h * c);
-    sum2_.push_back(sum2_.back() + h * c * c);
+    sum1_.push_back(sum1_.back() + h * t);
+    sum2_.push_back(sum2_.back() + h * t * t);
   }
 }
 
@@ -270,15 +283,26 @@ size_t BinPoints::first_at_or_above(double x) const {
 }
 
 double BinPoints::squared_error(const Levels& levels) const {
+  const auto count = static_cast<size_t>(levels.count);
+  std::vector<float> results;
+  if (behind_) {
+    std::vector<float> arguments(count);
+    for (size_t k = 0; k < count; ++k) {
+      arguments[k] = static_cast<float>(levels.low + static_cast<double>(k) * levels.step);
+    }
+    results.resize(count);
+    behind_(arguments, results);
+  }
   double error = 0.0;
   size_t begin = 0;
-  for (int k = 0; k < levels.count; ++k) {
-    const double level = levels.low + k * levels.step;
-    const bool last = k + 1 == levels.count;
+  for (size_t k = 0; k < count; ++k) {
+    const double level = levels.low + static_cast<double>(k) * levels.step;
+    const bool last = k + 1 == count;
     const size_t end =
         last ? centres_.size() : std::max(begin, first_at_or_above(level + 0.5 * levels.step));
-    error += (sum2_[end] - sum2_[begin]) - 2.0 * level * (sum1_[end] - sum1_[begin]) +
-             level * level * (sum0_[end] - sum0_[begin]);
+    const double t = behind_ ? static_cast<double>(results[k]) : level;
+    error += (sum2_[end] - sum2_[begin]) - 2.0 * t * (sum1_[end] - sum1_[begin]) +
+             t * t * (sum0_[end] - sum0_[begin]);
     begin = end;
   }
   return std::max(error, 0.0);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +40,9 @@ struct LowerBound {
   bool operator==(const LowerBound&) const = default;
 };
 
+/// A function of one value, element by element.
+using Function = std::function<void(std::span<const float> in, std::span<float> out)>;
+
 struct RangeRequest {
   RangeRule rule = RangeRule::kMse;
   int bits = 8;
@@ -46,6 +51,9 @@ struct RangeRequest {
   /// The searches try grids as they will run, with integer zero points. Without it they try the
   /// continuous grids of the analysis, whose lower end is exactly the one asked for.
   bool integer_zero_point = true;
+  /// What every reader makes of the tensor, when all make the same: the searches then compare
+  /// results of the function instead of its arguments. (What SiLU flattens need not be told apart.)
+  Function behind;
 };
 
 /// What was seen of a tensor: all of it in equal bins, and, when a few outliers leave too few bins
@@ -86,22 +94,26 @@ Levels levels_over(Range range, int bits);
 /// costs one step a level instead of one a bin.
 class BinPoints {
  public:
-  explicit BinPoints(const ObservedData& data);
+  explicit BinPoints(const ObservedData& data, Function behind = {});
 
-  /// sum_j h_j (Q(c_j) - c_j)^2 over bin centres c_j with counts h_j; mass outside the range clips
-  /// to its ends and is charged.
+  /// sum_j h_j (Q(c_j) - c_j)^2 over bin centres c_j with counts h_j, or with f behind it,
+  /// sum_j h_j (f(Q(c_j)) - f(c_j))^2. Mass outside the range clips to its ends and is charged.
   double squared_error(const Levels& levels) const;
   double total() const { return sum0_.back(); }
   /// The points as they are, for checking: centre and count.
   const std::vector<double>& centres() const { return centres_; }
-  double count(size_t i) const { return sum0_[i + 1] - sum0_[i]; }
+  double count(size_t i) const { return counts_[i]; }
 
  private:
   void append(const Histogram& histogram, double above, double below);
   size_t first_at_or_above(double x) const;
 
+  void add_up();
+
+  Function behind_;
   std::vector<double> centres_;
-  std::vector<double> sum0_, sum1_, sum2_;  // [points + 1]: of h, h c, h c^2
+  std::vector<double> counts_;
+  std::vector<double> sum0_, sum1_, sum2_;  // [points + 1]: of h, h t, h t^2 for t = c or f(c)
   // The longest run of equally spaced points, for finding an index by arithmetic.
   size_t uniform_begin_ = 0, uniform_end_ = 0;
   double uniform_low_ = 0.0, uniform_width_ = 1.0;

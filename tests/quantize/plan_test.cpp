@@ -91,7 +91,7 @@ TEST(Plan, known_lower_bounds_reach_through_operators) {
   EXPECT_EQ(result.grid("stem.act")->lower_bound, (LowerBound{kSiluLowerBound, true}));
   EXPECT_EQ(result.grid("block1.add")->lower_bound, (LowerBound{2 * kSiluLowerBound, false}));
   EXPECT_EQ(result.grid("stem")->lower_bound, std::nullopt);
-  EXPECT_TRUE(result.grid("stem")->feeds_table);
+  EXPECT_GE(result.grid("stem")->table, 0);
   const Planned relu = planned(relu_network());
   EXPECT_EQ(relu.grid("stem.relu")->lower_bound, (LowerBound{0.0F, true}));
   EXPECT_EQ(relu.grid("stem"), nullptr) << "the clamp is the range of the codes";
@@ -116,7 +116,7 @@ TEST(Plan, a_transformer_keeps_residuals_norms_and_softmax_in_float) {
   EXPECT_EQ(simulated_only(result), std::vector<std::string>{});
   // q, k and v stay codes from the product on; the table of GELU sits between fc1 and fc2.
   EXPECT_EQ(result.grid("q"), result.grid("qkv"));
-  EXPECT_TRUE(result.grid("fc1")->feeds_table);
+  EXPECT_GE(result.grid("fc1")->table, 0);
   EXPECT_EQ(result.grid("gelu")->lower_bound, (LowerBound{kGeluLowerBound, true}));
   EXPECT_EQ(result.grid("residual1"), nullptr);
 }
@@ -188,7 +188,7 @@ TEST(Plan, text_names_layers_grids_and_floats) {
   const std::string text = to_text(result.graph, result.plan);
   EXPECT_NE(text.find("layer fc1.matmul (MatMul): weights 8 bit per channel"), std::string::npos)
       << text;
-  EXPECT_NE(text.find("grid fc1: 8 bit mse, indexes a table"), std::string::npos) << text;
+  EXPECT_NE(text.find("grid fc1: 8 bit index of the table of Gelu"), std::string::npos) << text;
   EXPECT_NE(text.find("float softmax (Softmax)"), std::string::npos) << text;
 }
 
