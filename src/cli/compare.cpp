@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "cli/calibration_inputs.h"
 #include "cli/commands.h"
 #include "cli/model_input.h"
-#include "cli/picture_source.h"
 #include "cli/progress.h"
 #include "cli/task_options.h"
 #include "report/format.h"

@@ -54,13 +54,18 @@ std::string machine_text() {
                      system.machine);
 }
 
-std::string file_hash(const std::filesystem::path& path) {
+std::string file_hash(const std::vector<std::filesystem::path>& paths) {
   uint64_t hash = 0xcbf29ce484222325;
-  add_file_to_hash(hash, path);
+  for (const std::filesystem::path& path : paths) add_file_to_hash(hash, path);
+  return fmt::format("fnv1a64:{:016x}", hash);
+}
+
+std::string file_hash(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> files{path};
   const std::filesystem::path data = path.string() + ".data";
   std::error_code ignored;
-  if (std::filesystem::is_regular_file(data, ignored)) add_file_to_hash(hash, data);
-  return fmt::format("fnv1a64:{:016x}", hash);
+  if (std::filesystem::is_regular_file(data, ignored)) files.push_back(data);
+  return file_hash(files);
 }
 
 report::Provenance make_provenance(const Invocation& invocation, const CommonOptions& options,

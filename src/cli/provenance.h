@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "cli/common.h"
 #include "report/report.h"
@@ -14,6 +15,8 @@ std::string machine_text();
 
 /// "fnv1a64:..." of a file's bytes (and of the "<name>.data" beside it, if any).
 std::string file_hash(const std::filesystem::path& path);
+/// The same over several files in order.
+std::string file_hash(const std::vector<std::filesystem::path>& paths);
 
 /// Command, versions, model hash, machine, instruction set, threads, seed, time of day. What
 /// belongs to the data stays empty.

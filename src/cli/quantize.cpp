@@ -4,10 +4,10 @@
 #include <optional>
 #include <string>
 
+#include "cli/calibration_inputs.h"
 #include "cli/commands.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
-#include "cli/picture_source.h"
 #include "cli/progress.h"
 #include "cli/provenance.h"
 #include "cli/quantize_options.h"
@@ -67,6 +67,7 @@ QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invoc
       graph_(load_model(options.model)),
       progress_(options.common) {
   report_.provenance = make_provenance(invocation, options.common, options.model);
+  if (options.dry_run) return;  // needs no data
   DataOptions data = options.data;
   data.limit = options.calibration;
   inputs_ = make_inputs(data);
@@ -82,7 +83,8 @@ std::unique_ptr<CalibrationInputs> QuantizeRun::make_inputs(const DataOptions& d
 
 int QuantizeRun::plan_only() {
   const quantize::Options settings = methods::configure(method_, request_);
-  const quantize::DryRun dry = quantize::dry_run(graph_, settings);
+  const quantize::DryRun dry = quantize::dry_run(
+      graph_, settings, report::input_shapes_if_known(graph_, {}).value_or(std::vector<Shape>()));
   report::Json json{{"planned", dry.plan.layers.size()},
                     {"calibration_bytes", dry.calibration_bytes},
                     {"kept_float", report::Json::array()}};

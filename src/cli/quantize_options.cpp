@@ -24,6 +24,9 @@ CLI::Validator bits(bool or_float) {
 }
 
 methods::Request request_from(const QuantizeOptions& options) {
+  if (options.data.data.empty() && !options.dry_run) {
+    throw Error("is required", "--data", "a folder of pictures");
+  }
   if (options.data.data == "none" && options.activations != 0) {
     throw Error("the ranges of activations need data", "--data none", "--activations 0");
   }
@@ -53,8 +56,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
   app.add_option("-o,--output", options.output,
                  "Folder to fill (default: the model's name and the bits)");
-  add_data_options(app, options.data,
-                   "calibrate on (and to judge on, where labelled); none for weight-only", true);
+  add_data_options(
+      app, options.data,
+      "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none for "
+      "weight-only",
+      false);
   app.add_option("--method", options.method, "Method, one of those that `ounce methods` lists")
       ->capture_default_str();
   app.add_option("--weights", options.weights, "Bits of weights")

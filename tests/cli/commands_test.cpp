@@ -43,7 +43,7 @@ class Commands : public ::testing::Test {
   std::vector<std::string> quantize_arguments(const std::string& out,
                                               const std::string& runs = "3") const {
     return {"quantize",     text("m.onnx"), "-o", text(out),   "--data",
-            text("photos"), "--runs",       runs,  "--compare", "4"};
+            text("photos"), "--runs",       runs, "--compare", "4"};
   }
 
   static std::string contents(const fs::path& file) {
@@ -160,9 +160,7 @@ TEST_F(Commands, SameSeedSameBytes) {
 }
 
 TEST_F(Commands, DryRunPlansAndWritesNothing) {
-  auto arguments = quantize_arguments("out");
-  arguments.push_back("--dry-run");
-  const Json json = run_json(arguments);
+  const Json json = run_json({"quantize", text("m.onnx"), "-o", text("out"), "--dry-run"});
   EXPECT_GT(json["planned"], 0);
   EXPECT_FALSE(fs::exists(path("out")));
 }
@@ -170,6 +168,20 @@ TEST_F(Commands, DryRunPlansAndWritesNothing) {
 TEST_F(Commands, WeightOnlyQuantizationNeedsNoData) {
   const Json json = run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data", "none",
                               "--activations", "0", "--runs", "2", "--compare", "0"});
+  EXPECT_LT(json["bytes"], json["float_bytes"]);
+}
+
+TEST_F(Commands, ArraysCalibrateAsWellAsPictures) {
+  fs::create_directory(path("arrays"));
+  for (int i = 0; i < 3; ++i) {
+    Tensor array(DType::f32, {1, 3, 32, 32});
+    for (float& value : array.mutable_data<float>()) value = static_cast<float>(i) - 1;
+    formats::write_npy(array, path("arrays") / (std::to_string(i) + ".npy"));
+  }
+  const Json json = run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data",
+                              text("arrays"), "--calibration", "2", "--runs", "2"});
+  EXPECT_EQ(json["provenance"]["data_items"], 2);
+  EXPECT_TRUE(json["metrics"].empty());
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 

@@ -48,7 +48,10 @@ TEST(Usage, MistakesExitWithTwoAndOneLine) {
       {"convert", "m.onnx"},
       {"convert", "m.onnx", "-o", "m.tflite"},
       {"run", "m.onnx", "--input", "a.npy", "b.jpg"},
+      {"quantize", "m.onnx"},
+      {"quantize", "m.onnx", "--data", "none"},
       {"quantize", "m.onnx", "--data", "d", "--weights", "33"},
+      {"quantize", "m.onnx", "--data", "d", "--option", "no-such=1"},
       {"quantize", "m.onnx", "--data", "d", "--method", "no-such-method"},
       {"quantize", "m.onnx", "--data", "d", "--set", "nonsense"},
   };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,23 +34,41 @@ class PictureSource final : public quantize::InputSource {
   tasks::DatasetStream stream_;
 };
 
-/// Unlabelled inputs as a command names them: pictures, or random numbers for `--data none`.
+/// The `.npy` files of a folder, by name, each the input of one run of a network with one input.
+class ArraySource final : public quantize::InputSource {
+ public:
+  explicit ArraySource(std::vector<std::filesystem::path> files) : files_(std::move(files)) {}
+
+  void restart() override { position_ = 0; }
+  std::optional<std::vector<Tensor>> next() override;
+  std::optional<int64_t> size() const override { return static_cast<int64_t>(files_.size()); }
+
+ private:
+  std::vector<std::filesystem::path> files_;
+  size_t position_ = 0;
+};
+
+/// Unlabelled inputs as a command names them: pictures, `.npy` arrays, or random numbers for
+/// `--data none`.
 class CalibrationInputs {
  public:
   CalibrationInputs(const DataOptions& data, const Graph& graph, const std::string& model_path,
                     const TaskArguments& task, uint64_t seed);
 
   quantize::InputSource& source() const { return *source_; }
-  /// nullptr for random inputs.
+  /// nullptr when the inputs are no pictures.
   tasks::Task* task() const { return task_.get(); }
-  int64_t items() const { return dataset_ ? dataset_->size() : 1; }
+  int64_t items() const { return source_->size().value_or(0); }
   /// "" for random inputs.
-  std::string hash() const { return dataset_ ? tasks::data_hash(*dataset_) : std::string(); }
+  const std::string& hash() const { return hash_; }
   std::vector<tasks::SkippedSample> skipped() const {
     return pictures_ != nullptr ? pictures_->skipped() : std::vector<tasks::SkippedSample>();
   }
 
  private:
+  void use_arrays(std::vector<std::filesystem::path> files, int64_t limit, const Graph& graph);
+
+  std::string hash_;
   std::unique_ptr<tasks::Task> task_;
   std::unique_ptr<tasks::Dataset> dataset_;
   std::unique_ptr<quantize::InputSource> source_;
