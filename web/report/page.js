@@ -117,15 +117,19 @@
     }
   }
 
-  const layerLegend = () => ({ legend: { labels: { color: color("text"), usePointStyle: true } } });
-  const shortName = (name) => (name.length > 24 ? `…${name.slice(-23)}` : name);
+  const layerLegend = () => ({ legend: { align: "start", labels: { color: color("text"), usePointStyle: true } } });
+  /// The end of a name tells layers apart; exporters append the operator, which the tooltip shows.
+  function shortName({ name, op }) {
+    const bare = name.endsWith(`/${op}`) ? name.slice(0, -op.length - 1) : name;
+    return bare.length > 24 ? `…${bare.slice(-23)}` : bare;
+  }
 
   /// Charts in network order share their x axis.
   function layerAxis(layers) {
     return axis("", {
       ticks: {
         autoSkip: true, maxRotation: 60, minRotation: layers.length > 8 ? 50 : 0, font: { size: 10 },
-        callback(_, index) { return shortName(layers[index].name); },
+        callback(_, index) { return shortName(layers[index]); },
       },
       grid: { display: false },
     });
