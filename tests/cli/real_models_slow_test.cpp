@@ -52,9 +52,9 @@ TEST(RealModels, OneCommandQuantizesAClassifier) {
                                "3",
                                "--keep-slow",
                                "--json"});
-  // Nothing that depends on the clock (--keep-slow). 8 bits of 32, and what stays in float: norms,
-  // embeddings, scales, the graph itself.
-  EXPECT_LT(json["bytes"].get<double>(), 0.3 * json["float_bytes"].get<double>());
+  // Nothing that depends on the clock (--keep-slow). 8 bits of 32; a tenth of the weights may stay
+  // in float because integers lose too much there; norms, scales and the graph itself.
+  EXPECT_LT(json["bytes"].get<double>(), 0.36 * json["float_bytes"].get<double>());
   EXPECT_GT(after(json, "top1"), 0.5);  // chance is 0.001
   EXPECT_FALSE(json["errors"].empty());
   EXPECT_EQ(names_in(out.path() / "vit").size(), 4u);
