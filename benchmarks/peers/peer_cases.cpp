@@ -1,0 +1,45 @@
+// Writes what ounce computes for real pictures, so that another runtime can be compared with it:
+// peer_cases MODEL DATA COUNT FOLDER -> FOLDER/<i>.input.npy and FOLDER/<i>.output.npy
+//
+// MODEL carries its preprocessing (as `ounce quantize` leaves it). DATA: whatever `--data` takes.
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "engine/session.h"
+#include "formats/formats.h"
+#include "formats/npy.h"
+#include "tasks/dataset.h"
+#include "tasks/task.h"
+
+int main(int argc, char** argv) {
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: peer_cases MODEL DATA COUNT FOLDER\n");
+    return 2;
+  }
+  try {
+    const ounce::Graph graph = ounce::formats::read_model(argv[1]);
+    ounce::tasks::TaskOptions task_options;
+    task_options.model = argv[1];
+    const auto task = ounce::tasks::make_task(graph, task_options);
+    ounce::tasks::DatasetOptions data_options;
+    data_options.limit = std::atoll(argv[3]);
+    const ounce::tasks::Dataset dataset = ounce::tasks::open_dataset(argv[2], data_options);
+    ounce::engine::Session session(graph);
+    const std::filesystem::path folder = argv[4];
+    std::filesystem::create_directories(folder);
+    ounce::tasks::DatasetStream stream(dataset);
+    int number = 0;
+    while (auto item = stream.next()) {
+      const ounce::Tensor pixels = task->prepare(item->image).pixels;
+      const std::string base = std::to_string(number++);
+      ounce::formats::write_npy(pixels, folder / (base + ".input.npy"));
+      ounce::formats::write_npy(session.run(std::span(&pixels, 1))[0],
+                                folder / (base + ".output.npy"));
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "peer_cases: %s\n", error.what());
+    return 1;
+  }
+}
