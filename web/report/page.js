@@ -246,91 +246,93 @@
       fixed(one.own_cosine, 6), fixed(one.accumulated_cosine, 6)])));
   }
 
+  /// Dashed lines at the ends of the represented range.
+  const rangeLines = (histogram) => ({
+    id: "range",
+    afterDatasetsDraw({ ctx, chartArea, scales }) {
+      ctx.save();
+      ctx.strokeStyle = color("warn");
+      ctx.lineWidth = 1.5;
+      ctx.setLineDash([4, 3]);
+      for (const edge of [histogram.range_low, histogram.range_high]) {
+        const x = Math.min(Math.max(scales.x.getPixelForValue(edge), chartArea.left), chartArea.right);
+        ctx.beginPath();
+        ctx.moveTo(x, chartArea.top);
+        ctx.lineTo(x, chartArea.bottom);
+        ctx.stroke();
+      }
+      ctx.restore();
+    },
+  });
+
+  const binCenters = (histogram) => {
+    const width = (histogram.high - histogram.low) / histogram.counts.length;
+    return histogram.counts.map((_, i) => histogram.low + (i + 0.5) * width);
+  };
+  const represented = (histogram, x) => x >= histogram.range_low && x <= histogram.range_high;
+
+  /// Percentage of the values that the range cuts off.
+  function clipped(histogram) {
+    const total = histogram.counts.reduce((sum, count) => sum + count, 0);
+    const outside = binCenters(histogram).reduce((sum, x, i) => sum + (represented(histogram, x) ? 0 : histogram.counts[i]), 0);
+    return total > 0 ? (100 * outside) / total : 0;
+  }
+
+  function histogramConfiguration(histogram) {
+    // Empty bins lie on the floor of the logarithmic axis; a lone outlier then still stands out.
+    const positive = histogram.counts.filter((count) => count > 0);
+    const floor = positive.length ? Math.min(...positive) / 2 : 0.5;
+    const centers = binCenters(histogram);
+    const points = histogram.counts.map((count, i) => ({ x: centers[i], y: Math.max(count, floor) }));
+    if (points.length) {
+      points.unshift({ x: histogram.low, y: points[0].y });
+      points.push({ x: histogram.high, y: points[points.length - 1].y });
+    }
+    const paint = ({ p0, p1 }) => color(represented(histogram, (p0.parsed.x + p1.parsed.x) / 2) ? "quantized" : "float");
+    return {
+      type: "line",
+      data: { datasets: [{
+        data: points, stepped: "middle", fill: "start", pointRadius: 0, pointHitRadius: 8, borderWidth: 1,
+        borderColor: color("quantized"), backgroundColor: color("quantized"),
+        segment: { borderColor: paint, backgroundColor: paint },
+      }] },
+      options: {
+        parsing: false,
+        plugins: { legend: { display: false }, tooltip: { callbacks: {
+          title: (items) => `around ${compact(items[0].parsed.x)}`,
+          label: (item) => `${compact(item.parsed.y > floor ? item.parsed.y : 0)} values` } } },
+        scales: {
+          x: axis("", { type: "linear", min: Math.min(histogram.low, histogram.range_low),
+            max: Math.max(histogram.high, histogram.range_high), grid: { display: false },
+            ticks: { maxTicksLimit: 6, font: { size: 10 }, callback: (value) => compact(value) } }),
+          y: axis("", { type: "logarithmic", min: floor, ticks: { maxTicksLimit: 5, font: { size: 10 },
+            callback: (value) => (Number.isInteger(Math.log10(value)) ? scaled(value, "") : "") } }),
+        },
+      },
+      plugins: [rangeLines(histogram)],
+    };
+  }
+
   function histograms() {
     if (!report.histograms.length) return;
     const node = section("histograms", "Worst tensors and the ranges chosen for them",
       "Distribution over the calibration data (logarithmic counts). Lines mark the range that the quantizer represents; bars outside it are clipped.");
     const grid = element("div", { class: "small-multiples" });
     node.append(grid);
+    const range = (one) => `${compact(one.range_low)} … ${compact(one.range_high)}`;
     for (const histogram of report.histograms) {
-      const bins = histogram.counts.length;
-      const width = (histogram.high - histogram.low) / bins;
-      const centers = histogram.counts.map((_, i) => histogram.low + (i + 0.5) * width);
+      const noise = known(histogram.sqnr_db) ? `, ${fixed(histogram.sqnr_db, 1)} dB` : "";
       const figure = element("figure", {}, element("h3", { text: histogram.tensor }), element("figcaption", {
-        text: `${histogram.bits} bit, ${histogram.rule}: ${compact(histogram.range_low)} … ${compact(histogram.range_high)}`
-          + (known(histogram.sqnr_db) ? `, ${fixed(histogram.sqnr_db, 1)} dB` : "") }));
+        text: `${histogram.bits} bit, ${histogram.rule}: ${range(histogram)}${noise}` }));
       grid.append(figure);
-      const rangeLines = {
-        id: "range",
-        afterDatasetsDraw(drawn) {
-          const { ctx, chartArea, scales } = drawn;
-          ctx.save();
-          ctx.strokeStyle = color("warn");
-          ctx.lineWidth = 1.5;
-          ctx.setLineDash([4, 3]);
-          for (const edge of [histogram.range_low, histogram.range_high]) {
-            const x = Math.min(Math.max(scales.x.getPixelForValue(edge), chartArea.left), chartArea.right);
-            ctx.beginPath();
-            ctx.moveTo(x, chartArea.top);
-            ctx.lineTo(x, chartArea.bottom);
-            ctx.stroke();
-          }
-          ctx.restore();
-        },
-      };
-      const low = Math.min(histogram.low, histogram.range_low);
-      const high = Math.max(histogram.high, histogram.range_high);
-      // Empty bins lie on the floor of the logarithmic axis; a lone outlier then still stands out.
-      const positive = histogram.counts.filter((count) => count > 0);
-      const floor = positive.length ? Math.min(...positive) / 2 : 0.5;
-      const points = histogram.counts.map((count, i) => ({ x: centers[i], y: Math.max(count, floor) }));
-      if (bins > 0) {
-        points.unshift({ x: histogram.low, y: points[0].y });
-        points.push({ x: histogram.high, y: points[points.length - 1].y });
-      }
-      const paint = (context) => {
-        const x = (context.p0.parsed.x + context.p1.parsed.x) / 2;
-        return x >= histogram.range_low && x <= histogram.range_high ? color("quantized") : color("float");
-      };
-      chart(figure, `Histogram of ${histogram.tensor}`, () => ({
-        type: "line",
-        data: { datasets: [{
-          data: points, stepped: "middle", fill: "start", pointRadius: 0, pointHitRadius: 8, borderWidth: 1,
-          borderColor: color("quantized"), backgroundColor: color("quantized"),
-          segment: { borderColor: paint, backgroundColor: paint },
-        }] },
-        options: {
-          parsing: false,
-          plugins: { legend: { display: false }, tooltip: { callbacks: {
-            title: (items) => `around ${compact(items[0].parsed.x)}`,
-            label: (item) => `${compact(item.parsed.y > floor ? item.parsed.y : 0)} values` } } },
-          scales: {
-            x: axis("", { type: "linear", min: low, max: high, grid: { display: false },
-              ticks: { maxTicksLimit: 6, font: { size: 10 }, callback: (value) => compact(value) } }),
-            y: axis("", { type: "logarithmic", min: floor, ticks: { maxTicksLimit: 5, font: { size: 10 },
-              callback: (value) => (Number.isInteger(Math.log10(value)) ? scaled(value, "") : "") } }),
-          },
-        },
-        plugins: [rangeLines],
-      }));
+      chart(figure, `Histogram of ${histogram.tensor}`, () => histogramConfiguration(histogram));
     }
-    const clipped = (histogram) => {
-      const width = (histogram.high - histogram.low) / histogram.counts.length;
-      let total = 0;
-      let outside = 0;
-      histogram.counts.forEach((count, i) => {
-        const x = histogram.low + (i + 0.5) * width;
-        total += count;
-        if (x < histogram.range_low || x > histogram.range_high) outside += count;
-      });
-      return total > 0 ? (100 * outside) / total : 0;
-    };
     withTable(node, "Numbers of these charts", table("histogram-table", "Observed extent and chosen range", [
       { title: "tensor", kind: "name" }, { title: "rule" }, { title: "bits", kind: "number" },
       { title: "observed", kind: "number" }, { title: "represented", kind: "number" },
       { title: "clipped", kind: "number" }, { title: "SQNR", kind: "number" }],
     report.histograms.map((one) => [one.tensor, one.rule, String(one.bits), `${compact(one.low)} … ${compact(one.high)}`,
-      `${compact(one.range_low)} … ${compact(one.range_high)}`, `${clipped(one).toFixed(3)} %`, `${fixed(one.sqnr_db, 1)} dB`])));
+      range(one), `${clipped(one).toFixed(3)} %`, `${fixed(one.sqnr_db, 1)} dB`])));
   }
 
   function bitsPerLayer() {
