@@ -228,6 +228,10 @@ void QuantizeRun::describe() {
                                         report_.provenance.skipped.size(),
                                         report_.provenance.data_items));
   }
+  if (!report_.metrics.empty() && options_.eval_data.empty()) {
+    report_.notes.push_back(
+        "judged on the data that was also calibrated on (--eval-data names other pictures)");
+  }
   note_slowness();
   for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
     report_.files.push_back((output_folder(options_) / name).string());
