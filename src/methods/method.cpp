@@ -96,7 +96,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
-      {"guard", "on", "on: layers that lose more than half of their bits by themselves stay float"},
+      {"guard", "3",
+       "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good)"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -121,7 +122,8 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   }
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
-  options.drop_noisy_layers = option_flag(request, common[5]);
+  options.least_db_per_bit =
+      option_text(request, common[5]) == "off" ? 0.0 : option_number(request, common[5]);
   options.drop_slow_layers = option_flag(request, common[6]);
   return options;
 }

@@ -38,9 +38,9 @@ Observations observe(const Graph& prepared, const Plan& plan, InputSource& sourc
 std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,
                                       const Observations& observations);
 
-/// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a bound
-/// from the graph, or data without negative values; two-sided tensors get the bilateral search, and so
-/// does the index of a table, by the error behind the table.
+/// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a
+/// bound from the graph, or data without negative values; two-sided tensors get the bilateral
+/// search, and so does the index of a table, by the error behind the table.
 RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const ObservedData& data);
 
 }  // namespace ounce::quantize

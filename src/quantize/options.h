@@ -64,9 +64,10 @@ struct Options {
   bool quantize_attention = true;  // q k^T and p v
   /// Subtract from the bias what quantized weights add to the mean output.
   bool bias_correction = false;
-  /// Keep pieces in float that lose more than half of their bits by their own doing (judged on a
-  /// few calibration inputs): 3 dB of signal to noise a bit, where a good quantizer has 6.
-  bool drop_noisy_layers = false;
+  /// Keep pieces in float whose own signal to noise (judged on a few calibration inputs) stays
+  /// below so many dB a bit; 0: keep none. A good quantizer has 6, so 3 means: half of the bits are
+  /// lost.
+  double least_db_per_bit = 0.0;
   /// Keep layers in float that run slower on integers on this machine.
   bool drop_slow_layers = false;
   int threads = 1;

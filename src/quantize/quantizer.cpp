@@ -167,15 +167,14 @@ int bits_about(const Graph& prepared, const Plan& plan, const std::string& node)
   return bits;
 }
 
-/// Pieces that lose more than half of their bits by their own doing. A layer or function that does
+/// Pieces that lose too many of their bits by their own doing. A layer or function that does
 /// stays in float; where the codes of its result alone do it, the layers that read them.
 Exclusions too_noisy(const Graph& prepared, const Plan& plan, const Comparison& comparison,
-                     const Exclusions& before) {
-  constexpr double kDecibelsPerBit = 3.0;  // a good quantizer has 6
+                     double least_db_per_bit, const Exclusions& before) {
   const GraphIndex index(prepared);
   Exclusions noisy;
   for (const TensorComparison& tensor : comparison.tensors) {
-    const double limit = kDecibelsPerBit * bits_about(prepared, plan, tensor.node);
+    const double limit = least_db_per_bit * bits_about(prepared, plan, tensor.node);
     if (tensor.own.sqnr_db >= limit) continue;
     char text[96];
     std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted",
@@ -222,8 +221,9 @@ void drop_noisy_layers(const Graph& prepared, const Options& options,
     CompareOptions comparing;
     comparing.threads = options.threads;
     comparing.histograms = 0;
-    const Exclusions noisy = too_noisy(
-        prepared, plan, compare(prepared, trial.graph, few, comparing, progress), exclusions);
+    const Comparison comparison = compare(prepared, trial.graph, few, comparing, progress);
+    const Exclusions noisy =
+        too_noisy(prepared, plan, comparison, options.least_db_per_bit, exclusions);
     if (noisy.empty()) return;
     for (const auto& [node, reason] : noisy) progress.tell(node + " stays in float: " + reason);
     exclusions.insert(noisy.begin(), noisy.end());
@@ -285,7 +285,7 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   const Graph prepared = prepare(graph, options);
   Plan plan = make_executable_plan(prepared, options, shapes);
   Exclusions exclusions;
-  if (options.drop_noisy_layers) {
+  if (options.least_db_per_bit > 0.0) {
     drop_noisy_layers(prepared, options, shapes, source, progress, exclusions, plan);
   }
   std::optional<LatencyComparison> latency;

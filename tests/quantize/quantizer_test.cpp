@@ -275,6 +275,47 @@ TEST(Quantizer, a_layer_slower_on_integers_stays_in_float_and_is_named) {
   for (const KeptFloat& kept : result.kept_float) EXPECT_FALSE(kept.reason.empty()) << kept.node;
 }
 
+TEST(Quantizer, a_layer_that_loses_half_of_its_bits_stays_in_float_and_is_named) {
+  // Channel 0 is a thousand times louder than the others, and the second layer does not listen to
+  // it: on a grid for all channels the others get no codes.
+  testing::Builder builder(21);
+  const ValueId x = builder.input("x", {1, 4, 8, 8});
+  const ValueId loud = builder.conv(x, 4, 4, 1, "loud");
+  Graph graph = builder.finish({builder.conv(loud, 4, 6, 1, "deaf")});
+  auto first = graph.value(graph.find_value("loud.weight")).constant.mutable_data<float>();
+  for (size_t i = 0; i < 4; ++i) first[i] *= 1000.0F;
+  auto second = graph.value(graph.find_value("deaf.weight")).constant.mutable_data<float>();
+  for (size_t o = 0; o < 6; ++o) second[o * 4] = 0.0F;
+  TensorSource source = source_for(graph, 4);
+  Options options;
+  EXPECT_TRUE(quantize(graph, options, source).kept_float.empty());
+  options.least_db_per_bit = 3.0;
+  const QuantizeResult result = quantize(graph, options, source);
+  ASSERT_EQ(result.kept_float.size(), 1U);
+  EXPECT_EQ(result.kept_float[0].node, "deaf");
+  EXPECT_NE(result.kept_float[0].reason.find("too noisy"), std::string::npos);
+  EXPECT_GT(agreement_db(graph, result.graph), 30.0);
+}
+
+TEST(Quantizer, indices_of_tables_keep_what_the_table_keeps) {
+  // SiLU of numbers far below zero is zero: the range need not reach down to them.
+  testing::Builder builder(22);
+  const ValueId x = builder.input("x", {1, 2, 16, 16});
+  const ValueId before = builder.conv(x, 2, 4, 1, "before");
+  Graph graph = builder.finish({builder.conv(builder.silu(before, "act"), 4, 4, 1, "after")});
+  auto bias = graph.value(graph.find_value("before.bias")).constant.mutable_data<float>();
+  bias[0] = -300.0F;
+  TensorSource source = source_for(graph, 4);
+  const QuantizeResult result = quantize(graph, {}, source);
+  const auto grid = std::find_if(result.grids.begin(), result.grids.end(),
+                                 [](const GridRecord& record) { return record.value == "before"; });
+  ASSERT_NE(grid, result.grids.end());
+  EXPECT_EQ(grid->rule, "table");
+  EXPECT_LT(grid->data.low, -250.0F);
+  EXPECT_GT(grid->chosen.low, -30.0F);
+  EXPECT_GT(agreement_db(graph, result.graph), 25.0);
+}
+
 TEST(Quantizer, records_say_what_was_chosen) {
   const Graph graph = testing::residual_network();
   TensorSource source = source_for(graph, 4);
