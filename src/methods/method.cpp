@@ -45,7 +45,8 @@ const Method& find_method(std::string_view name) {
 
 quantize::Options configure(const Method& method, const Request& request) {
   check_bits(request);
-  for (const auto& [name, value] : request.options) {
+  for (const auto& given : request.options) {
+    const std::string& name = given.first;
     const bool known = std::any_of(method.options.begin(), method.options.end(),
                                    [&](const MethodOption& option) { return option.name == name; });
     if (known) continue;
@@ -96,7 +97,7 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
-      {"guard", "3",
+      {"guard", "3.5",
        "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good)"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };

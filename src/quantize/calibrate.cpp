@@ -67,7 +67,7 @@ class Observer {
 
   Observations run(InputSource& source, const Progress& progress) {
     Observations result;
-    if (plan_.grids.empty() && plan_.layers.empty()) return result;
+    if (plan_.grids.empty() && !options_.input_means) return result;
     TappedRun values(graph_, names_of(grids_of_), options_.threads);
     std::vector<Extent> extents(plan_.grids.size());
     for_each_run(source, "ranges", progress, [&](const std::vector<Tensor>& inputs) {

@@ -196,11 +196,14 @@ Exclusions too_noisy(const Graph& prepared, const Plan& plan, const Comparison& 
 
 /// Layers whose integer form takes longer than the float one, with the reason in numbers.
 Exclusions slower_on_integers(const LatencyComparison& latency) {
-  // Differences of a few per cent are timer noise.
+  // Differences of a few per cent are timer noise, and a piece that takes a thousandth of the time
+  // decides nothing.
   constexpr double kTolerance = 1.05;
+  constexpr double kLeastShare = 1e-3;
   Exclusions slow;
   for (const PieceTime& piece : latency.pieces) {
-    if (piece.quantized_ms <= kTolerance * piece.float_ms) continue;
+    const double loss = piece.quantized_ms - kTolerance * piece.float_ms;
+    if (loss <= kLeastShare * latency.float_ms) continue;
     char text[96];
     std::snprintf(text, sizeof text, "slower on integers here: %.3f ms against %.3f ms in float",
                   piece.quantized_ms, piece.float_ms);

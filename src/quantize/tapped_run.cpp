@@ -39,8 +39,9 @@ TappedRun::TappedRun(const Graph& graph, const std::vector<std::string>& values,
       wanted_outputs_(positions(graph, graph.outputs, values)),
       session_(graph, session_options(graph, values, threads)) {
   // A model may hand an input through as an output: report it once.
-  for (const auto& [i, name] : wanted_inputs_) {
-    std::erase_if(wanted_outputs_, [&](const auto& output) { return output.second == name; });
+  for (const auto& input : wanted_inputs_) {
+    std::erase_if(wanted_outputs_,
+                  [&](const auto& output) { return output.second == input.second; });
   }
 }
 
