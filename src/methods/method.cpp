@@ -92,7 +92,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
   return {
       {"weight-range", weight_range, "minmax or mse: how the scale of weights is chosen"},
       {"granularity", "channel", "tensor, channel or group:N: what shares a weight scale"},
-      {"bias-correction", "off", "on: move the mean error of the weights into the bias"},
+      {"bias-correction", "auto",
+       "on: the mean error of a layer goes into its bias; auto: on below 8 bits"},
       {"keep-ends8", "off", "on: first and last layers at 8 bits when others have fewer"},
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
@@ -115,7 +116,11 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   if (!rule) refuse(common[0], range, "minmax, mse");
   layer.weights.rule = *rule;
   quantize::set_granularity(layer.weights, option_text(request, common[1]));
-  options.bias_correction = option_flag(request, common[2]);
+  // Correcting weight-only models would make them depend on data that they otherwise do without.
+  const bool narrow = request.activation_bits != 0 &&
+                      std::min(request.weight_bits, request.activation_bits) < quantize::kMaxBits;
+  options.bias_correction =
+      option_text(request, common[2]) == "auto" ? narrow : option_flag(request, common[2]);
   options.keep_ends8 = option_flag(request, common[3]);
   const std::string residual = option_text(request, common[4]);
   if (residual != "operands" && residual != "accumulator") {

@@ -13,53 +13,10 @@
 namespace ounce::quantize {
 namespace {
 
-/// Sums of per-run channel means as integers, so that their order does not matter to the last bit.
-class ChannelMeans {
- public:
-  ChannelMeans() = default;
-  /// `largest`: of |x| over the data. 2^40 units leave room for 2^22 runs in 63 bits.
-  ChannelMeans(int64_t axis_from_end, float largest)
-      : axis_from_end_(axis_from_end),
-        unit_(std::max(static_cast<double>(largest), 1e-30) * std::ldexp(1.0, -40)) {}
-
-  void add(const Tensor& tensor) {
-    const int64_t axis = tensor.rank() - axis_from_end_;
-    if (axis < 0 || tensor.size() == 0) return;
-    const int64_t channels = tensor.shape()[static_cast<size_t>(axis)];
-    const int64_t inner = row_major_strides(tensor.shape())[static_cast<size_t>(axis)];
-    sums_.resize(static_cast<size_t>(channels), 0);
-    std::vector<double> run(static_cast<size_t>(channels), 0.0);
-    const float* x = tensor.data<float>().data();
-    for (int64_t outer = 0; outer < tensor.size() / (channels * inner); ++outer) {
-      for (double& sum : run) {
-        for (int64_t i = 0; i < inner; ++i) sum += *x++;
-      }
-    }
-    const double scale = static_cast<double>(channels) / static_cast<double>(tensor.size()) / unit_;
-    for (size_t c = 0; c < run.size(); ++c) sums_[c] += std::llround(run[c] * scale);
-    ++runs_;
-  }
-
-  std::vector<float> means() const {
-    std::vector<float> result;
-    for (const int64_t sum : sums_) {
-      result.push_back(static_cast<float>(static_cast<double>(sum) * unit_ /
-                                          static_cast<double>(std::max<int64_t>(runs_, 1))));
-    }
-    return result;
-  }
-
- private:
-  int64_t axis_from_end_ = 1;
-  double unit_ = 1.0;
-  int64_t runs_ = 0;
-  std::vector<int64_t> sums_;
-};
-
 class Observer {
  public:
-  Observer(const Graph& graph, const Plan& plan, const ObserveOptions& options)
-      : graph_(graph), plan_(plan), options_(options) {
+  Observer(const Graph& graph, const Plan& plan, int threads)
+      : graph_(graph), plan_(plan), threads_(threads) {
     for (size_t i = 0; i < plan.grids.size(); ++i) {
       for (const ValueId id : plan.grids[i].sources) grids_of_[graph.value(id).name].push_back(i);
     }
@@ -67,8 +24,8 @@ class Observer {
 
   Observations run(InputSource& source, const Progress& progress) {
     Observations result;
-    if (plan_.grids.empty() && !options_.input_means) return result;
-    TappedRun values(graph_, names_of(grids_of_), options_.threads);
+    if (plan_.grids.empty()) return result;
+    TappedRun values(graph_, names_of(grids_of_), threads_);
     std::vector<Extent> extents(plan_.grids.size());
     for_each_run(source, "ranges", progress, [&](const std::vector<Tensor>& inputs) {
       values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
@@ -82,7 +39,7 @@ class Observer {
     for (size_t i = 0; i < extents.size(); ++i) {
       result.grids[i].histogram = Histogram(extents[i].range());
     }
-    count(source, progress, result);
+    count(source, progress, values, result);
     refine(source, progress, values, result);
     return result;
   }
@@ -96,51 +53,15 @@ class Observer {
     return names;
   }
 
-  /// The layers' inputs whose channel means are wanted.
-  Users mean_users() const {
-    Users users;
-    if (!options_.input_means) return users;
-    for (size_t i = 0; i < plan_.layers.size(); ++i) {
-      if (!plan_.layers[i].weights) continue;
-      const Node& node = graph_.nodes[static_cast<size_t>(plan_.layers[i].node)];
-      users[graph_.value(node.input(0)).name].push_back(i);
-    }
-    return users;
-  }
-
-  void count(InputSource& source, const Progress& progress, Observations& result) const {
-    const Users mean_users_of = mean_users();
-    std::map<std::string, ChannelMeans, std::less<>> means;
-    Users all = grids_of_;
-    for (const auto& [name, layers] : mean_users_of) {
-      all.try_emplace(name);
-      const Node& node = graph_.nodes[static_cast<size_t>(plan_.layers[layers.front()].node)];
-      const int grid = plan_.grid_of[static_cast<size_t>(node.input(0))];
-      // Weight-only layers have no observed input; their unit need only be small enough.
-      constexpr float kTypical = 1024.0F;
-      float largest = kTypical;
-      if (grid >= 0) {
-        const Range range = result.grids[static_cast<size_t>(grid)].histogram.interval();
-        largest = std::max(std::fabs(range.low), std::fabs(range.high));
-      }
-      const Tensor* weights = graph_.constant(node.input(1));
-      const int64_t from_end = node.op == "Conv" ? weights->rank() - 1 : 1;
-      means.emplace(name, ChannelMeans(from_end, largest));
-    }
-    TappedRun values(graph_, names_of(all), options_.threads);
+  void count(InputSource& source, const Progress& progress, TappedRun& values,
+             Observations& result) const {
     for_each_run(source, "histograms", progress, [&](const std::vector<Tensor>& inputs) {
       values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
-        for (const size_t grid : all.find(name)->second) {
+        for (const size_t grid : grids_of_.find(name)->second) {
           result.grids[grid].histogram.add(tensor.data<float>());
         }
-        if (const auto found = means.find(name); found != means.end()) found->second.add(tensor);
       });
     });
-    result.input_means.resize(plan_.layers.size());
-    for (const auto& [name, layers] : mean_users_of) {
-      for (const size_t layer : layers)
-        result.input_means[layer] = means.find(name)->second.means();
-    }
   }
 
   /// Where a few outliers left the search blind, the bulk is looked at once more.
@@ -165,7 +86,7 @@ class Observer {
 
   const Graph& graph_;
   const Plan& plan_;
-  ObserveOptions options_;
+  int threads_;
   Users grids_of_;  // value name -> indices of the grids that observe it
 };
 
@@ -232,9 +153,9 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
   return 2 * weights + peak + histograms;
 }
 
-Observations observe(const Graph& prepared, const Plan& plan, InputSource& source,
-                     const ObserveOptions& options, const Progress& progress) {
-  return Observer(prepared, plan, options).run(source, progress);
+Observations observe(const Graph& prepared, const Plan& plan, InputSource& source, int threads,
+                     const Progress& progress) {
+  return Observer(prepared, plan, threads).run(source, progress);
 }
 
 RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const ObservedData& data) {

@@ -10,15 +10,8 @@ namespace ounce::quantize {
 
 /// What the calibration data looked like where the plan needs to know.
 struct Observations {
-  std::vector<ObservedData> grids;              // as plan.grids
-  std::vector<std::vector<float>> input_means;  // as plan.layers: mean of each input channel, empty
-                                                // unless asked for
+  std::vector<ObservedData> grids;  // as plan.grids
   int64_t runs = 0;
-};
-
-struct ObserveOptions {
-  int threads = 1;
-  bool input_means = false;  // for bias correction
 };
 
 /// Bytes that `observe` will need at most, for inputs of these shapes: weights (as given and
@@ -31,8 +24,8 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
 /// search of some grid was starved of bins by outliers. The result does not depend on the order of
 /// the data. Throws `Error` naming the tensor that holds a NaN or infinity, or when there is no
 /// data.
-Observations observe(const Graph& prepared, const Plan& plan, InputSource& source,
-                     const ObserveOptions& options, const Progress& progress = {});
+Observations observe(const Graph& prepared, const Plan& plan, InputSource& source, int threads,
+                     const Progress& progress = {});
 
 /// The quantizer of each grid by its rule.
 std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,

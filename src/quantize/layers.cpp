@@ -13,16 +13,6 @@ std::vector<float> bias_of(const Graph& graph, const LayerPlan& layer) {
   return bias != nullptr ? bias->to_f32() : std::vector<float>{};
 }
 
-/// b_o <- b_o - E[error that the weight codes add to output o].
-void correct_bias(std::vector<float>& bias, const Tensor& weights,
-                  const QuantizedWeights& quantized, const ProductWeights& product,
-                  const std::vector<float>& input_means) {
-  const std::vector<float> error =
-      mean_output_error(weights, quantized.dequantize(), product.axes, input_means, product.groups);
-  bias.resize(error.size(), 0.0F);
-  for (size_t c = 0; c < bias.size(); ++c) bias[c] -= error[c];
-}
-
 /// The bias in steps of the accumulator, and as the float numbers that these stand for.
 void round_bias(QuantizedLayer& layer, const std::vector<float>& bias, float input_scale) {
   const std::span<const float> scales = layer.weights.scales.data<float>();
@@ -38,8 +28,26 @@ void round_bias(QuantizedLayer& layer, const std::vector<float>& bias, float inp
   layer.bias = Tensor::of(rounded, {channels});
 }
 
-QuantizedLayer quantize_layer(const Graph& graph, const LayerPlan& plan, float input_scale,
-                              const std::vector<float>& input_means) {
+/// Rounds the bias where the layer works on integers.
+void set_bias(QuantizedLayer& layer, const LayerPlan& plan, const std::vector<float>& bias,
+              float input_scale) {
+  if (bias.empty()) return;
+  if (plan.weight_only || plan.settings.weights.granularity == Granularity::kGroup) {
+    layer.bias = Tensor::of(bias, {static_cast<int64_t>(bias.size())});
+  } else {
+    round_bias(layer, bias, input_scale);
+  }
+}
+
+/// Scale of the grid that a layer reads; 1 where it reads floats.
+float input_scale_of(const Graph& graph, const Plan& plan, const LayerPlan& layer,
+                     const std::vector<QuantParams>& grids) {
+  const ValueId input = graph.nodes[static_cast<size_t>(layer.node)].input(0);
+  const int grid = plan.grid_of[static_cast<size_t>(input)];
+  return grid >= 0 ? grids[static_cast<size_t>(grid)].scale : 1.0F;
+}
+
+QuantizedLayer quantize_layer(const Graph& graph, const LayerPlan& plan, float input_scale) {
   const ProductWeights& product = *plan.weights;
   const Value& value = graph.value(product.weights);
   std::vector<float> bias = bias_of(graph, plan);
@@ -57,41 +65,39 @@ QuantizedLayer quantize_layer(const Graph& graph, const LayerPlan& plan, float i
   layer.bits = plan.settings.weights.bits;
   layer.weights =
       quantize_weights(value.constant, product.axes, plan.settings.weights, value.name, least);
-  const Node& node = graph.nodes[static_cast<size_t>(plan.node)];
-  const bool can_hold_bias = node.op != "MatMul" || product.bias_node >= 0;
-  if (!input_means.empty() && can_hold_bias) {
-    correct_bias(bias, value.constant, layer.weights, product, input_means);
-  }
-  if (bias.empty()) return layer;
-  if (plan.weight_only || plan.settings.weights.granularity == Granularity::kGroup) {
-    layer.bias = Tensor::of(bias, {static_cast<int64_t>(bias.size())});
-  } else {
-    round_bias(layer, bias, input_scale);
-  }
+  set_bias(layer, plan, bias, input_scale);
   return layer;
 }
 
 }  // namespace
 
 std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& plan,
-                                            const std::vector<QuantParams>& grids,
-                                            const Observations& observations,
-                                            const Options& options) {
+                                            const std::vector<QuantParams>& grids) {
   std::vector<QuantizedLayer> layers;
-  for (size_t i = 0; i < plan.layers.size(); ++i) {
-    const LayerPlan& layer = plan.layers[i];
+  for (const LayerPlan& layer : plan.layers) {
     if (!layer.weights) {
       layers.emplace_back();
       continue;
     }
-    const ValueId input = prepared.nodes[static_cast<size_t>(layer.node)].input(0);
-    const int grid = plan.grid_of[static_cast<size_t>(input)];
-    const float scale = grid >= 0 ? grids[static_cast<size_t>(grid)].scale : 1.0F;
-    const bool correct = options.bias_correction && i < observations.input_means.size();
-    layers.push_back(quantize_layer(prepared, layer, scale,
-                                    correct ? observations.input_means[i] : std::vector<float>{}));
+    layers.push_back(quantize_layer(prepared, layer, input_scale_of(prepared, plan, layer, grids)));
   }
   return layers;
+}
+
+void correct_biases(const Graph& prepared, const Plan& plan,
+                    const std::vector<std::vector<float>>& mean_errors, Calibration& calibration) {
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    const LayerPlan& layer = plan.layers[i];
+    if (!layer.weights || mean_errors[i].empty()) continue;
+    const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
+    if (node.op == "MatMul" && layer.weights->bias_node < 0) continue;  // nowhere to put it
+    QuantizedLayer& quantized = calibration.layers[i];
+    std::vector<float> bias =
+        quantized.bias.defined() ? quantized.bias.to_f32() : std::vector<float>{};
+    bias.resize(mean_errors[i].size(), 0.0F);
+    for (size_t c = 0; c < bias.size(); ++c) bias[c] -= mean_errors[i][c];
+    set_bias(quantized, layer, bias, input_scale_of(prepared, plan, layer, calibration.grids));
+  }
 }
 
 }  // namespace ounce::quantize

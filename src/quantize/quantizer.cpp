@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "graph/error.h"
+#include "quantize/bias_correction.h"
 #include "quantize/compare.h"
 
 namespace ounce::quantize {
@@ -130,13 +131,16 @@ class FirstRuns final : public InputSource {
 /// Everything after the plan.
 QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
                          InputSource& source, const Progress& progress) {
-  ObserveOptions observing;
-  observing.threads = options.threads;
-  observing.input_means = options.bias_correction;
-  const Observations observations = observe(prepared, plan, source, observing, progress);
+  const Observations observations = observe(prepared, plan, source, options.threads, progress);
   Calibration calibration;
   calibration.grids = choose_grids(prepared, plan, observations);
-  calibration.layers = quantize_layers(prepared, plan, calibration.grids, observations, options);
+  calibration.layers = quantize_layers(prepared, plan, calibration.grids);
+  if (options.bias_correction) {
+    const Graph first = insert_qdq(prepared, plan, calibration);
+    correct_biases(prepared, plan,
+                   mean_layer_errors(prepared, first, plan, source, options.threads, progress),
+                   calibration);
+  }
   QuantizeResult result;
   result.graph = insert_qdq(prepared, plan, calibration);
   result.layers = layer_records(prepared, plan, calibration.layers);

@@ -71,9 +71,12 @@ DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> in
 
 /// Quantizes the weights and biases of all planned layers.
 std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& plan,
-                                            const std::vector<QuantParams>& grids,
-                                            const Observations& observations,
-                                            const Options& options);
+                                            const std::vector<QuantParams>& grids);
+
+/// Subtracts from each layer's bias the mean error of its outputs (`mean_layer_errors`). A
+/// convolution without a bias gets one; a MatMul without one is left alone.
+void correct_biases(const Graph& prepared, const Plan& plan,
+                    const std::vector<std::vector<float>>& mean_errors, Calibration& calibration);
 
 /// Bytes of all constants of a graph.
 int64_t constant_bytes(const Graph& graph);

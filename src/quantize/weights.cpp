@@ -243,33 +243,6 @@ Tensor pack_codes(const Tensor& codes, int bits) {
   return bits > 4 ? codes : cast(codes, DType::i4);
 }
 
-std::vector<float> mean_output_error(const Tensor& weights, const Tensor& dequantized,
-                                     WeightAxes axes, std::span<const float> mean_input,
-                                     int64_t groups) {
-  const auto strides = row_major_strides(weights.shape());
-  const auto channel_axis = static_cast<size_t>(normalize_axis(axes.channel, weights.rank()));
-  const auto reduction_axis = static_cast<size_t>(normalize_axis(axes.reduction, weights.rank()));
-  const int64_t channels = weights.shape()[channel_axis];
-  const int64_t inputs = weights.shape()[reduction_axis];
-  if (groups < 1 || channels % groups != 0 ||
-      static_cast<int64_t>(mean_input.size()) != inputs * groups) {
-    throw Error("bias correction: means of " + std::to_string(mean_input.size()) +
-                " input channels for weights " + to_string(weights.shape()));
-  }
-  std::vector<double> error(static_cast<size_t>(channels), 0.0);
-  const auto exact = weights.data<float>();
-  const auto rounded = dequantized.data<float>();
-  for (size_t i = 0; i < exact.size(); ++i) {
-    const auto element = static_cast<int64_t>(i);
-    const int64_t channel = (element / strides[channel_axis]) % channels;
-    const int64_t input =
-        (element / strides[reduction_axis]) % inputs + channel / (channels / groups) * inputs;
-    error[static_cast<size_t>(channel)] +=
-        (static_cast<double>(rounded[i]) - exact[i]) * mean_input[static_cast<size_t>(input)];
-  }
-  return {error.begin(), error.end()};
-}
-
 Tensor quantize_bias(std::span<const float> bias, float input_scale,
                      std::span<const float> weight_scales) {
   Tensor codes(DType::i32, {static_cast<int64_t>(bias.size())});

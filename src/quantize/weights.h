@@ -65,13 +65,6 @@ QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
 /// else i4.
 Tensor pack_codes(const Tensor& codes, int bits);
 
-/// Mean error that the weight codes add to each output channel:
-/// E[y_o] = sum over inputs of (w_hat - w) * mean_input. `mean_input` holds the mean of each input
-/// channel; `input_channel_of(channel, r)` of grouped convolutions is channel's group * I + r.
-std::vector<float> mean_output_error(const Tensor& weights, const Tensor& dequantized,
-                                     WeightAxes axes, std::span<const float> mean_input,
-                                     int64_t groups = 1);
-
 /// round(bias / (input_scale * weight_scale[channel])) as i32, one a channel.
 Tensor quantize_bias(std::span<const float> bias, float input_scale,
                      std::span<const float> weight_scales);

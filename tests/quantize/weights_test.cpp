@@ -140,22 +140,5 @@ TEST(Weights, a_large_bias_on_tiny_weights_still_fits) {
   EXPECT_NEAR(back, 3.0, 1e-5);
 }
 
-TEST(Weights, mean_output_error_is_the_mean_of_the_error) {
-  // Depthwise-like: 2 groups of one input channel, 2 outputs each, 3 taps.
-  const Tensor weights = random_weights({4, 1, 3}, 2);
-  const QuantizedWeights q =
-      quantize_weights(weights, {0, 1}, options(3, Granularity::kChannel), "w");
-  const Tensor back = q.dequantize();
-  const std::vector<float> mean{2.0F, -1.0F};
-  const std::vector<float> error = mean_output_error(weights, back, {0, 1}, mean, 2);
-  for (size_t o = 0; o < 4; ++o) {
-    float expected = 0.0F;
-    for (size_t t = 0; t < 3; ++t) {
-      expected += (back.data<float>()[o * 3 + t] - weights.data<float>()[o * 3 + t]) * mean[o / 2];
-    }
-    EXPECT_NEAR(error[o], expected, 1e-5F);
-  }
-}
-
 }  // namespace
 }  // namespace ounce::quantize
