@@ -118,7 +118,7 @@ int64_t bytes_of(const Value& value) {
 }  // namespace
 
 int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
-                          const std::vector<Shape>& input_shapes) {
+                          const std::vector<Shape>& input_shapes, bool bias_correction) {
   Graph graph = prepared;
   InferOptions inference;
   inference.evaluator = &engine::reference::evaluator();
@@ -150,7 +150,14 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
   }
   const auto histograms = static_cast<int64_t>(plan.grids.size()) * 2 * Histogram::kBins *
                           static_cast<int64_t>(sizeof(uint64_t));
-  return 2 * weights + peak + histograms;
+  int64_t outputs = 0;
+  if (bias_correction) {
+    for (const LayerPlan& layer : plan.layers) {
+      const ValueId id = graph.nodes[static_cast<size_t>(layer.node)].output(0);
+      outputs += 2 * bytes_of(graph.value(id));
+    }
+  }
+  return 2 * weights + peak + outputs + histograms;
 }
 
 Observations observe(const Graph& prepared, const Plan& plan, InputSource& source, int threads,

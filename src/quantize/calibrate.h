@@ -14,11 +14,11 @@ struct Observations {
   int64_t runs = 0;
 };
 
-/// Bytes that `observe` will need at most, for inputs of these shapes: weights (as given and
-/// packed), the tensors that are looked at, the others while they live, the histograms. Independent
-/// of how much data there is.
+/// Bytes that calibration will need at most, for inputs of these shapes: weights (as given and
+/// packed), the tensors that are looked at (with bias correction also the outputs of layers,
+/// twice), the others while they live, the histograms. Independent of how much data there is.
 int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
-                          const std::vector<Shape>& input_shapes);
+                          const std::vector<Shape>& input_shapes, bool bias_correction = false);
 
 /// Reads the data two times: extents, then histograms over these; a third time when the range
 /// search of some grid was starved of bins by outliers. The result does not depend on the order of

@@ -281,7 +281,8 @@ DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> in
   DryRun result;
   result.prepared = prepare(graph, options);
   result.plan = make_executable_plan(result.prepared, options, input_shapes);
-  result.calibration_bytes = calibration_bytes(result.prepared, result.plan, input_shapes);
+  result.calibration_bytes =
+      calibration_bytes(result.prepared, result.plan, input_shapes, options.bias_correction);
   return result;
 }
 
@@ -300,7 +301,7 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
     latency = drop_slow_layers(prepared, options, sample, shapes, progress, exclusions, plan);
   }
   progress.tell("calibration needs at most " +
-                megabytes(calibration_bytes(prepared, plan, shapes)));
+                megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));
   QuantizeResult result = carry_out(prepared, plan, options, source, progress);
   result.latency = std::move(latency);
   result.prepared = prepared;

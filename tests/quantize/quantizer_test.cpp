@@ -199,6 +199,17 @@ TEST(Quantizer, codes_of_narrow_grids_end_at_their_last_level) {
   }
 }
 
+TEST(Quantizer, the_unilateral_histogram_beats_min_max_and_symmetric_at_four_bits) {
+  const Graph graph = testing::residual_network();
+  TensorSource source = source_for(graph, 16);
+  const auto agreement = [&](RangeRule rule) {
+    return agreement_db(graph, quantize(graph, options_for(8, 4, rule), source).graph);
+  };
+  const double unilateral = agreement(RangeRule::kUnilateral);
+  EXPECT_GT(unilateral, agreement(RangeRule::kMinMax));
+  EXPECT_GT(unilateral, agreement(RangeRule::kSymmetricMse));
+}
+
 TEST(Quantizer, bias_correction_brings_the_mean_back) {
   // Inputs with means far from zero, as behind a Relu.
   testing::Builder builder(3);
