@@ -12,15 +12,19 @@
 namespace ounce::engine {
 namespace {
 
-/// Passes and lowering keep graph outputs as written, so a tap is made one.
+/// Passes and lowering keep graph outputs as written, so a tap is made one. Naming a tap twice is
+/// naming it once.
 void add_taps(Graph& graph, const std::vector<std::string>& taps) {
+  const std::vector<ValueId> results = graph.outputs;
   for (const std::string& tap : taps) {
     const ValueId id = graph.find_value(tap);
     if (id == kNoValue) throw Error("no value named '" + tap + "' to tap");
-    if (std::find(graph.outputs.begin(), graph.outputs.end(), id) != graph.outputs.end()) {
+    if (std::find(results.begin(), results.end(), id) != results.end()) {
       throw Error("'" + tap + "' is an output of the graph and cannot be a tap");
     }
-    graph.outputs.push_back(id);
+    if (std::find(graph.outputs.begin(), graph.outputs.end(), id) == graph.outputs.end()) {
+      graph.outputs.push_back(id);
+    }
   }
 }
 
