@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
     std::vector<ounce::Tensor> inputs;
     for (const ounce::ValueId id : graph.inputs) {
       ounce::Shape shape;
-      for (const ounce::Dim& dim : *graph.value(id).shape) shape.push_back(dim.known() ? dim.value : 1);
+      for (const ounce::Dim& dim : *graph.value(id).shape)
+        shape.push_back(dim.known() ? dim.value : 1);
       inputs.emplace_back(graph.value(id).dtype, shape);
     }
     for (const ounce::Tensor& output : session.run(inputs)) {

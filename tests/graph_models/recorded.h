@@ -21,8 +21,8 @@ inline Graph optimized(Graph graph) {
 }
 
 /// Runs the optimised model, and that with its fused operators expanded again, on the recorded
-/// input `expected/<name>/input.npy`; compares with the recorded output. Hundreds of nodes in single
-/// precision: 1e-4 of the largest element, the bound of the project.
+/// input `expected/<name>/input.npy`; compares with the recorded output. Hundreds of nodes in
+/// single precision: 1e-4 of the largest element, the bound of the project.
 inline void check_recorded(const std::filesystem::path& data, const char* model, const char* name) {
   const std::filesystem::path recorded = data / "expected" / name;
   const std::vector<Tensor> inputs = {formats::read_npy(recorded / "input.npy")};
