@@ -116,29 +116,31 @@ void lookup_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t 
 
 void add_u8(const Context& context, const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count,
             const AddU8& p) {
-  const Rounder round(p.zero_point, p.lo, p.hi);
-  const VI a_zero = hn::Set(DI(), p.a_zero_point);
-  const VI b_zero = hn::Set(DI(), p.b_zero_point);
+  const Rounder round(0, p.lo, p.hi);
   const VF a_scale = constant(p.a_scale);
   const VF b_scale = constant(p.b_scale);
+  const VF offset = constant(p.offset);
   for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
     for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
-      const VF x = hn::Mul(float_of(load_codes_part(a + first + j, lanes), a_zero), a_scale);
-      const VF y = hn::Mul(float_of(load_codes_part(b + first + j, lanes), b_zero), b_scale);
-      store_codes_part(round(hn::Add(x, y)), out + first + j, lanes);
+      const VF x = hn::ConvertTo(DF(), load_codes_part(a + first + j, lanes));
+      const VF y = hn::ConvertTo(DF(), load_codes_part(b + first + j, lanes));
+      const VF sum = fused_mul_add(x, a_scale, fused_mul_add(y, b_scale, offset));
+      store_codes_part(round(sum), out + first + j, lanes);
     });
   });
 }
 
 void mul_row_u8(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const MulU8& p) {
-  const Rounder round(p.zero_point, p.lo, p.hi);
+  const Rounder round(0, p.lo, p.hi);
   const VI a_zero = hn::Set(DI(), p.a_zero_point);
   const VI b_zero = hn::Set(DI(), p.b_zero_point);
   const VF scale = constant(p.scale);
+  const VF zero = constant(static_cast<float>(p.zero_point));
   for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
     const VI product = hn::Mul(hn::Sub(load_codes_part(a + j, lanes), a_zero),
                                hn::Sub(load_codes_part(b + j, lanes), b_zero));
-    store_codes_part(round(hn::Mul(hn::ConvertTo(DF(), product), scale)), out + j, lanes);
+    const VF code = hn::Add(hn::Mul(hn::ConvertTo(DF(), product), scale), zero);
+    store_codes_part(round(code), out + j, lanes);
   });
 }
 
@@ -156,19 +158,6 @@ void mul_rows_u8(const Context& context, const uint8_t* a, const uint8_t* b, uin
   });
 }
 
-void requantize_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
-                   float multiplier, int32_t zero_in, int32_t zero_out) {
-  const Rounder round(zero_out, 0, 255);
-  const VI zero = hn::Set(DI(), zero_in);
-  const VF scale = constant(multiplier);
-  for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
-    for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
-      const VF x = hn::Mul(float_of(load_codes_part(in + first + j, lanes), zero), scale);
-      store_codes_part(round(x), out + first + j, lanes);
-    });
-  });
-}
-
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -181,7 +170,6 @@ OUNCE_EXPORT(lookup_u8);
 OUNCE_EXPORT(add_u8);
 OUNCE_EXPORT(mul_u8);
 OUNCE_EXPORT(mul_rows_u8);
-OUNCE_EXPORT(requantize_u8);
 
 void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
                  int32_t zero_point) {
@@ -221,9 +209,15 @@ void mul_rows_u8(const Context& context, const uint8_t* a, const uint8_t* b, uin
                  int64_t rows, int64_t columns, int64_t rows_per_b, const MulU8& parameters) {
   OUNCE_DISPATCH(mul_rows_u8)(context, a, b, out, rows, columns, rows_per_b, parameters);
 }
-void requantize_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
-                   float multiplier, int32_t zero_in, int32_t zero_out) {
-  OUNCE_DISPATCH(requantize_u8)(context, in, out, count, multiplier, zero_in, zero_out);
+AddU8 add_parameters(float a_scale, int32_t a_zero_point, float b_scale, int32_t b_zero_point,
+                     float y_scale, int32_t y_zero_point) {
+  AddU8 add;
+  add.a_scale = a_scale / y_scale;
+  add.b_scale = b_scale / y_scale;
+  const float zero_points = std::fma(add.a_scale, static_cast<float>(a_zero_point),
+                                     add.b_scale * static_cast<float>(b_zero_point));
+  add.offset = static_cast<float>(y_zero_point) - zero_points;
+  return add;
 }
 
 }  // namespace ounce::engine

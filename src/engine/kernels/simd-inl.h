@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/kernels/common.h"
@@ -59,6 +60,16 @@ HWY_INLINE VF at_most(VF x, VF bound) {
   return hn::Min(bound, x);
 }
 #endif
+
+// a * b + c, rounded once on every instruction set: where integers come of it, an emulation that
+// rounds twice would not give the same ones.
+HWY_INLINE VF fused_mul_add(VF a, VF b, VF c) {
+#if HWY_TARGET == HWY_SCALAR
+  return VF(std::fma(a.raw, b.raw, c.raw));
+#else
+  return hn::MulAdd(a, b, c);
+#endif
+}
 
 // The first `count` < lanes elements; the others are zero. Touches nothing beyond them.
 #if HWY_CAP_GE512 && !HWY_MEM_OPS_MIGHT_FAULT

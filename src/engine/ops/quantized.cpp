@@ -36,13 +36,10 @@ std::unique_ptr<Step> make_lookup(const StepRequest& request) {
 
 std::unique_ptr<Step> make_integer_add(const StepRequest& request) {
   const Node& node = request.node;
-  const float y_scale = float_attribute(request, "y_scale");
-  AddU8 add;
-  add.a_scale = float_attribute(request, "a_scale") / y_scale;
-  add.b_scale = float_attribute(request, "b_scale") / y_scale;
-  add.a_zero_point = int_attribute(request, "a_zero_point");
-  add.b_zero_point = int_attribute(request, "b_zero_point");
-  add.zero_point = int_attribute(request, "y_zero_point");
+  AddU8 add =
+      add_parameters(float_attribute(request, "a_scale"), int_attribute(request, "a_zero_point"),
+                     float_attribute(request, "b_scale"), int_attribute(request, "b_zero_point"),
+                     float_attribute(request, "y_scale"), int_attribute(request, "y_zero_point"));
   add.lo = int_attribute(request, "lo");
   add.hi = int_attribute(request, "hi", 255);
   const ValueId a = node.input(0);
