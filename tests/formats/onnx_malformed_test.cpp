@@ -5,6 +5,7 @@
 
 #include "formats/formats.h"
 #include "formats/onnx/onnx.h"
+#include "graph/operator.h"
 #include "tests/formats/expect_error.h"
 #include "tests/formats/onnx_model.h"
 #include "tests/support/test_data.h"
@@ -92,6 +93,60 @@ TEST(OnnxMalformed, ForeignDomainIsNamed) {
   OnnxModel model = one_node_model(17, "Relu", {2});
   model.graph().mutable_node(0)->set_domain("com.example");
   expect_error([&] { model.read(); }, {"com.example", "the_Relu"});
+}
+
+TEST(OnnxMalformed, OperatorsOfVendorsAreRefusedEvenUnderKnownNames) {
+  for (const char* op : {"Gelu", "Attention", "QuantizeLinear", "RotaryEmbedding", "Add"}) {
+    OnnxModel model = one_node_model(21, op, {2});
+    model.graph().mutable_node(0)->set_domain("com.microsoft");
+    expect_error([&] { model.read(); }, {"com.microsoft", std::string("the_") + op});
+  }
+}
+
+TEST(OnnxMalformed, OperatorsOfOurOwnAreNotOperatorsOfOnnx) {
+  int own = 0;
+  for (const OperatorSchema* schema : all_operators()) {
+    if (schema->domain.empty()) continue;
+    ++own;
+    const std::string op(schema->name);
+    for (const char* domain : {"", "ai.onnx", "ounce"}) {
+      for (const int opset : {11, 17, 21}) {
+        OnnxModel model = one_node_model(opset, op, {2, 2, 4, 4}, {"x", "x", "x"});
+        model.graph().mutable_node(0)->set_domain(domain);
+        expect_error([&] { model.read(); }, {op, "the_" + op});
+      }
+    }
+  }
+  EXPECT_GE(own, 5);
+}
+
+TEST(OnnxMalformed, OperatorsOutsideTheirOpsetsAreRefused) {
+  const std::vector<std::pair<const char*, int>> too_early = {
+      {"Gelu", 19}, {"HardSwish", 13}, {"Mish", 17}, {"LayerNormalization", 16}, {"Erf", 8}};
+  for (const auto& [op, opset] : too_early) {
+    expect_error([&, name = op, version = opset] { one_node_model(version, name, {2}).read(); },
+                 {op, "from opset " + std::to_string(opset + 1)});
+  }
+  expect_error(
+      [] {
+        one_node_model(10, "Upsample", {1, 1, 2, 2}).read();
+      },
+      {"withdrew 'Upsample'"});
+  expect_error([] { one_node_model(11, "Scatter", {2}).read(); }, {"withdrew 'Scatter'"});
+  for (const auto& [op, opset] : {std::pair{"Gelu", 20}, {"HardSwish", 14}, {"Mish", 18}}) {
+    EXPECT_EQ(one_node_model(opset, op, {2}).read().nodes.back().op, op);
+  }
+}
+
+TEST(OnnxMalformed, ModelsThatContradictThemselvesOnMeaningAreRefused) {
+  OnnxModel two = one_node_model(17, "Relu", {2});
+  auto* import = two.proto.add_opset_import();
+  import->set_domain("ai.onnx");
+  import->set_version(13);
+  expect_error([&] { two.read(); }, {"two opsets, 17 and 13"});
+  OnnxModel redefined = one_node_model(17, "Relu", {2});
+  redefined.proto.add_functions()->set_name("Relu");
+  expect_error([&] { redefined.read(); }, {"redefines the ONNX operator 'Relu'"});
 }
 
 TEST(OnnxMalformed, SubgraphIsRefusedWithItsNode) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "engine/reference/reference.h"
@@ -121,14 +122,45 @@ TEST_F(OnnxWrite, OperatorsNewerThanAllowedAreExpanded) {
       engine::reference::run(one_node_graph("Gelu", {4}), std::span(&x, 1))[0], 1e-6));
 }
 
-TEST_F(OnnxWrite, FusedOperatorsOfOurOwnAreExpanded) {
-  const Graph graph = one_node_graph("Silu", {4});
-  write_onnx(graph, path());
-  const Graph copy = read_onnx(path());
-  EXPECT_GT(copy.nodes.size(), 1u);
-  const Tensor x = random_tensor({4}, 1);
-  EXPECT_TRUE(::ounce::testing::close(engine::reference::run(copy, std::span(&x, 1))[0],
-                                      engine::reference::run(graph, std::span(&x, 1))[0], 1e-6));
+/// One graph for each operator of our own.
+std::vector<Graph> graphs_of_our_own() {
+  AttributeMap interleaved = ints("interleaved", 1);
+  const Shape tokens = {2, 3, 4};
+  const Tensor keys = random_tensor({2, 5, 4}, 1);
+  const Tensor angles = random_tensor({3, 2}, 2);
+  return {one_node_graph("Silu", {4}),
+          one_node_graph("Binarize", {2, 4}),
+          one_node_graph("Binarize", {2, 4}, ints("axis", 1), {random_tensor({4}, 3)}),
+          one_node_graph("RMSNorm", {2, 4}, {}, {random_tensor({4}, 4)}),
+          one_node_graph("Attention", tokens, {}, {keys, random_tensor({2, 5, 6}, 5)}),
+          one_node_graph("RotaryEmbedding", tokens, {}, {angles, angles}),
+          one_node_graph("RotaryEmbedding", tokens, interleaved, {angles, angles})};
+}
+
+TEST_F(OnnxWrite, FusedOperatorsOfOurOwnAreExpandedIntoStandardOnes) {
+  std::set<std::string_view> left;
+  for (const OperatorSchema* schema : all_operators()) {
+    if (!schema->domain.empty()) left.insert(schema->name);
+  }
+  for (const Graph& graph : graphs_of_our_own()) {
+    const std::string& op = graph.nodes[0].op;
+    left.erase(op);
+    write_onnx(graph, path());
+    onnx::ModelProto model;
+    ASSERT_TRUE(model.ParseFromString(content_of(path())));
+    EXPECT_EQ(model.opset_import_size(), 1);
+    for (const onnx::NodeProto& node : model.graph().node()) {
+      EXPECT_TRUE(node.domain().empty()) << node.name();
+      const OperatorSchema* schema = find_operator(node.op_type());
+      EXPECT_TRUE(schema != nullptr && schema->domain.empty()) << node.op_type();
+    }
+    const Graph copy = read_onnx(path());
+    const Tensor x = random_tensor(*concrete(*graph.value(graph.inputs[0]).shape), 1);
+    EXPECT_TRUE(::ounce::testing::close(engine::reference::run(copy, std::span(&x, 1))[0],
+                                        engine::reference::run(graph, std::span(&x, 1))[0], 1e-5))
+        << op;
+  }
+  EXPECT_TRUE(left.empty()) << "no graph for " << (left.empty() ? "" : *left.begin());
 }
 
 /// x + DequantizeLinear(codes).

@@ -12,8 +12,11 @@ namespace {
 void check_known(const std::string& op) {
   if (find_operator(op) != nullptr) return;
   const std::string nearest(nearest_operator(op));
+  const OperatorSchema* schema = find_operator(nearest);
+  // The name of an operator of our own would be of no use in an ONNX file.
+  const bool helps = schema != nullptr && schema->domain.empty();
   throw Error("the operator '" + op + "' is not supported", {},
-              nearest.empty() ? "" : "the nearest supported operator is '" + nearest + "'");
+              helps ? "the nearest supported operator is '" + nearest + "'" : "");
 }
 
 }  // namespace

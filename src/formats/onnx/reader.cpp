@@ -6,6 +6,7 @@
 #include "formats/onnx/graph_builder.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/scope.h"
+#include "formats/onnx/standard.h"
 #include "formats/onnx/tensor_proto.h"
 #include "formats/onnx/upgrade.h"
 #include "formats/ounce_file/located.h"
@@ -29,6 +30,7 @@ class ModelReader {
 
   Graph read() {
     opset_ = find_opset();
+    check_functions();
     read_initializers();
     read_inputs();
     for (onnx::NodeProto& node : *proto_.mutable_node()) read_node(node);
@@ -42,7 +44,13 @@ class ModelReader {
   int find_opset() const {
     int64_t opset = 0;
     for (const auto& import : model_.opset_import()) {
-      if (is_default_domain(import.domain())) opset = import.version();
+      if (!is_default_domain(import.domain())) continue;
+      if (opset != 0 && opset != import.version()) {
+        throw Error("the model states two opsets, " + std::to_string(opset) + " and " +
+                        std::to_string(import.version()),
+                    {}, "export it again");
+      }
+      opset = import.version();
     }
     if (opset == 0) throw Error("the model states no opset", {}, "export it again");
     if (opset < kOldestOpset || opset > kNewestOpset) {
@@ -50,6 +58,15 @@ class ModelReader {
                   "export the model with an opset from 11 to 21");
     }
     return static_cast<int>(opset);
+  }
+
+  /// A function of the default domain would give one of its operators another meaning.
+  void check_functions() const {
+    for (const auto& function : model_.functions()) {
+      if (!is_default_domain(function.domain())) continue;
+      throw Error("the model redefines the ONNX operator '" + function.name() + "' as a function",
+                  {}, "inline the functions of the model first");
+    }
   }
 
   void read_initializers() {
@@ -143,7 +160,7 @@ class ModelReader {
   }
 
   void check_domain(const onnx::NodeProto& proto) const {
-    if (is_default_domain(proto.domain())) return;
+    if (is_default_domain(proto.domain())) return check_standard_operator(proto.op_type(), opset_);
     throw Error("the operator is of the domain '" + proto.domain() +
                     "', only those of ONNX itself are supported",
                 {}, "export the model without custom operators, or inline its functions");
