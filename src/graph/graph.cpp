@@ -172,10 +172,16 @@ ValueId Graph::add_node(std::string_view op, std::vector<ValueId> node_inputs,
 }
 
 ValueId Graph::find_value(std::string_view value_name) const {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i].name == value_name) return static_cast<ValueId>(i);
-  }
-  return kNoValue;
+  const int indexed = value_names_.find(values, value_name);
+  if (indexed >= 0) return indexed;
+  // The field is public: a name may have been written there.
+  const auto found = std::find_if(values.begin(), values.end(),
+                                  [&](const Value& value) { return value.name == value_name; });
+  return found == values.end() ? kNoValue : static_cast<ValueId>(found - values.begin());
+}
+
+void Graph::rename_value(ValueId id, std::string_view value_name) {
+  value_names_.rename(values, static_cast<size_t>(id), unique_value_name(value_name));
 }
 
 const Tensor* Graph::constant(ValueId id) const {
@@ -183,14 +189,14 @@ const Tensor* Graph::constant(ValueId id) const {
 }
 
 std::string Graph::unique_value_name(std::string_view base) const {
-  return first_free_name(base, name_counters_,
-                         [&](const std::string& n) { return find_value(n) != kNoValue; });
+  return first_free_name(base, name_counters_, [&](const std::string& candidate) {
+    return value_names_.find(values, candidate) >= 0;
+  });
 }
 
 std::string Graph::unique_node_name(std::string_view base) const {
-  return first_free_name(base, name_counters_, [&](const std::string& n) {
-    return std::any_of(nodes.begin(), nodes.end(),
-                       [&](const Node& node) { return node.name == n; });
+  return first_free_name(base, name_counters_, [&](const std::string& candidate) {
+    return node_names_.find(nodes, candidate) >= 0;
   });
 }
 

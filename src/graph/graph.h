@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graph/attributes.h"
+#include "graph/name_index.h"
 #include "graph/tensor.h"
 
 namespace ounce {
@@ -90,8 +91,11 @@ class Graph {
                    AttributeMap attributes = {}, std::string_view node_name = {},
                    size_t output_count = 1);
 
-  /// Id of the value with this name, or kNoValue.
+  /// Id of the value with this name, or kNoValue. Quick for names there are.
   ValueId find_value(std::string_view value_name) const;
+  /// Names the value `value_name`, or that with a numbered suffix when it is taken. Use this rather
+  /// than the field once the graph has grown: new names are checked against an index.
+  void rename_value(ValueId id, std::string_view value_name);
   /// The constant behind `id`, nullptr when `id` is kNoValue or not constant.
   const Tensor* constant(ValueId id) const;
 
@@ -115,6 +119,8 @@ class Graph {
 
  private:
   mutable std::map<std::string, int, std::less<>> name_counters_;
+  mutable NameIndex value_names_;
+  mutable NameIndex node_names_;
 };
 
 /// Who makes and who reads each value; a snapshot, valid until the graph's structure changes.

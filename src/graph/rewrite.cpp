@@ -11,9 +11,12 @@ GraphEditor::GraphEditor(Graph& graph) : graph_(graph), erased_(graph.nodes.size
 
 std::string GraphEditor::free_name(std::unordered_set<std::string>& taken, std::string_view base) {
   std::string name(base);
-  for (int i = 1; !taken.insert(name).second; ++i) {
-    name = std::string(base) + "." + std::to_string(i);
-  }
+  if (taken.insert(name).second) return name;
+  // The counter remembers where the last search for this base ended; both sets may share it.
+  int& counter = name_counters_[name];
+  do {
+    name = std::string(base) + "." + std::to_string(++counter);
+  } while (!taken.insert(name).second);
   return name;
 }
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -40,6 +41,7 @@ class GraphEditor {
   Graph& graph_;
   std::unordered_set<std::string> node_names_;
   std::unordered_set<std::string> value_names_;
+  std::unordered_map<std::string, int> name_counters_;
   std::vector<bool> erased_;
   struct Insertion {
     int anchor;

@@ -80,7 +80,7 @@ Tensor LayerBuilder::normal(Shape shape, float deviation) {
 }
 
 Graph LayerBuilder::finish(ValueId result, std::string_view output_name) {
-  graph_.value(result).name = graph_.unique_value_name(output_name);
+  graph_.rename_value(result, output_name);
   graph_.outputs = {result};
   infer_shapes(graph_);
   graph_.validate();

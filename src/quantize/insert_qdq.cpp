@@ -67,9 +67,8 @@ class Inserter {
 
   void rename(ValueId id, const std::string& name, DType dtype,
               const std::optional<SymbolicShape>& shape) {
-    const std::string unique = graph_.unique_value_name(name);
+    graph_.rename_value(id, name);
     Value& value = graph_.value(id);
-    value.name = unique;
     value.dtype = dtype;
     value.shape = shape;
   }

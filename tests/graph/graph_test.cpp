@@ -4,6 +4,7 @@
 
 #include "graph/error.h"
 #include "graph/operator.h"
+#include "graph/passes/passes.h"
 
 namespace ounce {
 namespace {
@@ -100,6 +101,53 @@ TEST(Graph, remove_dead_drops_producers_of_folded_constants) {
   graph.validate();
   ASSERT_EQ(graph.nodes.size(), 1u);
   EXPECT_EQ(graph.nodes[0].name, "b");
+}
+
+TEST(Graph, names_are_found_whatever_happened_to_the_vectors) {
+  Graph graph = chain();
+  graph.rename_value(graph.outputs[0], "result");
+  EXPECT_EQ(graph.find_value("result"), graph.outputs[0]);
+  EXPECT_EQ(graph.find_value("b"), kNoValue);
+  graph.rename_value(graph.outputs[0], "x");
+  EXPECT_EQ(graph.value(graph.outputs[0]).name, "x.1");
+  std::swap(graph.values[0].name, graph.values[1].name);  // in place
+  EXPECT_EQ(graph.find_value("x"), 1);
+  graph.values[2].name = "written";
+  EXPECT_EQ(graph.find_value("written"), 2);
+  const Graph copy = graph;
+  graph.values.insert(graph.values.begin(), Value{.name = "first", .shape = {}, .constant = {}});
+  EXPECT_EQ(graph.find_value("first"), 0);
+  EXPECT_EQ(graph.find_value("written"), 3);
+  EXPECT_EQ(copy.find_value("written"), 2);
+  graph.values.pop_back();
+  graph.values.pop_back();
+  EXPECT_EQ(graph.find_value("written"), kNoValue);
+  EXPECT_EQ(graph.unique_value_name("written"), "written");
+  graph = copy;
+  EXPECT_EQ(graph.find_value("written"), 2);
+}
+
+/// Minutes if any step looked at every node for each node.
+TEST(Graph, two_hundred_thousand_nodes_are_built_and_cleaned_in_linear_time) {
+  constexpr int kNodes = 200'000;
+  Graph graph;
+  ValueId value = graph.add_input("x", DType::f32, {4});
+  for (int i = 0; i < kNodes / 2; ++i) {
+    const ValueId one = graph.add_constant("one", Tensor::scalar(1.0f));
+    value = graph.add_node("Add", {value, one});
+    value = graph.add_node("Identity", {value});
+    graph.rename_value(value, "step");
+    ASSERT_EQ(graph.find_value(graph.value(value).name), value);
+    if (i % 4 == 0) graph.outputs.push_back(value);
+  }
+  graph.outputs.push_back(value);
+  graph.sort_topologically();
+  infer_shapes(graph);
+  graph.validate();
+  EXPECT_EQ(eliminate_no_ops(graph), kNodes / 2);
+  EXPECT_EQ(merge_common_subexpressions(graph), 0);
+  graph.validate();
+  EXPECT_EQ(graph.nodes.size(), size_t{kNodes / 2});
 }
 
 TEST(GraphValidate, names_every_broken_invariant) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <string>
@@ -61,14 +62,12 @@ std::string key_of(const Node& node) {
   return key;
 }
 
-bool is_mergeable(const Graph& graph, const Node& node) {
+bool is_mergeable(const std::vector<bool>& is_output, const Node& node) {
   if (node.op == "QuantizeLinear" || node.op == "DequantizeLinear") return false;
-  for (const ValueId id : graph.outputs) {
-    for (const ValueId output : node.outputs) {
-      if (id == output) return false;  // its name is seen outside
-    }
-  }
-  return true;
+  // The name of a graph output is seen outside.
+  return std::none_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
+    return id != kNoValue && is_output[static_cast<size_t>(id)];
+  });
 }
 
 /// Equal small constants become one value, so that nodes that read them compare equal.
@@ -94,6 +93,8 @@ int merge_common_subexpressions(Graph& graph) {
   std::vector<ValueId> substitute(graph.values.size());
   for (size_t i = 0; i < substitute.size(); ++i) substitute[i] = static_cast<ValueId>(i);
   merge_constants(graph, substitute);
+  std::vector<bool> is_output(graph.values.size(), false);
+  for (const ValueId id : graph.outputs) is_output[static_cast<size_t>(id)] = true;
   std::unordered_map<std::string, size_t> known;
   int count = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -105,7 +106,7 @@ int merge_common_subexpressions(Graph& graph) {
         id = substitute[static_cast<size_t>(id)];
       }
     }
-    if (!is_mergeable(graph, node)) continue;
+    if (!is_mergeable(is_output, node)) continue;
     const auto [entry, is_new] = known.try_emplace(key_of(node), n);
     if (is_new) continue;
     const Node& first = graph.nodes[entry->second];

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 
 #include "graph/passes/passes.h"
@@ -71,43 +72,60 @@ bool is_no_op(const Graph& graph, const GraphIndex& index, const Node& node) {
   return is_one_of(node.op, kReshaping) && same_known_shape(x, y);
 }
 
-/// Lets readers of the node's output read `source` instead. A graph output keeps its name, so the
-/// names change places; not possible when `source` has a name that is seen outside too.
-bool bypass(Graph& graph, const GraphIndex& index, ValueId output, ValueId source) {
-  if (index.is_output(output)) {
-    const bool fixed =
-        index.producer(source) < 0 || index.is_output(source) ||
-        std::find(graph.inputs.begin(), graph.inputs.end(), source) != graph.inputs.end();
-    if (fixed) return false;
-    std::swap(graph.value(source).name, graph.value(output).name);
+/// Skips nodes that do nothing, in one sweep: what stands for what is noted, and put in at the end.
+class NoOpRemoval {
+ public:
+  explicit NoOpRemoval(Graph& graph)
+      : graph_(graph),
+        index_(graph),
+        is_output_(graph.values.size(), false),
+        is_input_(graph.values.size(), false),
+        stands_for_(graph.values.size()) {
+    std::iota(stands_for_.begin(), stands_for_.end(), ValueId{0});
+    for (const ValueId id : graph.outputs) is_output_[static_cast<size_t>(id)] = true;
+    for (const ValueId id : graph.inputs) is_input_[static_cast<size_t>(id)] = true;
   }
-  graph.replace_uses(output, source);
-  return true;
-}
 
-/// Skips nodes that do nothing. One sweep; names of outputs are moved, so the index is rebuilt
-/// after each such change.
-int remove_no_ops(Graph& graph) {
-  int count = 0;
-  for (bool again = true; again;) {
-    again = false;
-    const GraphIndex index(graph);
-    for (const Node& node : graph.nodes) {
-      if (!is_no_op(graph, index, node)) continue;
-      const ValueId output = node.outputs[0];
-      if (index.consumers(output).empty() && !index.is_output(output)) continue;  // dead already
-      const bool moves_output = index.is_output(output);
-      if (!bypass(graph, index, output, node.inputs[0])) continue;
-      ++count;
-      // Later no-ops of this sweep see their new inputs; only the index of outputs is outdated.
-      if (moves_output) {
-        again = true;
-        break;
-      }
+  int run() {
+    int count = 0;
+    for (Node& node : graph_.nodes) {
+      substitute(node.inputs);
+      if (is_no_op(graph_, index_, node) && bypass(node.outputs[0], node.inputs[0])) ++count;
+    }
+    for (Node& node : graph_.nodes) substitute(node.inputs);
+    substitute(graph_.outputs);
+    return count;
+  }
+
+ private:
+  /// Lets readers of `output` read `source` instead. A graph output keeps its name, so the names
+  /// change places; not possible when `source` has a name that is seen outside too.
+  bool bypass(ValueId output, ValueId source) {
+    const auto from = static_cast<size_t>(output);
+    const auto to = static_cast<size_t>(source);
+    if (output == source || (index_.consumers(output).empty() && !is_output_[from])) return false;
+    if (is_output_[from]) {
+      if (index_.producer(source) < 0 || is_output_[to] || is_input_[to]) return false;
+      std::swap(graph_.value(source).name, graph_.value(output).name);
+      is_output_[from] = false;
+      is_output_[to] = true;
+    }
+    stands_for_[from] = source;
+    return true;
+  }
+
+  void substitute(std::vector<ValueId>& ids) const {
+    for (ValueId& id : ids) {
+      if (id != kNoValue) id = stands_for_[static_cast<size_t>(id)];
     }
   }
-  return count;
-}
+
+  Graph& graph_;
+  const GraphIndex index_;
+  std::vector<bool> is_output_;
+  std::vector<bool> is_input_;
+  std::vector<ValueId> stands_for_;
+};
 
 /// y = Transpose(Transpose(x)) becomes one Transpose.
 int join_transposes(Graph& graph) {
@@ -161,7 +179,7 @@ int join_reshapes(Graph& graph) {
 int eliminate_no_ops(Graph& graph) {
   int total = 0;
   while (true) {
-    const int count = remove_no_ops(graph) + join_transposes(graph) + join_reshapes(graph);
+    const int count = NoOpRemoval(graph).run() + join_transposes(graph) + join_reshapes(graph);
     graph.remove_dead();
     if (count == 0) return total;
     total += count;
