@@ -28,6 +28,12 @@ void add_taps(Graph& graph, const std::vector<std::string>& taps) {
   }
 }
 
+/// Whether a tensor of `shape` may go in where `wanted` is declared.
+bool fits(const SymbolicShape& wanted, const Shape& shape) {
+  return std::equal(wanted.begin(), wanted.end(), shape.begin(), shape.end(),
+                    [](const Dim& dim, int64_t size) { return !dim.known() || dim.value == size; });
+}
+
 }  // namespace
 
 class Session::Impl {
@@ -59,22 +65,15 @@ class Session::Impl {
     }
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Value& wanted = original_.value(original_.inputs[i]);
-      const std::string where = "input '" + wanted.name + "'";
+      const auto refuse = [&](std::string_view expected, std::string_view got) {
+        throw Error("expected " + std::string(expected) + ", got " + std::string(got),
+                    "input '" + wanted.name + "'");
+      };
       if (inputs[i].dtype() != wanted.dtype) {
-        throw Error("expected " + std::string(name_of(wanted.dtype)) + ", got " +
-                        std::string(name_of(inputs[i].dtype())),
-                    where);
+        refuse(name_of(wanted.dtype), name_of(inputs[i].dtype()));
       }
-      if (!wanted.shape) continue;
-      bool fits = wanted.shape->size() == inputs[i].shape().size();
-      for (size_t d = 0; fits && d < wanted.shape->size(); ++d) {
-        const Dim& dim = (*wanted.shape)[d];
-        fits = !dim.known() || dim.value == inputs[i].shape()[d];
-      }
-      if (!fits) {
-        throw Error(
-            "expected shape " + to_string(*wanted.shape) + ", got " + to_string(inputs[i].shape()),
-            where);
+      if (wanted.shape && !fits(*wanted.shape, inputs[i].shape())) {
+        refuse("shape " + to_string(*wanted.shape), to_string(inputs[i].shape()));
       }
     }
   }

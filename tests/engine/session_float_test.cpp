@@ -104,6 +104,27 @@ TEST(SessionFloat, FeaturePyramidWithConcatResizeSplitAndChannelGate) {
   expect_same(graph, {1, 6, 16, 16});
 }
 
+TEST(SessionFloat, PaddingOfAnImageFillsAndCuts) {
+  GraphBuilder b;
+  const ValueId x = b.conv(b.input("x", {2, 3, 8, 9}), {5, 3, 3, 3}, 1, 1);
+  const ValueId value = b.constant(Tensor::scalar(0.5F));
+  b.output(b.node("Pad", {x, b.constant(Tensor::of_i64({0, 2, 0, -3, 0, 1, -1, 4})), value}));
+  const ValueId axes = b.constant(Tensor::of_i64({-1, 1}));
+  b.output(b.conv(b.node("Pad", {x, b.constant(Tensor::of_i64({1, 2, 0, 1})), kNoValue, axes}),
+                  {4, 8, 1, 1}, 1, 0));
+  expect_same(b.graph, {2, 3, 8, 9});
+}
+
+TEST(SessionFloat, MeansOverNeighbouringAndSeparateAxes) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {3, 5, 7, 11});
+  for (const std::vector<int64_t>& axes :
+       {std::vector<int64_t>{1}, {2, 1}, {-1}, {0, 1, 2, 3}, {0, 2}}) {
+    b.output(b.node("ReduceMean", {x, b.constant(Tensor::of_i64(axes))}));
+  }
+  expect_same(b.graph, {3, 5, 7, 11});
+}
+
 /// Token mixing as exporters write it: qkv in one product, heads by Reshape and Transpose.
 ValueId attention(GraphBuilder& b, ValueId x, int64_t tokens, int64_t heads, int64_t dim) {
   const int64_t width = heads * dim;

@@ -241,9 +241,9 @@ TEST(DepthwiseU8S8, EqualsReferenceToTheBit) {
   for (const Case& test : depthwise_cases()) {
     SCOPED_TRACE(test.name + ", seed 14");
     const CodeData data(test.s, turn++, random);
-    const PackedDepthwiseS8 packed =
-        pack_depthwise_s8(data.weights.data(), test.s, data.zero_point, data.bias.data());
     const auto convolve = [&](ThreadPool& pool, const IntegerEpilogue& e) {
+      const PackedDepthwiseS8 packed =
+          pack_depthwise_s8(data.weights.data(), test.s, data.zero_point, data.bias.data());
       Scratch scratch(depthwise_u8s8_scratch_bytes(test.s, pool.size()));
       depthwise_u8s8({pool, scratch.span()}, data.input.data(), packed, test.s, e);
     };
@@ -251,6 +251,24 @@ TEST(DepthwiseU8S8, EqualsReferenceToTheBit) {
     check_codes<int32_t>(test, data, ohwi, data.i32, convolve);
     check_codes<uint8_t>(test, data, ohwi, data.u8, convolve);
     if (HasFailure()) return;
+  }
+}
+
+TEST(DepthwiseU8S8, WeightsRunAtTheLevelTheyWerePackedFor) {
+  Random random(15);
+  const Case test = {"3x3", shape(9, 40, 40, 3, 1, 1, 40)};
+  const CodeData data(test.s, 0, random);
+  const IsaGuard guard;
+  for (const Isa isa : available_isas()) {
+    select_isa(isa);
+    const PackedDepthwiseS8 packed =
+        pack_depthwise_s8(data.weights.data(), test.s, data.zero_point, data.bias.data());
+    check_codes<int32_t>(
+        test, data, channel_first(data.weights, test.s), data.i32,
+        [&](ThreadPool& pool, const IntegerEpilogue& e) {
+          Scratch scratch(depthwise_u8s8_scratch_bytes(test.s, pool.size()));
+          depthwise_u8s8({pool, scratch.span()}, data.input.data(), packed, test.s, e);
+        });
   }
 }
 

@@ -66,17 +66,15 @@ void conv_u8s8(const Context& context, const uint8_t* input, const PackedConvS8&
                const ConvShape& shape, const IntegerEpilogue& epilogue);
 size_t conv_u8s8_scratch_bytes(const ConvShape& shape, int threads);
 
-/// The layout depends on the vector length: weights packed at another level of engine/isa.h are
-/// repacked in every call (tests do that; an engine packs at the level it runs at).
+/// The layout depends on the vector length, hence the kernel runs at the level of engine/isa.h that
+/// was chosen when the weights were packed, whatever is chosen later.
 struct PackedDepthwiseS8 {
   ConvShape shape;
   int32_t a_zero_point = 0;
-  int64_t vector_bytes = 0;        // of the level that `data` is for
+  int level = 0;                   // see dispatch.h
   AlignedVector<int8_t> data;      // see depthwise_u8s8.cpp
   AlignedVector<int32_t> offsets;  // bias - a_zero_point * sum of weights, in the order of `data`
   AlignedVector<int32_t> column_sums;
-  AlignedVector<int8_t> weights;  // as given
-  AlignedVector<int32_t> bias;    // as given, or zeros
 };
 /// `weights`: [kernel_h, kernel_w, channels]; `bias`: [channels] or null.
 PackedDepthwiseS8 pack_depthwise_s8(const int8_t* hwc, const ConvShape& shape, int32_t a_zero_point,

@@ -67,18 +67,15 @@ inline int64_t channel_of(int64_t v, int64_t lane) {
   return lane / 4 * 16 + 4 * v + lane % 4;
 }
 
-void pack_depthwise(PackedDepthwiseS8& packed) {
+#if HWY_TARGET != HWY_SCALAR
+
+void pack_depthwise(const int8_t* hwc, const int32_t* bias, PackedDepthwiseS8& packed) {
   const ConvShape& s = packed.shape;
   const int64_t groups = ceil_div(s.kernel_h, 4);
-  packed.vector_bytes = kVectorBytes;
-  packed.data.clear();
-  packed.offsets.clear();
-  packed.column_sums.clear();
   for_pieces(s.in_channels, [&](const Piece& piece) {
     const auto weight = [&](int64_t row, int64_t column, int64_t channel) -> int8_t {
       if (row >= s.kernel_h || channel >= piece.valid) return 0;
-      return packed.weights[static_cast<size_t>((row * s.kernel_w + column) * s.in_channels +
-                                                piece.start + channel)];
+      return hwc[(row * s.kernel_w + column) * s.in_channels + piece.start + channel];
     };
     for (int64_t i = 0; i < groups * s.kernel_w * 4 * piece.bytes; ++i) {
       const int64_t byte = i % piece.bytes;
@@ -93,13 +90,29 @@ void pack_depthwise(PackedDepthwiseS8& packed) {
       for (int64_t tap = 0; tap < s.taps(); ++tap) {
         sum += weight(tap / s.kernel_w, tap % s.kernel_w, channel);
       }
-      const int32_t bias =
-          channel < piece.valid ? packed.bias[static_cast<size_t>(piece.start + channel)] : 0;
+      const bool exists = bias != nullptr && channel < piece.valid;
       packed.column_sums.push_back(sum);
-      packed.offsets.push_back(bias - packed.a_zero_point * sum);
+      packed.offsets.push_back((exists ? bias[piece.start + channel] : 0) -
+                               packed.a_zero_point * sum);
     }
   });
 }
+
+#else
+
+// One channel at a time needs no order but the given one.
+void pack_depthwise(const int8_t* hwc, const int32_t* bias, PackedDepthwiseS8& packed) {
+  const ConvShape& s = packed.shape;
+  packed.data.assign(hwc, hwc + s.taps() * s.in_channels);
+  for (int64_t c = 0; c < s.in_channels; ++c) {
+    int32_t sum = 0;
+    for (int64_t tap = 0; tap < s.taps(); ++tap) sum += hwc[tap * s.in_channels + c];
+    packed.column_sums.push_back(sum);
+    packed.offsets.push_back((bias != nullptr ? bias[c] : 0) - packed.a_zero_point * sum);
+  }
+}
+
+#endif
 
 // Some neighbouring output pixels, all channels.
 struct PixelRun {
@@ -361,13 +374,11 @@ void run_pixels(const PixelRun& run) {
   const ConvShape& s = run.weights->shape;
   for (int64_t t = 0; t < U::kPixels; ++t) {
     for (int64_t c = 0; c < s.in_channels; ++c) {
-      int32_t sum = run.weights->bias[static_cast<size_t>(c)];
+      int32_t sum = run.weights->offsets[static_cast<size_t>(c)];
       for (int64_t tap = 0; tap < s.taps(); ++tap) {
-        const int64_t row = tap / s.kernel_w;
         const int64_t column = tap % s.kernel_w + t * U::kStride;
-        const int32_t code = run.rows[row][column * run.column_step + c];
-        sum += (code - run.weights->a_zero_point) *
-               run.weights->weights[static_cast<size_t>(tap * s.in_channels + c)];
+        const int32_t code = run.rows[tap / s.kernel_w][column * run.column_step + c];
+        sum += code * run.weights->data[static_cast<size_t>(tap * s.in_channels + c)];
       }
       finish_sums({&sum, 1, 1, run.pixel + t, c, nullptr}, *run.epilogue);
     }
@@ -503,11 +514,6 @@ void depthwise(const Context& context, const uint8_t* input, const PackedDepthwi
 void run_depthwise_u8s8(const Context& context, const uint8_t* input,
                         const PackedDepthwiseS8& weights, const ConvShape& s,
                         const IntegerEpilogue& epilogue) {
-  if (weights.vector_bytes != kVectorBytes) {
-    PackedDepthwiseS8 repacked = weights;
-    pack_depthwise(repacked);
-    return run_depthwise_u8s8(context, input, repacked, s, epilogue);
-  }
 #if HWY_TARGET == HWY_NEON
   if (current_isa() == Isa::kNeon) {
     return depthwise<DotPlain>(context, input, weights, s, epilogue);
@@ -529,16 +535,14 @@ PackedDepthwiseS8 pack_depthwise_s8(const int8_t* hwc, const ConvShape& shape, i
   PackedDepthwiseS8 packed;
   packed.shape = shape;
   packed.a_zero_point = a_zero_point;
-  packed.weights.assign(hwc, hwc + shape.taps() * shape.in_channels);
-  packed.bias.assign(static_cast<size_t>(shape.in_channels), 0);
-  if (bias != nullptr) std::copy_n(bias, shape.in_channels, packed.bias.begin());
-  OUNCE_DISPATCH(pack_depthwise)(packed);
+  packed.level = dispatch_index();
+  OUNCE_DISPATCH(pack_depthwise)(hwc, bias, packed);
   return packed;
 }
 
 void depthwise_u8s8(const Context& context, const uint8_t* input, const PackedDepthwiseS8& weights,
                     const ConvShape& shape, const IntegerEpilogue& epilogue) {
-  OUNCE_DISPATCH(run_depthwise_u8s8)(context, input, weights, shape, epilogue);
+  (*run_depthwise_u8s8_table[weights.level])(context, input, weights, shape, epilogue);
 }
 
 size_t depthwise_u8s8_scratch_bytes(const ConvShape& shape, int threads) {

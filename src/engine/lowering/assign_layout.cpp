@@ -291,6 +291,7 @@ class LayoutPass {
     if (node.op == "Concat") return place_concat(node);
     if (is_one_of(node.op, {"Split", "Softmax"})) return place_axis_attribute(node);
     if (node.op == "Slice") return place_slice(node);
+    if (node.op == "Pad") return place_pad(node);
     if (node.op == "ReduceMean") return place_spatial_mean(node);
     if (node.op == "Resize") return place_resize(node);
     return false;
@@ -393,6 +394,20 @@ class LayoutPass {
     std::vector<int64_t> list = axes->to_i64();
     for (int64_t& axis : list) axis = axis_in_twin(axis, of_rank);
     node.inputs[0] = twin_[node.input(0)];
+    node.inputs[3] = graph_.add_constant("axes", Tensor::of_i64(list));
+    emit_on_twins(node);
+    return true;
+  }
+
+  bool place_pad(Node& node) {
+    const Tensor* axes = graph_.constant(node.input(3));
+    if (!has_twin(node.input(0)) || (node.input(3) != kNoValue && axes == nullptr)) return false;
+    const int64_t of_rank = rank(node.input(0));
+    std::vector<int64_t> list = axes != nullptr ? axes->to_i64() : std::vector<int64_t>();
+    for (int64_t axis = 0; axes == nullptr && axis < of_rank; ++axis) list.push_back(axis);
+    for (int64_t& axis : list) axis = axis_in_twin(axis, of_rank);
+    node.inputs[0] = twin_[node.input(0)];
+    node.inputs.resize(4, kNoValue);
     node.inputs[3] = graph_.add_constant("axes", Tensor::of_i64(list));
     emit_on_twins(node);
     return true;

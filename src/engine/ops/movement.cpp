@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "engine/kernels/elementwise.h"
 #include "engine/ops/factories.h"
@@ -75,6 +76,16 @@ StridedCopy strided_copy(const Shape& dims, const std::vector<int64_t>& from,
     copy.to_strides[i] = to[i];
   }
   return copy;
+}
+
+void fill_elements(std::byte* out, int64_t count, std::span<const std::byte> element) {
+  if (std::all_of(element.begin(), element.end(), [&](std::byte b) { return b == element[0]; })) {
+    std::memset(out, std::to_integer<int>(element[0]), static_cast<size_t>(count) * element.size());
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i, out += element.size()) {
+    std::memcpy(out, element.data(), element.size());
+  }
 }
 
 std::vector<int64_t> byte_strides(const Shape& shape, size_t element) {
@@ -262,6 +273,51 @@ std::unique_ptr<Step> make_slice(const StepRequest& request) {
   const Shape target = request.shape(y);
   return copy_step("slice", x, y,
                    strided_copy(target, from, byte_strides(target, element), element), offset);
+}
+
+std::unique_ptr<Step> make_pad(const StepRequest& request) {
+  const Node& node = request.node;
+  const ValueId x = node.input(0);
+  const ValueId y = node.output(0);
+  const Tensor* pads = request.constant(node.input(1));
+  const Tensor* value = request.constant(node.input(2));
+  const Tensor* axes = request.constant(node.input(3));
+  const Shape source = request.shape(x);
+  const auto rank = static_cast<int64_t>(source.size());
+  if (pads == nullptr || (node.input(2) != kNoValue && value == nullptr) ||
+      (node.input(3) != kNoValue && axes == nullptr) || is_packed(request.dtype(x)) ||
+      node.attributes.get_string("mode", "constant") != "constant" ||
+      source.size() > StridedCopy::kMaxRank) {
+    return nullptr;
+  }
+  const size_t element = element_bytes(request, x);
+  const Shape target = request.shape(y);
+  const std::vector<int64_t> from = byte_strides(source, element);
+  const std::vector<int64_t> to = byte_strides(target, element);
+  const std::vector<int64_t> amounts = pads->to_i64();
+  Shape kept = source;
+  int64_t from_offset = 0;
+  int64_t to_offset = 0;
+  for (size_t i = 0; i < amounts.size() / 2; ++i) {
+    const int64_t named = axes != nullptr ? axes->to_i64()[i] : static_cast<int64_t>(i);
+    const auto axis = static_cast<size_t>(normalize_axis(named, rank));
+    // Negative pads cut off.
+    const int64_t begin = amounts[i];
+    const int64_t end = amounts[i + amounts.size() / 2];
+    kept[axis] += std::min<int64_t>(begin, 0) + std::min<int64_t>(end, 0);
+    if (kept[axis] <= 0) return nullptr;  // nothing but padding
+    from_offset += std::max<int64_t>(-begin, 0) * from[axis];
+    to_offset += std::max<int64_t>(begin, 0) * to[axis];
+  }
+  std::vector<std::byte> fill(element);
+  if (value != nullptr) std::copy_n(value->raw(), element, fill.begin());
+  const int64_t count = element_count(target);
+  const StridedCopy copy = strided_copy(kept, from, to, element);
+  return make_step("pad", [=](const RunContext& context) {
+    auto* out = context.at<std::byte>(y);
+    fill_elements(out, count, fill);
+    copy.run(context.at<const std::byte>(x) + from_offset, out + to_offset);
+  });
 }
 
 std::unique_ptr<Step> make_gather(const StepRequest& request) {

@@ -1,6 +1,8 @@
-#include "engine/ops/factories.h"
+#include <algorithm>
 
 #include "engine/kernels/normalize.h"
+#include "engine/kernels/pool.h"
+#include "engine/ops/factories.h"
 
 namespace ounce::engine {
 
@@ -44,6 +46,35 @@ std::unique_ptr<Step> make_layer_norm(const StepRequest& request) {
   return make_step("layer_norm_f32", [=](const RunContext& context) {
     layer_norm_f32(context.kernels, context.at<const float>(x), context.at<float>(y), rows, columns,
                    context.maybe<const float>(gamma), context.maybe<const float>(beta), epsilon);
+  });
+}
+
+std::unique_ptr<Step> make_mean(const StepRequest& request) {
+  const Node& node = request.node;
+  const ValueId x = node.input(0);
+  const Tensor* axes = request.constant(node.input(1));
+  const Shape shape = request.shape(x);
+  if (axes == nullptr || axes->size() == 0 || request.dtype(x) != DType::f32 ||
+      element_count(shape) == 0) {
+    return nullptr;
+  }
+  std::vector<int64_t> list = axes->to_i64();
+  for (int64_t& axis : list) axis = normalize_axis(axis, static_cast<int64_t>(shape.size()));
+  std::sort(list.begin(), list.end());
+  // Neighbouring axes are one: the mean over the pixels of [batch, pixels, channels].
+  const int64_t first = list.front();
+  const int64_t last = list.back();
+  if (last - first + 1 != axes->size()) return nullptr;
+  const auto size = [&](int64_t begin, int64_t end) {
+    return element_count(Shape(shape.begin() + begin, shape.begin() + end));
+  };
+  const int64_t batch = size(0, first);
+  const int64_t pixels = size(first, last + 1);
+  const int64_t channels = size(last + 1, static_cast<int64_t>(shape.size()));
+  const ValueId y = node.output(0);
+  return make_step("mean_f32", [=](const RunContext& context) {
+    global_average_pool_f32(context.kernels, context.at<const float>(x), context.at<float>(y),
+                            batch, pixels, channels);
   });
 }
 

@@ -198,7 +198,9 @@ void Plan::attach_taps() {
   for (const ValueId id : lowered_.outputs) by_name[lowered_.value(id).name] = id;
   for (const std::string& name : output_names_) {
     const auto found = by_name.find(name);
-    outputs_.push_back(found == by_name.end() ? kNoValue : found->second);
+    const bool planned = found != by_name.end();
+    outputs_.push_back(planned ? found->second : kNoValue);
+    output_shapes_.push_back(planned ? shape_of(lowered_, found->second) : Shape{});
   }
   for (const std::string& name : tail_feed_names_) tail_feeds_.push_back(by_name.at(name));
   for (const std::string& tap : taps_) {
@@ -276,10 +278,10 @@ void Plan::run(std::span<const Tensor> inputs, std::span<Tensor> outputs,
   run_steps(on_tap);
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs_[i] == kNoValue) continue;
-    const Value& value = lowered_.value(outputs_[i]);
-    if (!outputs[i].defined() || outputs[i].dtype() != value.dtype ||
-        symbolic(outputs[i].shape()) != *value.shape) {
-      outputs[i] = Tensor(value.dtype, *concrete(*value.shape));
+    const DType dtype = lowered_.value(outputs_[i]).dtype;
+    if (!outputs[i].defined() || outputs[i].dtype() != dtype ||
+        outputs[i].shape() != output_shapes_[i]) {
+      outputs[i] = Tensor(dtype, output_shapes_[i]);
     }
     std::memcpy(outputs[i].mutable_raw(), slots_[static_cast<size_t>(outputs_[i])],
                 outputs[i].bytes());

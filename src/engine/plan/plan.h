@@ -56,7 +56,8 @@ class Plan {
   std::vector<std::string> tail_feed_names_;
   std::vector<ValueId> tail_feeds_;  // lowered_ values that tail_'s inputs read
   std::vector<std::string> output_names_;
-  std::vector<ValueId> outputs_;   // in lowered_, or kNoValue: made by the tail
+  std::vector<ValueId> outputs_;  // in lowered_, or kNoValue: made by the tail
+  std::vector<Shape> output_shapes_;
   std::vector<int> tail_outputs_;  // position among tail_'s outputs, or -1
   std::vector<std::string> taps_;
   std::vector<ValueId> early_taps_;  // tapped inputs, and values that turned out constant
