@@ -263,8 +263,9 @@ void add_benchmark(benchmark::State& state) {
   const int64_t count = 56 * 56 * 64;
   const auto x = random_values<uint8_t>(count);
   std::vector<uint8_t> y(x.size());
+  const AddU8 add = add_parameters(0.5F, 3, 0.6F, 4, 1.0F, 5);
   measure(state, static_cast<double>(count), [&] {
-    add_u8({pool(), {}}, x.data(), x.data(), y.data(), count, {0.5F, 0.6F, 3, 4, 5, 5, 255});
+    add_u8({pool(), {}}, x.data(), x.data(), y.data(), count, add);
   });
 }
 

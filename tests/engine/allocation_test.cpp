@@ -127,7 +127,9 @@ TEST(SteadyState, ElementwiseArithmetic) {
   const ValueId x = b.input("x", {3, 5, 7});
   ValueId y = b.node("Exp", {b.node("Neg", {b.node("Abs", {x})})});
   y = b.node("Div", {b.weights({7}), b.node("Add", {y, b.weights({3, 1, 1})})});
-  b.output(b.node("Max", {b.node("Tanh", {y}), b.constant(Tensor::scalar(0.0F))}));
+  y = b.node("RMSNorm", {b.node("Sin", {y}), b.weights({7})});
+  b.output(
+      b.node("Max", {b.node("Round", {b.node("Tanh", {y})}), b.constant(Tensor::scalar(0.0F))}));
   expect_no_allocation(b, {3, 5, 7});
 }
 

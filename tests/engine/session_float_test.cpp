@@ -115,6 +115,19 @@ TEST(SessionFloat, PaddingOfAnImageFillsAndCuts) {
   expect_same(b.graph, {2, 3, 8, 9});
 }
 
+TEST(SessionFloat, RootMeanSquareNormAndRounding) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {3, 5, 24});
+  AttributeMap axis;
+  axis.set("axis", int64_t{-1});
+  const ValueId y = b.node("RMSNorm", {x, b.weights({24})}, axis);
+  b.output(b.node("Mul", {b.node("Sin", {y}), b.node("Cos", {y})}));
+  for (const char* op : {"Floor", "Ceil", "Round"}) {
+    b.output(b.node(op, {b.node("Mul", {x, b.constant(Tensor::scalar(7.0F))})}));
+  }
+  expect_same(b.graph, {3, 5, 24});
+}
+
 TEST(SessionFloat, MeansOverNeighbouringAndSeparateAxes) {
   GraphBuilder b;
   const ValueId x = b.input("x", {3, 5, 7, 11});

@@ -275,27 +275,6 @@ TEST(GemmU8S8, RequantizationSaturatesFarOutsideOfTheCodes) {
   });
 }
 
-TEST(GemmU8S8, ZeroPointGivenAtRunTimeEqualsPackedOne) {
-  Random random(5);
-  const auto a = random.codes(5 * 70);
-  const auto b = random.weights(70 * 40);
-  const auto bias = random.integers(40, -1000, 1000);
-  const PackedS8 packed = pack_s8(b.data(), 70, 40, WeightLayout::kNxK, 91, bias.data());
-  const PackedS8 other = pack_s8(b.data(), 70, 40, WeightLayout::kNxK, 0, nullptr);
-  AlignedVector<int32_t> offsets(other.column_sums.size());
-  fold_zero_point(other, 91, bias.data(), offsets.data());
-  ThreadPool pool(1);
-  Scratch scratch(gemm_u8s8_scratch_bytes(5, 40, 70, 1));
-  std::vector<int32_t> c(200), d(200);
-  IntegerEpilogue e;
-  e.ldc = 40;
-  e.c = c.data();
-  gemm_u8s8({pool, scratch.span()}, a.data(), 70, packed, 5, e);
-  e.c = d.data();
-  gemm_u8s8({pool, scratch.span()}, a.data(), 70, other, 5, e, offsets.data());
-  expect_equal(c, d, "offsets");
-}
-
 TEST(MatmulU8, BothZeroPointsAreCorrectedExactly) {
   Random random(6);
   for (const auto layout : {WeightLayout::kKxN, WeightLayout::kNxK}) {

@@ -146,17 +146,13 @@ void zip(ThreadPool& pool, const BinaryJob& job, const Function& function) {
 }
 
 void binary_f32(const Context& context, BinaryF32 op, const float* a, const float* b, float* y,
-                int64_t rows, int64_t columns, Broadcast broadcast,
-                const ActivationSpec& activation) {
+                int64_t rows, int64_t columns, Broadcast broadcast) {
   BinaryJob job = {a, b, y, rows, columns, broadcast};
   if (broadcast == Broadcast::kNone || broadcast == Broadcast::kScalar) {
     job.columns = rows * columns;
     job.rows = 1;
   }
   with_binary(op, [&](auto function) HWY_ATTR { zip(context.pool, job, function); });
-  if (activation.kind != Activation::kNone) {
-    HWY_NAMESPACE::activate_f32(context, y, y, rows * columns, activation);
-  }
 }
 
 void binary_reversed_f32(const Context& context, BinaryF32 op, const float* a, const float* b,
@@ -185,9 +181,8 @@ void unary_f32(const Context& context, UnaryF32 op, const float* x, float* y, in
   OUNCE_DISPATCH(unary_f32)(context, op, x, y, count);
 }
 void binary_f32(const Context& context, BinaryF32 op, const float* a, const float* b, float* y,
-                int64_t rows, int64_t columns, Broadcast broadcast,
-                const ActivationSpec& activation) {
-  OUNCE_DISPATCH(binary_f32)(context, op, a, b, y, rows, columns, broadcast, activation);
+                int64_t rows, int64_t columns, Broadcast broadcast) {
+  OUNCE_DISPATCH(binary_f32)(context, op, a, b, y, rows, columns, broadcast);
 }
 void binary_reversed_f32(const Context& context, BinaryF32 op, const float* a, const float* b,
                          float* y, int64_t rows, int64_t columns, Broadcast broadcast) {

@@ -34,10 +34,9 @@ enum class Broadcast {
   kColumn,  // b: [rows], one value a row
   kScalar,  // b: one value
 };
-/// y = activation(a op b), a and y [rows, columns] contiguous; y may be a or (kNone) b.
+/// y = a op b, a and y [rows, columns] contiguous; y may be a or (kNone) b.
 void binary_f32(const Context& context, BinaryF32 op, const float* a, const float* b, float* y,
-                int64_t rows, int64_t columns, Broadcast broadcast,
-                const ActivationSpec& activation = {});
+                int64_t rows, int64_t columns, Broadcast broadcast);
 /// y = b op a, where order matters (kSub, kDiv, kPow) and b is the broadcast operand.
 void binary_reversed_f32(const Context& context, BinaryF32 op, const float* a, const float* b,
                          float* y, int64_t rows, int64_t columns, Broadcast broadcast);
@@ -47,14 +46,5 @@ void transpose_f32(const Context& context, const float* in, float* out, int64_t 
                    int64_t columns);
 void transpose_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
                   int64_t rows, int64_t columns);
-/// [N, C, pixels] -> [N, pixels, C] and back: transposes under their usual names.
-void nchw_to_nhwc_f32(const Context& context, const float* in, float* out, int64_t batch,
-                      int64_t channels, int64_t pixels);
-void nhwc_to_nchw_f32(const Context& context, const float* in, float* out, int64_t batch,
-                      int64_t channels, int64_t pixels);
-void nchw_to_nhwc_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
-                     int64_t channels, int64_t pixels);
-void nhwc_to_nchw_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
-                     int64_t channels, int64_t pixels);
 
 }  // namespace ounce::engine

@@ -118,9 +118,8 @@ IntegerEpilogue epilogue_of_columns(const IntegerEpilogue& epilogue, int64_t fir
 }
 
 void gemm_u8s8(const Context& context, const uint8_t* a, int64_t lda, const PackedS8& b, int64_t m,
-               const IntegerEpilogue& epilogue, const int32_t* offsets) {
-  const PanelsS8 panels = {b.data.data(), b.n, b.column_sums.data(),
-                           offsets != nullptr ? offsets : b.offsets.data()};
+               const IntegerEpilogue& epilogue) {
+  const PanelsS8 panels = {b.data.data(), b.n, b.column_sums.data(), b.offsets.data()};
   implicit_gemm_u8s8(context, MatrixRows<uint8_t>(a, lda, m, b.k), panels, epilogue);
 }
 

@@ -19,10 +19,6 @@ struct PackedS8 {
 PackedS8 pack_s8(const int8_t* weights, int64_t k, int64_t n, WeightLayout layout,
                  int32_t a_zero_point, const int32_t* bias);
 
-/// out[n] = bias[n] - a_zero_point * column_sums[n], n in [0, N rounded up to 16): for zero points
-/// that are known only at run time.
-void fold_zero_point(const PackedS8& b, int32_t a_zero_point, const int32_t* bias, int32_t* out);
-
 enum class IntegerOutput {
   kI32,  // acc
   kF32,  // act(float(acc) * scale[c] * row_scale[r] + bias[c] + residual)
@@ -54,11 +50,10 @@ struct IntegerEpilogue {
   float residual_scale = 0.0F;
 };
 
-/// Product of unsigned activations A[M, K] and packed weights. `offsets` replaces b.offsets when
-/// not null ([N rounded up to 16]). Products never saturate; sums are exact while they fit in 32
-/// bits.
+/// Product of unsigned activations A[M, K] and packed weights. Products never saturate; sums are
+/// exact while they fit in 32 bits.
 void gemm_u8s8(const Context& context, const uint8_t* a, int64_t lda, const PackedS8& b, int64_t m,
-               const IntegerEpilogue& epilogue, const int32_t* offsets = nullptr);
+               const IntegerEpilogue& epilogue);
 size_t gemm_u8s8_scratch_bytes(int64_t m, int64_t n, int64_t k, int threads);
 
 /// One product of a batch whose both operands are activations.

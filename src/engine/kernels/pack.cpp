@@ -166,7 +166,10 @@ PackedS8 pack_s8_taps(const int8_t* weights, int64_t taps, int64_t run, int64_t 
   packed.column_sums.resize(static_cast<size_t>(panels * kPanelColumns));
   packed.offsets.resize(packed.column_sums.size());
   column_sums_s8(packed.data.data(), taps * run_bytes, 0, panels, packed.column_sums.data());
-  fold_zero_point(packed, a_zero_point, bias, packed.offsets.data());
+  for (size_t column = 0; column < packed.offsets.size(); ++column) {
+    const int32_t start = bias != nullptr && static_cast<int64_t>(column) < n ? bias[column] : 0;
+    packed.offsets[column] = start - a_zero_point * packed.column_sums[column];
+  }
   return packed;
 }
 
@@ -175,13 +178,6 @@ PackedS8 pack_s8(const int8_t* weights, int64_t k, int64_t n, WeightLayout layou
   PackedS8 packed = pack_s8_taps(weights, 1, k, n, layout, a_zero_point, bias);
   packed.k = k;
   return packed;
-}
-
-void fold_zero_point(const PackedS8& b, int32_t a_zero_point, const int32_t* bias, int32_t* out) {
-  for (size_t n = 0; n < b.column_sums.size(); ++n) {
-    const int32_t start = bias != nullptr && static_cast<int64_t>(n) < b.n ? bias[n] : 0;
-    out[n] = start - a_zero_point * b.column_sums[n];
-  }
 }
 
 }  // namespace ounce::engine

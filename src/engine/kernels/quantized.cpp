@@ -86,27 +86,6 @@ void dequantize(const Context& context, const uint8_t* q, float* x, int64_t coun
   });
 }
 
-void quantize_row_u8(const float* x, uint8_t* q, float* scale, int64_t columns) {
-  VF highest = hn::Zero(DF());
-  for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    highest = hn::Max(hn::Abs(load_lanes(x + j, lanes)), highest);
-  });
-  const float most = hn::GetLane(hn::MaxOfLanes(DF(), highest));
-  *scale = most > 0.0F ? most / 127.0F : 1.0F;
-  const VF divisor = constant(*scale);
-  const Rounder round(128, 1, 255);
-  for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    store_codes_part(round(hn::Div(load_lanes(x + j, lanes), divisor)), q + j, lanes);
-  });
-}
-
-void quantize_rows_u8(const Context& context, const float* x, int64_t ldx, uint8_t* q, int64_t ldq,
-                      float* scale, int64_t rows, int64_t columns) {
-  context.pool.parallel_for(rows, [&](int64_t r, int) HWY_ATTR {
-    quantize_row_u8(x + r * ldx, q + r * ldq, scale + r, columns);
-  });
-}
-
 void lookup_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t count,
                const uint8_t* table) {
   for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
@@ -165,7 +144,6 @@ HWY_AFTER_NAMESPACE();
 namespace ounce::engine {
 OUNCE_EXPORT(quantize);
 OUNCE_EXPORT(dequantize);
-OUNCE_EXPORT(quantize_rows_u8);
 OUNCE_EXPORT(lookup_u8);
 OUNCE_EXPORT(add_u8);
 OUNCE_EXPORT(mul_u8);
@@ -179,10 +157,6 @@ void quantize_s8(const Context& context, const float* x, int8_t* q, int64_t coun
                  int32_t zero_point) {
   OUNCE_DISPATCH(quantize)
   (context, x, reinterpret_cast<uint8_t*>(q), count, scale, zero_point + 128, 0x80);
-}
-void quantize_rows_u8(const Context& context, const float* x, int64_t ldx, uint8_t* q, int64_t ldq,
-                      float* scale, int64_t rows, int64_t columns) {
-  OUNCE_DISPATCH(quantize_rows_u8)(context, x, ldx, q, ldq, scale, rows, columns);
 }
 void dequantize_u8(const Context& context, const uint8_t* q, float* x, int64_t count, float scale,
                    int32_t zero_point) {

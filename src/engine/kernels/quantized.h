@@ -13,11 +13,6 @@ void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t cou
 void quantize_s8(const Context& context, const float* x, int8_t* q, int64_t count, float scale,
                  int32_t zero_point);
 
-/// Per-row dynamic quantization of [rows, columns]: scale[r] = absmax / 127, codes round(x / scale)
-/// + 128; a row of zeros gets scale 1. Codes are 1..255, the zero point is 128.
-void quantize_rows_u8(const Context& context, const float* x, int64_t ldx, uint8_t* q, int64_t ldq,
-                      float* scale, int64_t rows, int64_t columns);
-
 /// x = (q - zero_point) * scale.
 void dequantize_u8(const Context& context, const uint8_t* q, float* x, int64_t count, float scale,
                    int32_t zero_point);

@@ -43,21 +43,5 @@ void transpose_u8(const Context& context, const uint8_t* in, uint8_t* out, int64
                   int64_t rows, int64_t columns) {
   transpose(context, in, out, batch, rows, columns);
 }
-void nchw_to_nhwc_f32(const Context& context, const float* in, float* out, int64_t batch,
-                      int64_t channels, int64_t pixels) {
-  transpose(context, in, out, batch, channels, pixels);
-}
-void nhwc_to_nchw_f32(const Context& context, const float* in, float* out, int64_t batch,
-                      int64_t channels, int64_t pixels) {
-  transpose(context, in, out, batch, pixels, channels);
-}
-void nchw_to_nhwc_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
-                     int64_t channels, int64_t pixels) {
-  transpose(context, in, out, batch, channels, pixels);
-}
-void nhwc_to_nchw_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
-                     int64_t channels, int64_t pixels) {
-  transpose(context, in, out, batch, pixels, channels);
-}
 
 }  // namespace ounce::engine

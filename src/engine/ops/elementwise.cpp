@@ -60,13 +60,12 @@ std::optional<BinaryF32> binary_kind(std::string_view op) {
 
 std::optional<UnaryF32> unary_kind(std::string_view op) {
   static const std::map<std::string_view, UnaryF32> kKinds = {
-      {"Abs", UnaryF32::kAbs},
-      {"Neg", UnaryF32::kNeg},
-      {"Exp", UnaryF32::kExp},
-      {"Log", UnaryF32::kLog},
-      {"Sqrt", UnaryF32::kSqrt},
-      {"Erf", UnaryF32::kErf},
-      {"Reciprocal", UnaryF32::kReciprocal}};
+      {"Abs", UnaryF32::kAbs},     {"Neg", UnaryF32::kNeg},
+      {"Exp", UnaryF32::kExp},     {"Log", UnaryF32::kLog},
+      {"Sqrt", UnaryF32::kSqrt},   {"Erf", UnaryF32::kErf},
+      {"Floor", UnaryF32::kFloor}, {"Ceil", UnaryF32::kCeil},
+      {"Round", UnaryF32::kRound}, {"Sin", UnaryF32::kSin},
+      {"Cos", UnaryF32::kCos},     {"Reciprocal", UnaryF32::kReciprocal}};
   const auto found = kKinds.find(op);
   return found == kKinds.end() ? std::nullopt : std::optional(found->second);
 }

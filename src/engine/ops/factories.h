@@ -22,6 +22,7 @@ std::unique_ptr<Step> make_quantize(const StepRequest& request);
 std::unique_ptr<Step> make_dequantize(const StepRequest& request);
 std::unique_ptr<Step> make_softmax(const StepRequest& request);
 std::unique_ptr<Step> make_layer_norm(const StepRequest& request);
+std::unique_ptr<Step> make_rms_norm(const StepRequest& request);
 std::unique_ptr<Step> make_mean(const StepRequest& request);
 std::unique_ptr<Step> make_max_pool(const StepRequest& request);
 std::unique_ptr<Step> make_average_pool(const StepRequest& request);
