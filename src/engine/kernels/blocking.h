@@ -119,6 +119,32 @@ class Blocking {
   TileLimits limits_;
 };
 
+/// Splits scratch memory into aligned pieces.
+class ScratchCursor {
+ public:
+  explicit ScratchCursor(std::span<std::byte> scratch) : next_(scratch.data()) {}
+  template <class T>
+  T* take(int64_t count) {
+    const auto address = reinterpret_cast<uintptr_t>(next_);
+    std::byte* begin = next_ + ((kAlign - address % kAlign) % kAlign);
+    next_ = begin + count * static_cast<int64_t>(sizeof(T));
+    return reinterpret_cast<T*>(begin);
+  }
+  /// What is left of `scratch`, which this cursor was made from.
+  std::span<std::byte> rest(std::span<std::byte> scratch) const {
+    return scratch.subspan(static_cast<size_t>(next_ - scratch.data()));
+  }
+  /// Bytes that `take<T>(count)` may use up.
+  template <class T>
+  static size_t need(int64_t count) {
+    return static_cast<size_t>(count) * sizeof(T) + kAlign;
+  }
+
+ private:
+  static constexpr uintptr_t kAlign = 64;
+  std::byte* next_;
+};
+
 /// A tile of the product: `rows` rows from `row`, `panels` panels of 16 columns from `column`.
 struct TileRange {
   int64_t row, rows;
@@ -155,30 +181,17 @@ void for_each_tile(const RowSource<T>& source, const Blocking& blocking, int64_t
   }
 }
 
-/// Splits scratch memory into aligned pieces.
-class ScratchCursor {
- public:
-  explicit ScratchCursor(std::span<std::byte> scratch) : next_(scratch.data()) {}
-  template <class T>
-  T* take(int64_t count) {
-    const auto address = reinterpret_cast<uintptr_t>(next_);
-    std::byte* begin = next_ + ((kAlign - address % kAlign) % kAlign);
-    next_ = begin + count * static_cast<int64_t>(sizeof(T));
-    return reinterpret_cast<T*>(begin);
-  }
-  /// What is left of `scratch`, which this cursor was made from.
-  std::span<std::byte> rest(std::span<std::byte> scratch) const {
-    return scratch.subspan(static_cast<size_t>(next_ - scratch.data()));
-  }
-  /// Bytes that `take<T>(count)` may use up.
-  template <class T>
-  static size_t need(int64_t count) {
-    return static_cast<size_t>(count) * sizeof(T) + kAlign;
-  }
-
- private:
-  static constexpr uintptr_t kAlign = 64;
-  std::byte* next_;
-};
+/// The same for all tasks of the product, on all threads of the context. Scratch: row pointers.
+template <class T, class Run>
+void for_all_tiles(const Context& context, const RowSource<T>& source, int64_t n, TileLimits limits,
+                   const Run& run) {
+  const int threads = context.pool.size();
+  const Blocking blocking(source, ceil_div(n, kPanelColumns), limits, threads);
+  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
+  const T** table = ScratchCursor(context.scratch).take<const T*>(pointers * threads);
+  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
+    for_each_tile(source, blocking, task, n, table + thread * pointers, run);
+  });
+}
 
 }  // namespace ounce::engine

@@ -50,7 +50,7 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
                kInfinity};
   const float* residual =
       e.residual == nullptr ? nullptr : e.residual + row * e.residual_stride + column;
-  const TileFunctionF32 function = tile_function_f32(rows, panels);
+  const TileKernelF32::Function function = tile_function<TileKernelF32>(rows, panels);
   if (p.clamp.direct && full) {
     t.residual = residual;
     t.residual_stride = e.residual_stride;
@@ -74,25 +74,13 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
               e.activation_first);
 }
 
-TileLimits limits_for_rows_f32(int64_t rows) {
-  if (rows <= kFewRowsF32) return {rows, kMostPanels};
-  return kTileF32;
-}
-
 void implicit_gemm_f32(const Context& context, const RowSource<float>& source, const PanelsF32& b,
                        float* c, int64_t ldc, const Epilogue& epilogue) {
-  const int threads = context.pool.size();
-  const TileLimits limits = limits_for_rows_f32(source.row_count);
-  const Blocking blocking(source, ceil_div(b.n, kPanelColumns), limits, threads);
   const ProductF32 p = {b.data, b.n, source.taps, source.run,        source.rows_collide,
                         c,      ldc, &epilogue,   clamp_of(epilogue)};
-  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
-  const float** table = ScratchCursor(context.scratch).take<const float*>(pointers * threads);
-  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
-    for_each_tile(
-        source, blocking, task, p.n, table + thread * pointers,
-        [&](const float* const* rows, const TileRange& tile) { run_tile_f32(p, rows, tile); });
-  });
+  for_all_tiles(
+      context, source, b.n, limits_for_rows<TileKernelF32>(source.row_count),
+      [&](const float* const* rows, const TileRange& tile) { run_tile_f32(p, rows, tile); });
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

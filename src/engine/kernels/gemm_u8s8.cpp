@@ -49,11 +49,11 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
                      e.residual == nullptr && p.b->row_offsets == nullptr &&
                      columns == panels * kPanelColumns;
   if (!plain) {
-    tile_function_u8s8<Dot>(rows, panels)(t);
+    tile_function<TileKernelU8S8<Dot>>(rows, panels)(t);
     return finish_sums({sums, rows, columns, row, column, p.b->row_offsets}, e);
   }
   t.codes = static_cast<uint8_t*>(e.c) + row * e.ldc + column;
-  tile_function_u8s8<Dot>(rows, panels)(t);
+  tile_function<TileKernelU8S8<Dot>>(rows, panels)(t);
   for (int64_t i = 0; i < (e.table == nullptr ? 0 : rows); ++i) {
     lookup_bytes(t.codes + i * e.ldc, t.codes + i * e.ldc, columns, e.table);
   }
@@ -62,19 +62,11 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
 template <class Dot>
 void multiply(const Context& context, const RowSource<uint8_t>& source, const PanelsS8& b,
               const IntegerEpilogue& epilogue) {
-  const int threads = context.pool.size();
-  const TileLimits limits =
-      source.row_count <= kFewRowsU8S8 ? TileLimits{source.row_count, kMostPanelsU8S8} : kTileU8S8;
-  const Blocking blocking(source, ceil_div(b.n, kPanelColumns), limits, threads);
   const ProductU8S8 p = {&b, source.taps, source.run, &epilogue};
-  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
-  const uint8_t** table = ScratchCursor(context.scratch).take<const uint8_t*>(pointers * threads);
-  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
-    for_each_tile(source, blocking, task, b.n, table + thread * pointers,
-                  [&](const uint8_t* const* rows, const TileRange& tile) {
-                    run_tile_u8s8<Dot>(p, rows, tile);
-                  });
-  });
+  for_all_tiles(context, source, b.n, limits_for_rows<TileKernelU8S8<Dot>>(source.row_count),
+                [&](const uint8_t* const* rows, const TileRange& tile) {
+                  run_tile_u8s8<Dot>(p, rows, tile);
+                });
 }
 
 void implicit_gemm_u8s8(const Context& context, const RowSource<uint8_t>& source, const PanelsS8& b,

@@ -6,11 +6,9 @@
 #define OUNCE_ENGINE_KERNELS_TILE_F32_INL_H
 #endif
 
-#include <array>
-#include <utility>
-
 #include "engine/kernels/epilogue_f32-inl.h"
 #include "engine/kernels/simd-inl.h"
+#include "engine/kernels/tile_choice-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
@@ -28,7 +26,6 @@ inline constexpr int kFewRowsF32 = 0;
 inline constexpr TileLimits kTileF32 = {6, 1};
 inline constexpr int kFewRowsF32 = 0;
 #endif
-inline constexpr int kMostPanels = 4;
 
 // One tile of C: kRows x (kPanels * 16).
 struct TileF32 {
@@ -132,30 +129,13 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
   }
 }
 
-using TileFunctionF32 = void (*)(const TileF32&);
-
-template <int kPanels, int... kRows>
-constexpr std::array<TileFunctionF32, sizeof...(kRows)> tile_functions_f32(
-    std::integer_sequence<int, kRows...>) {
-  return {&tile_f32<kRows + 1, kPanels>...};
-}
-
-// The micro-kernel for `rows` in [1, kTileF32.rows], `panels` in {1, kTileF32.panels}, or
-// kMostPanels when rows <= kFewRowsF32.
-inline TileFunctionF32 tile_function_f32(int64_t rows, int64_t panels) {
-  using Rows = std::make_integer_sequence<int, static_cast<int>(kTileF32.rows)>;
-  static constexpr auto kOne = tile_functions_f32<1>(Rows());
-#if HWY_CAP_GE512
-  static constexpr auto kTwo = tile_functions_f32<2>(Rows());
-  static constexpr auto kFour =
-      tile_functions_f32<kMostPanels>(std::make_integer_sequence<int, kFewRowsF32>());
-  if (panels == kMostPanels) return kFour[static_cast<size_t>(rows - 1)];
-  if (panels == 2) return kTwo[static_cast<size_t>(rows - 1)];
-#else
-  (void)panels;
-#endif
-  return kOne[static_cast<size_t>(rows - 1)];
-}
+struct TileKernelF32 {
+  static constexpr TileLimits kLimits = kTileF32;
+  static constexpr int kFewRows = kFewRowsF32;
+  using Function = void (*)(const TileF32&);
+  template <int kRows, int kPanels>
+  static constexpr Function function = &tile_f32<kRows, kPanels>;
+};
 
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

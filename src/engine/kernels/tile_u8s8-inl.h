@@ -6,13 +6,10 @@
 #define OUNCE_ENGINE_KERNELS_TILE_U8S8_INL_H
 #endif
 
-#include <array>
-#include <utility>
-
-#include "engine/kernels/blocking.h"
 #include "engine/kernels/dot4-inl.h"
 #include "engine/kernels/epilogue_u8-inl.h"
 #include "engine/kernels/simd-inl.h"
+#include "engine/kernels/tile_choice-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
@@ -36,7 +33,6 @@ inline constexpr int kFewRowsU8S8 = 0;
 inline constexpr TileLimits kTileU8S8 = {2, 1};
 inline constexpr int kFewRowsU8S8 = 0;
 #endif
-inline constexpr int kMostPanelsU8S8 = 4;
 
 // One tile of integer sums: kRows x (kPanels * 16).
 struct TileU8S8 {
@@ -168,33 +164,14 @@ HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
   }
 }
 
-using TileFunctionU8S8 = void (*)(const TileU8S8&);
-
-template <class Dot, int kPanels, int... kRows>
-constexpr std::array<TileFunctionU8S8, sizeof...(kRows)> tile_functions_u8s8(
-    std::integer_sequence<int, kRows...>) {
-  return {&tile_u8s8<Dot, kRows + 1, kPanels>...};
-}
-
-// The micro-kernel for `rows` in [1, kTileU8S8.rows], `panels` in {1, kTileU8S8.panels}, or
-// kMostPanelsU8S8 when rows <= kFewRowsU8S8.
 template <class Dot>
-inline TileFunctionU8S8 tile_function_u8s8(int64_t rows, int64_t panels) {
-  using Rows = std::make_integer_sequence<int, static_cast<int>(kTileU8S8.rows)>;
-  static constexpr auto kOne = tile_functions_u8s8<Dot, 1>(Rows());
-#if HWY_CAP_GE512
-  static constexpr auto kTwo = tile_functions_u8s8<Dot, 2>(Rows());
-  if (panels == 2) return kTwo[static_cast<size_t>(rows - 1)];
-#if HWY_TARGET == HWY_AVX3_DL
-  static constexpr auto kFour =
-      tile_functions_u8s8<Dot, kMostPanelsU8S8>(std::make_integer_sequence<int, kFewRowsU8S8>());
-  if (panels == kMostPanelsU8S8) return kFour[static_cast<size_t>(rows - 1)];
-#endif
-#else
-  (void)panels;
-#endif
-  return kOne[static_cast<size_t>(rows - 1)];
-}
+struct TileKernelU8S8 {
+  static constexpr TileLimits kLimits = kTileU8S8;
+  static constexpr int kFewRows = kFewRowsU8S8;
+  using Function = void (*)(const TileU8S8&);
+  template <int kRows, int kPanels>
+  static constexpr Function function = &tile_u8s8<Dot, kRows, kPanels>;
+};
 
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -7,22 +7,17 @@
 namespace ounce::engine {
 namespace {
 
-struct AxisPadding {
-  int64_t begin = 0;
-};
-
 /// Padding before the first pixel of one axis, explicit or implied by auto_pad.
-AxisPadding axis_padding(const AttributeMap& attributes, size_t axis, int64_t in, int64_t out,
-                         int64_t kernel, int64_t stride, int64_t dilation) {
+int64_t padding_before(const AttributeMap& attributes, size_t axis, int64_t in, int64_t out,
+                       int64_t kernel, int64_t stride, int64_t dilation) {
   const std::string mode = attributes.get_string("auto_pad", "NOTSET");
   if (mode == "SAME_UPPER" || mode == "SAME_LOWER") {
     const int64_t extent = (kernel - 1) * dilation + 1;
     const int64_t total = std::max<int64_t>((out - 1) * stride + extent - in, 0);
-    return {mode == "SAME_UPPER" ? total / 2 : total - total / 2};
+    return mode == "SAME_UPPER" ? total / 2 : total - total / 2;
   }
-  if (mode == "VALID") return {};
-  const std::vector<int64_t> pads = attributes.get_ints("pads", {0, 0, 0, 0});
-  return {pads.at(axis)};
+  if (mode == "VALID") return 0;
+  return attributes.get_ints("pads", {0, 0, 0, 0}).at(axis);
 }
 
 }  // namespace
@@ -47,12 +42,10 @@ ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t ker
   shape.stride_w = strides.at(1);
   shape.dilation_h = dilations.at(0);
   shape.dilation_w = dilations.at(1);
-  shape.pad_top = axis_padding(attributes, 0, shape.in_h, shape.out_h, kernel_h, shape.stride_h,
-                               shape.dilation_h)
-                      .begin;
-  shape.pad_left = axis_padding(attributes, 1, shape.in_w, shape.out_w, kernel_w, shape.stride_w,
-                                shape.dilation_w)
-                       .begin;
+  shape.pad_top = padding_before(attributes, 0, shape.in_h, shape.out_h, kernel_h, shape.stride_h,
+                                 shape.dilation_h);
+  shape.pad_left = padding_before(attributes, 1, shape.in_w, shape.out_w, kernel_w, shape.stride_w,
+                                  shape.dilation_w);
   shape.groups = attributes.get_int("group", 1);
   return shape;
 }
@@ -62,14 +55,21 @@ ConvShape pool_shape(const StepRequest& request) {
   return window_shape(request, kernel.at(0), kernel.at(1));
 }
 
-Epilogue float_epilogue(const StepRequest& request, int64_t columns) {
-  Epilogue epilogue;
+FloatOutputPlan float_output(const StepRequest& request, int64_t columns) {
+  FloatOutputPlan plan;
   if (const Tensor* bias = request.constant(request.node.input(2))) {
-    epilogue.bias = bias->data<float>().data();
+    plan.bias = *bias;
+    plan.epilogue.bias = plan.bias.data<float>().data();
   }
-  if (request.node.input(3) != kNoValue) epilogue.residual_stride = columns;
-  epilogue.activation = load_activation(request.node.attributes);
-  epilogue.activation_first = request.node.attributes.get_int("activation_first", 0) != 0;
+  if (request.node.input(3) != kNoValue) plan.epilogue.residual_stride = columns;
+  plan.epilogue.activation = load_activation(request.node.attributes);
+  plan.epilogue.activation_first = request.node.attributes.get_int("activation_first", 0) != 0;
+  return plan;
+}
+
+Epilogue bind(const FloatOutputPlan& plan, const RunContext& context, const Node& node) {
+  Epilogue epilogue = plan.epilogue;
+  epilogue.residual = context.maybe<const float>(node.input(3));
   return epilogue;
 }
 

@@ -48,9 +48,17 @@ std::vector<T> to_hwc(const Tensor& chw) {
   return result;
 }
 
-/// The f32 epilogue that a node's attributes and inputs 2 (bias) and 3 (residual) describe. The
-/// residual's address is filled in at run time.
-Epilogue float_epilogue(const StepRequest& request, int64_t columns);
+/// The constant parts of an f32 epilogue, with the memory that they point to.
+struct FloatOutputPlan {
+  Epilogue epilogue;
+  Tensor bias;
+};
+
+/// Reads the activation attributes and inputs 2 (bias) and 3 (residual) of an internal node.
+FloatOutputPlan float_output(const StepRequest& request, int64_t columns);
+
+/// The epilogue for one run: the residual's address filled in.
+Epilogue bind(const FloatOutputPlan& plan, const RunContext& context, const Node& node);
 
 /// The constant parts of an integer epilogue, with the memory that they point to.
 struct IntegerOutputPlan {

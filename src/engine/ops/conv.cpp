@@ -19,17 +19,33 @@ bool is_depthwise(const ConvShape& shape) {
          shape.groups == shape.out_channels;
 }
 
-class ConvStep final : public Step {
+/// What float and integer convolutions share: a dense form and a depthwise one of packed weights,
+/// of which one is filled.
+template <class Dense, class Depthwise>
+class ConvStep : public Step {
  public:
   explicit ConvStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(conv_shape(request)),
-        epilogue_(float_epilogue(request, shape_.out_channels)),
-        threads_(request.threads),
-        bias_(request.constant(request.node.input(2)) != nullptr
-                  ? *request.constant(request.node.input(2))
-                  : Tensor()) {
-    const Tensor& weight = *request.constant(request.node.input(1));
+      : node_(request.node), shape_(conv_shape(request)), threads_(request.threads) {}
+
+  int64_t weight_bytes() const override {
+    int64_t bytes = byte_count(depthwise_.data);
+    for (const auto& group : dense_.groups) bytes += byte_count(group.data);
+    return bytes;
+  }
+
+ protected:
+  Node node_;
+  ConvShape shape_;
+  int threads_;
+  Dense dense_;
+  Depthwise depthwise_;
+};
+
+class FloatConvStep final : public ConvStep<PackedConvF32, PackedDepthwiseF32> {
+ public:
+  explicit FloatConvStep(const StepRequest& request)
+      : ConvStep(request), output_(float_output(request, shape_.out_channels)) {
+    const Tensor& weight = *request.constant(node_.input(1));
     if (is_depthwise(shape_)) {
       depthwise_ = pack_depthwise_f32(to_hwc<float>(weight).data(), shape_);
     } else {
@@ -38,8 +54,7 @@ class ConvStep final : public Step {
   }
 
   void run(const RunContext& context) override {
-    Epilogue epilogue = epilogue_;
-    epilogue.residual = context.maybe<const float>(node_.input(3));
+    const Epilogue epilogue = bind(output_, context, node_);
     const auto* input = context.at<const float>(node_.input(0));
     auto* output = context.at<float>(node_.output(0));
     if (is_depthwise(shape_)) {
@@ -54,35 +69,20 @@ class ConvStep final : public Step {
     return is_depthwise(shape_) ? depthwise_f32_scratch_bytes(shape_, threads_)
                                 : conv_f32_scratch_bytes(shape_, threads_);
   }
-  int64_t weight_bytes() const override {
-    int64_t bytes = byte_count(depthwise_.data);
-    for (const PackedF32& group : dense_.groups) bytes += byte_count(group.data);
-    return bytes;
-  }
   std::string_view kernel() const override {
     return is_depthwise(shape_) ? "depthwise_f32" : "conv_f32";
   }
 
  private:
-  Node node_;
-  ConvShape shape_;
-  Epilogue epilogue_;
-  int threads_;
-  Tensor bias_;  // keeps the memory of epilogue_.bias
-  PackedConvF32 dense_;
-  PackedDepthwiseF32 depthwise_;
+  FloatOutputPlan output_;
 };
 
-class IntegerConvStep final : public Step {
+class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
  public:
   explicit IntegerConvStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(conv_shape(request)),
-        output_(integer_output(request, shape_.out_channels)),
-        threads_(request.threads) {
-    const Tensor& weight = *request.constant(request.node.input(1));
-    const auto zero_point =
-        static_cast<int32_t>(request.node.attributes.get_int("x_zero_point", 0));
+      : ConvStep(request), output_(integer_output(request, shape_.out_channels)) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const auto zero_point = static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0));
     const int32_t* bias = integer_bias(request);
     if (is_depthwise(shape_)) {
       depthwise_ = pack_depthwise_s8(to_hwc<int8_t>(weight).data(), shape_, zero_point, bias);
@@ -105,28 +105,18 @@ class IntegerConvStep final : public Step {
     return is_depthwise(shape_) ? depthwise_u8s8_scratch_bytes(shape_, threads_)
                                 : conv_u8s8_scratch_bytes(shape_, threads_);
   }
-  int64_t weight_bytes() const override {
-    int64_t bytes = byte_count(depthwise_.data);
-    for (const PackedS8& group : dense_.groups) bytes += byte_count(group.data);
-    return bytes;
-  }
   std::string_view kernel() const override {
     return is_depthwise(shape_) ? "depthwise_u8s8" : "conv_u8s8";
   }
 
  private:
-  Node node_;
-  ConvShape shape_;
   IntegerOutputPlan output_;
-  int threads_;
-  PackedConvS8 dense_;
-  PackedDepthwiseS8 depthwise_;
 };
 
 }  // namespace
 
 std::unique_ptr<Step> make_conv(const StepRequest& request) {
-  return std::make_unique<ConvStep>(request);
+  return std::make_unique<FloatConvStep>(request);
 }
 
 std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {

@@ -28,20 +28,15 @@ class MatMulStep final : public Step {
   explicit MatMulStep(const StepRequest& request)
       : node_(request.node),
         rows_(rows_of(request)),
-        epilogue_(float_epilogue(request, rows_.n)),
-        threads_(request.threads),
-        bias_(request.constant(request.node.input(2)) != nullptr
-                  ? *request.constant(request.node.input(2))
-                  : Tensor()) {
+        output_(float_output(request, rows_.n)),
+        threads_(request.threads) {
     const Tensor& weight = *request.constant(request.node.input(1));
     packed_ = pack_f32(weight.data<float>().data(), rows_.k, rows_.n, weight_layout(request.node));
   }
 
   void run(const RunContext& context) override {
-    Epilogue epilogue = epilogue_;
-    epilogue.residual = context.maybe<const float>(node_.input(3));
     gemm_f32(context.kernels, context.at<const float>(node_.input(0)), rows_.k, packed_,
-             context.at<float>(node_.output(0)), rows_.n, rows_.m, epilogue);
+             context.at<float>(node_.output(0)), rows_.n, rows_.m, bind(output_, context, node_));
   }
   size_t scratch_bytes() const override {
     return gemm_f32_scratch_bytes(rows_.m, rows_.n, rows_.k, threads_);
@@ -54,9 +49,8 @@ class MatMulStep final : public Step {
  private:
   Node node_;
   Rows rows_;
-  Epilogue epilogue_;
+  FloatOutputPlan output_;
   int threads_;
-  Tensor bias_;  // keeps the memory of epilogue_.bias
   PackedF32 packed_;
 };
 

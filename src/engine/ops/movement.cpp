@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "engine/kernels/elementwise.h"
@@ -121,6 +122,45 @@ bool as_matrix_transpose(const Shape& shape, const std::vector<int64_t>& perm, i
   return true;
 }
 
+/// A value as a piece of every row of another: what Concat writes and Split reads.
+struct RowPart {
+  ValueId value;
+  int64_t offset;  // in bytes, from the start of a row
+  int64_t bytes;
+};
+struct RowParts {
+  int64_t rows;
+  int64_t bytes;  // of a row
+  std::vector<RowPart> parts;
+};
+
+/// `pieces` of `whole` along the node's axis, in order; nullopt when one is omitted or packed.
+std::optional<RowParts> row_parts(const StepRequest& request, ValueId whole,
+                                  const std::vector<ValueId>& pieces) {
+  const Shape shape = request.shape(whole);
+  if (is_packed(request.dtype(whole))) return std::nullopt;
+  const size_t axis = axis_of(request, static_cast<int64_t>(shape.size()), 0);
+  const auto element = static_cast<int64_t>(element_bytes(request, whole));
+  RowParts result = {product(shape, 0, axis), product(shape, axis, shape.size()) * element, {}};
+  int64_t offset = 0;
+  for (const ValueId piece : pieces) {
+    if (piece == kNoValue) return std::nullopt;
+    const Shape part = request.shape(piece);
+    const int64_t bytes = product(part, axis, part.size()) * element;
+    result.parts.push_back({piece, offset, bytes});
+    offset += bytes;
+  }
+  return result;
+}
+
+/// Copies `bytes` of each of `rows` rows that lie the given strides apart.
+void copy_rows(const std::byte* from, int64_t from_stride, std::byte* to, int64_t to_stride,
+               int64_t rows, int64_t bytes) {
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(to + r * to_stride, from + r * from_stride, static_cast<size_t>(bytes));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Step> make_copy(const StepRequest& request) {
@@ -178,65 +218,27 @@ std::unique_ptr<Step> make_transpose(const StepRequest& request) {
 }
 
 std::unique_ptr<Step> make_concat(const StepRequest& request) {
-  const Node& node = request.node;
-  const ValueId y = node.output(0);
-  const Shape target = request.shape(y);
-  if (is_packed(request.dtype(y))) return nullptr;
-  const size_t axis = axis_of(request, static_cast<int64_t>(target.size()), 0);
-  const int64_t outer = product(target, 0, axis);
-  const auto element = static_cast<int64_t>(element_bytes(request, y));
-  struct Part {
-    ValueId value;
-    int64_t bytes;  // of one outer index
-  };
-  std::vector<Part> parts;
-  int64_t row = 0;
-  for (const ValueId input : node.inputs) {
-    const Shape shape = request.shape(input);
-    parts.push_back({input, product(shape, axis, shape.size()) * element});
-    row += parts.back().bytes;
-  }
-  return make_step("concat", [=](const RunContext& context) {
-    int64_t offset = 0;
-    for (const Part& part : parts) {
+  const ValueId y = request.node.output(0);
+  const auto parts = row_parts(request, y, request.node.inputs);
+  if (!parts) return nullptr;
+  return make_step("concat", [=, whole = *parts](const RunContext& context) {
+    auto* to = context.at<std::byte>(y);
+    for (const RowPart& part : whole.parts) {
       const auto* from = context.at<const std::byte>(part.value);
-      std::byte* to = context.at<std::byte>(y) + offset;
-      for (int64_t o = 0; o < outer; ++o) {
-        std::memcpy(to + o * row, from + o * part.bytes, static_cast<size_t>(part.bytes));
-      }
-      offset += part.bytes;
+      copy_rows(from, part.bytes, to + part.offset, whole.bytes, whole.rows, part.bytes);
     }
   });
 }
 
 std::unique_ptr<Step> make_split(const StepRequest& request) {
-  const Node& node = request.node;
-  const ValueId x = node.input(0);
-  const Shape source = request.shape(x);
-  if (is_packed(request.dtype(x))) return nullptr;
-  const size_t axis = axis_of(request, static_cast<int64_t>(source.size()), 0);
-  const int64_t outer = product(source, 0, axis);
-  const auto element = static_cast<int64_t>(element_bytes(request, x));
-  const int64_t row = product(source, axis, source.size()) * element;
-  struct Part {
-    ValueId value;
-    int64_t bytes;
-  };
-  std::vector<Part> parts;
-  for (const ValueId output : node.outputs) {
-    if (output == kNoValue) return nullptr;
-    const Shape shape = request.shape(output);
-    parts.push_back({output, product(shape, axis, shape.size()) * element});
-  }
-  return make_step("split", [=](const RunContext& context) {
-    int64_t offset = 0;
-    for (const Part& part : parts) {
-      const std::byte* from = context.at<const std::byte>(x) + offset;
+  const ValueId x = request.node.input(0);
+  const auto parts = row_parts(request, x, request.node.outputs);
+  if (!parts) return nullptr;
+  return make_step("split", [=, whole = *parts](const RunContext& context) {
+    const auto* from = context.at<const std::byte>(x);
+    for (const RowPart& part : whole.parts) {
       auto* to = context.at<std::byte>(part.value);
-      for (int64_t o = 0; o < outer; ++o) {
-        std::memcpy(to + o * part.bytes, from + o * row, static_cast<size_t>(part.bytes));
-      }
-      offset += part.bytes;
+      copy_rows(from + part.offset, whole.bytes, to, part.bytes, whole.rows, part.bytes);
     }
   });
 }
