@@ -181,17 +181,4 @@ void for_each_tile(const RowSource<T>& source, const Blocking& blocking, int64_t
   }
 }
 
-/// The same for all tasks of the product, on all threads of the context. Scratch: row pointers.
-template <class T, class Run>
-void for_all_tiles(const Context& context, const RowSource<T>& source, int64_t n, TileLimits limits,
-                   const Run& run) {
-  const int threads = context.pool.size();
-  const Blocking blocking(source, ceil_div(n, kPanelColumns), limits, threads);
-  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
-  const T** table = ScratchCursor(context.scratch).take<const T*>(pointers * threads);
-  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
-    for_each_tile(source, blocking, task, n, table + thread * pointers, run);
-  });
-}
-
 }  // namespace ounce::engine

@@ -8,7 +8,7 @@
 
 #include "engine/kernels/epilogue_f32-inl.h"
 #include "engine/kernels/simd-inl.h"
-#include "engine/kernels/tile_choice-inl.h"
+#include "engine/kernels/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {

@@ -9,7 +9,7 @@
 #include "engine/kernels/dot4-inl.h"
 #include "engine/kernels/epilogue_u8-inl.h"
 #include "engine/kernels/simd-inl.h"
-#include "engine/kernels/tile_choice-inl.h"
+#include "engine/kernels/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {

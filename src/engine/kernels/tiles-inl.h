@@ -1,9 +1,9 @@
 // Per-target include guard.
-#if defined(OUNCE_ENGINE_KERNELS_TILE_CHOICE_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OUNCE_ENGINE_KERNELS_TILE_CHOICE_INL_H
-#undef OUNCE_ENGINE_KERNELS_TILE_CHOICE_INL_H
+#if defined(OUNCE_ENGINE_KERNELS_TILES_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OUNCE_ENGINE_KERNELS_TILES_INL_H
+#undef OUNCE_ENGINE_KERNELS_TILES_INL_H
 #else
-#define OUNCE_ENGINE_KERNELS_TILE_CHOICE_INL_H
+#define OUNCE_ENGINE_KERNELS_TILES_INL_H
 #endif
 
 #include <array>
@@ -12,9 +12,9 @@
 #include "engine/kernels/blocking.h"
 #include "hwy/highway.h"
 
-// Which instance of a micro-kernel computes a tile. A `Kernel` has `kLimits`, its largest tile;
-// `kFewRows`, the number of rows up to which kMostPanels panels fit side by side instead (or 0);
-// the type `Function`; and `function<rows, panels>`.
+// What float and integer products share around their micro-kernels. A `Kernel` has `kLimits`, its
+// largest tile; `kFewRows`, the number of rows up to which kMostPanels panels fit side by side
+// instead (or 0); the type `Function`; and `function<rows, panels>`.
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
@@ -49,6 +49,20 @@ typename Kernel::Function tile_function(int64_t rows, int64_t panels) {
   }
   static constexpr auto kOne = tile_functions<Kernel, 1>(Rows());
   return kOne[row];
+}
+
+/// Calls run(row pointers, tile) for all tiles of a product with `n` columns, on all threads.
+/// (Here, not beside for_each_tile: only code of the same target inlines `run`.)
+template <class T, class Run>
+void for_all_tiles(const Context& context, const RowSource<T>& source, int64_t n, TileLimits limits,
+                   const Run& run) {
+  const int threads = context.pool.size();
+  const Blocking blocking(source, ceil_div(n, kPanelColumns), limits, threads);
+  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
+  const T** table = ScratchCursor(context.scratch).take<const T*>(pointers * threads);
+  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
+    for_each_tile(source, blocking, task, n, table + thread * pointers, run);
+  });
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
