@@ -14,6 +14,9 @@
 
 namespace ounce {
 
+/// Longer names of dimensions are dropped: every shape computed from there would carry them.
+inline constexpr size_t kMaxSymbolLength = 128;
+
 /// One dimension: known (`value >= 0`), named (`symbol`), or unknown (neither).
 struct Dim {
   int64_t value = -1;

@@ -30,21 +30,28 @@ class Inference {
 
   void run() {
     if (options_.reset) forget();
+    size_t given = 0;
     for (Value& value : graph_.values) {
       check_declared(value);
       if (!value.is_constant()) continue;
+      given += value.constant.bytes();
       value.dtype = value.constant.dtype();
       value.shape = symbolic(value.constant.shape());
     }
+    budget_ = std::max(options_.max_folded_total, static_cast<int64_t>(given));
     for (const Node& node : graph_.nodes) infer_node(node);
   }
 
  private:
   /// The file may claim any shape. Bounded extents keep the operators' arithmetic from overflowing.
-  static void check_declared(const Value& value) {
+  static void check_declared(Value& value) {
     if (!value.shape) return;
     try {
-      for (const Dim& dim : *value.shape) ops::checked_range(dim.value, "dimension");
+      if (value.shape->size() > kMaxRank) throw rank_error();
+      for (Dim& dim : *value.shape) {
+        ops::checked_range(dim.value, "dimension");
+        if (dim.symbol.size() > kMaxSymbolLength) dim.symbol.clear();
+      }
       if (const auto shape = concrete(*value.shape)) byte_size(value.dtype, element_count(*shape));
     } catch (const Error& error) {
       throw Error(error.message(), "value '" + value.name + "'");
@@ -127,6 +134,7 @@ class Inference {
   static void check_sizes(std::span<const Value> outputs) {
     for (const Value& output : outputs) {
       if (!output.shape) continue;
+      if (output.shape->size() > kMaxRank) throw rank_error();
       if (const auto shape = concrete(*output.shape))
         byte_size(output.dtype, element_count(*shape));
     }
@@ -141,7 +149,7 @@ class Inference {
       operands.push_back(input == nullptr ? Tensor() : input->constant);
       limit += static_cast<int64_t>(operands.back().bytes()) * options_.max_folded_growth;
     }
-    limit = std::max(limit, options_.max_folded_bytes);
+    limit = std::min(std::max(limit, options_.max_folded_bytes), budget_);
     int64_t bytes = 0;
     for (const Value& output : outputs) {
       if (output.is_constant()) return;  // already done without arithmetic
@@ -154,9 +162,10 @@ class Inference {
       if (!results[i].defined()) continue;
       outputs[i].dtype = results[i].dtype();
       outputs[i].shape = symbolic(results[i].shape());
-      if (static_cast<int64_t>(results[i].bytes()) <= limit) {
-        outputs[i].constant = std::move(results[i]);
-      }
+      const auto size = static_cast<int64_t>(results[i].bytes());
+      if (size > std::min(limit, budget_)) continue;
+      budget_ -= size;
+      outputs[i].constant = std::move(results[i]);
     }
   }
 
@@ -171,6 +180,7 @@ class Inference {
   Graph& graph_;
   const InferOptions& options_;
   std::map<ValueId, SymbolicInts> contents_;
+  int64_t budget_ = 0;  // bytes that folding may still produce
 };
 
 }  // namespace

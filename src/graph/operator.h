@@ -106,6 +106,9 @@ struct InferOptions {
   /// Larger results become constants too when at most this many times as large as their operands
   /// (a transposed weight: 1). 0: never.
   int64_t max_folded_growth = 0;
+  /// All results together end at this much, or at as much as the graph's constants had: many small
+  /// nodes must not fill the memory.
+  int64_t max_folded_total = int64_t{64} << 20;
   bool reset = false;  // forget shapes of non-input values first (input shapes were changed)
 };
 void infer_shapes(Graph& graph, const InferOptions& options = {});

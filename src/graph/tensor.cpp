@@ -140,7 +140,12 @@ void for_each_element(const Tensor& tensor, Sink&& sink) {
 
 }  // namespace
 
+Error rank_error() {
+  return Error("a tensor has more than " + std::to_string(kMaxRank) + " dimensions");
+}
+
 int64_t element_count(std::span<const int64_t> shape) {
+  if (shape.size() > kMaxRank) throw rank_error();
   int64_t count = 1;
   for (const int64_t dim : shape) {
     if (dim < 0) throw Error("negative dimension in shape " + to_string(shape));

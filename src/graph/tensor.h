@@ -8,13 +8,22 @@
 #include <vector>
 
 #include "graph/dtype.h"
+#include "graph/error.h"
 
 namespace ounce {
 
 /// A concrete shape; every dimension >= 0; an empty vector is a scalar.
 using Shape = std::vector<int64_t>;
 
-/// Product of the dimensions (1 for a scalar). Throws `Error` on a negative dimension or overflow.
+/// More dimensions than any network has. A file can name dimensions by the million, and every
+/// tensor computed from there would carry them.
+inline constexpr size_t kMaxRank = 32;
+
+/// The `Error` that says so.
+Error rank_error();
+
+/// Product of the dimensions (1 for a scalar). Throws `Error` on a negative dimension, overflow or
+/// more than `kMaxRank` dimensions.
 int64_t element_count(std::span<const int64_t> shape);
 
 /// Row-major strides in elements.

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <numeric>
 #include <random>
 
 #include "formats/formats.h"
@@ -225,6 +226,49 @@ TEST(OnnxMalformed, LineBreaksInNamesDoNotFakeASecondMessage) {
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
   }
+}
+
+/// Two bytes make a message of a hundred; the parser would fill 100 times the size of the file.
+TEST(OnnxMalformed, ModelsOfMillionsOfEmptyPartsAreRefusedBeforeParsing) {
+  const auto repeated = [](const char* part, size_t count) {
+    std::string parts;
+    for (size_t i = 0; i < count; ++i) parts.append(part, 2);
+    return parts;
+  };
+  const auto field = [](int number, const std::string& content) {
+    std::string bytes(1, static_cast<char>(number << 3 | 2));
+    for (size_t rest = content.size(); true; rest >>= 7) {
+      bytes += static_cast<char>((rest & 127) | (rest > 127 ? 128 : 0));
+      if (rest <= 127) break;
+    }
+    return bytes + content;
+  };
+  constexpr size_t kCount = 6'000'000;
+  const std::string nodes = field(7, repeated("\x0a\0", kCount));
+  const std::string inputs_of_a_node = field(7, field(1, repeated("\x0a\0", kCount)));
+  const std::string attributes = field(7, field(1, repeated("\x2a\0", kCount)));
+  for (const std::string* bytes : {&nodes, &inputs_of_a_node, &attributes}) {
+    expect_error([&] { read_onnx_bytes(as_span(*bytes)); }, {"too many parts"});
+  }
+}
+
+TEST(OnnxMalformed, AbsurdRanksAndDimensionNamesDoNotSpread) {
+  const std::vector<int64_t> ones(100'000, 1);
+  expect_error([&] { one_node_model(17, "Relu", ones).read(); }, {"dimensions", "'x'"});
+  OnnxModel weights = one_node_model(17, "Relu", {2});
+  weights.floats("w", ones, {1});
+  expect_error([&] { weights.read(); }, {"dimensions", "'w'"});
+  OnnxModel axes = one_node_model(13, "Unsqueeze", {2}, {"x", "axes"});
+  std::vector<int64_t> many(100);
+  std::iota(many.begin(), many.end(), 0);
+  axes.ints("axes", many);
+  expect_error([&] { axes.read(); }, {"dimensions", "the_Unsqueeze"});
+
+  OnnxModel named = one_node_model(17, "Relu", {2});
+  auto* shape = named.graph().mutable_input(0)->mutable_type()->mutable_tensor_type();
+  shape->mutable_shape()->mutable_dim(0)->set_dim_param(std::string(1'000'000, 's'));
+  const Graph graph = named.read();
+  EXPECT_EQ(graph.value(graph.inputs[0]).shape->at(0), Dim());
 }
 
 TEST(OnnxMalformed, DamagedSerializedTensorIsAnError) {

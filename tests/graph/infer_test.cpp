@@ -438,6 +438,27 @@ TEST(InferFolding, leaves_large_results_to_the_run) {
   EXPECT_FALSE(graph.value(graph.outputs[0]).is_constant());
 }
 
+/// A kilobyte of nodes could otherwise ask for gigabytes of zeros.
+TEST(InferFolding, all_results_together_are_bounded) {
+  Graph graph;
+  const ValueId size = graph.add_constant("size", Tensor::of_i64({250'000}));
+  for (int i = 0; i < 200; ++i) graph.outputs.push_back(graph.add_node("ConstantOfShape", {size}));
+  ValueId doubled = graph.outputs[0];
+  AttributeMap axis;
+  axis.set("axis", int64_t{0});
+  for (int i = 0; i < 12; ++i) doubled = graph.add_node("Concat", {doubled, doubled}, axis);
+  graph.outputs.push_back(doubled);
+  InferOptions options;
+  options.evaluator = &engine::reference::evaluator();
+  options.max_folded_growth = 2;
+  infer_shapes(graph, options);
+  size_t bytes = 0;
+  for (const Value& value : graph.values) bytes += value.is_constant() ? value.constant.bytes() : 0;
+  EXPECT_GT(bytes, size_t{40} << 20);
+  EXPECT_LE(bytes, size_t{65} << 20);
+  EXPECT_EQ(concrete(*graph.value(doubled).shape), Shape{250'000 * 4096});
+}
+
 TEST(InferErrors, name_operator_and_node) {
   try {
     inferred("Conv", {input({1, 2, 3, 3}), input({4, 3, 3, 3})});

@@ -127,6 +127,7 @@ void GraphBuilder::infer(const Node& node) {
     if (node.outputs[i] == kNoValue) continue;
     Value& value = graph_.value(node.outputs[i]);
     value.dtype = outputs[i].dtype;
+    if (outputs[i].shape && outputs[i].shape->size() > kMaxRank) throw rank_error();
     value.shape = std::move(outputs[i].shape);
   }
 }

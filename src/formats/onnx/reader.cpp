@@ -5,6 +5,7 @@
 #include "formats/onnx/attribute_reader.h"
 #include "formats/onnx/graph_builder.h"
 #include "formats/onnx/onnx.h"
+#include "formats/onnx/parts_budget.h"
 #include "formats/onnx/scope.h"
 #include "formats/onnx/standard.h"
 #include "formats/onnx/tensor_proto.h"
@@ -17,6 +18,8 @@ namespace {
 
 constexpr int kOldestOpset = 7;
 constexpr int kNewestOpset = 21;
+// Some 300,000 nodes; the largest networks have tens of thousands.
+constexpr size_t kMaxPartsBytes = size_t{256} << 20;
 
 bool is_default_domain(const std::string& domain) {
   return domain.empty() || domain == "ai.onnx";
@@ -93,12 +96,14 @@ class ModelReader {
     }
     value.dtype = *dtype;
     if (!type.has_shape()) return;
+    if (static_cast<size_t>(type.shape().dim_size()) > kMaxRank) throw rank_error();
     SymbolicShape shape;
     for (const auto& dim : type.shape().dim()) {
       if (dim.has_dim_value() && dim.dim_value() >= 0) {
         shape.emplace_back(dim.dim_value());
       } else {
-        shape.emplace_back(dim.dim_param());  // an empty name is an unknown size
+        const bool usable = dim.dim_param().size() <= kMaxSymbolLength;
+        shape.emplace_back(usable ? dim.dim_param() : std::string());  // unnamed: an unknown size
       }
     }
     value.shape = std::move(shape);
@@ -203,14 +208,14 @@ class ModelReader {
   int opset_ = 0;
 };
 
-/// Parses a protobuf message of at most 2 GB.
-template <class Message>
-void parse(Message& message, std::span<const std::byte> bytes) {
+/// Parses a model of at most 2 GB.
+void parse(onnx::ModelProto& message, std::span<const std::byte> bytes) {
   if (bytes.empty()) throw Error("the file is empty");
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw Error("the file is over 2 GB, which its format cannot express", {},
                 "store the weights as external data");
   }
+  check_parts(bytes, kMaxPartsBytes);
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     throw Error("not an ONNX file, or cut off", {}, "export or download it again");
   }
