@@ -39,7 +39,8 @@ struct StepProfile {
 /// A model ready to run. The graph is copied (weights shared), optimised, lowered to kernels and
 /// packed for the instruction set found at run time. The plan is specialised to the input shapes of
 /// the first run and rebuilt when they change; between runs of equal shapes nothing is allocated
-/// (`run_into`). Not thread-safe: one session a thread.
+/// (`run_into`), but by operators that have no kernel and run on their reference. Not thread-safe:
+/// one session a thread.
 class Session {
  public:
   explicit Session(const Graph& graph, SessionOptions options = {});

@@ -6,11 +6,10 @@
 namespace ounce::engine {
 
 /// Convolution or pooling geometry of an internal node over channels-last images: input 0 is
-/// [N, H, W, C], output 0 [N, OH, OW, OC]; kernel size from the attribute `kernel_shape` unless
-/// given.
+/// [N, H, W, C], output 0 [N, OH, OW, OC].
 ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t kernel_w);
 
-/// The kernel size in the attribute `kernel_shape`.
+/// The same with the kernel size in the attribute `kernel_shape`.
 ConvShape pool_shape(const StepRequest& request);
 
 /// Channels-first weights [O, I, H, W] as [O, H, W, I].

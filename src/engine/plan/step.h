@@ -30,7 +30,8 @@ struct RunContext {
 class Step {
  public:
   virtual ~Step() = default;
-  /// Computes its outputs from its inputs. Allocates nothing, cannot fail.
+  /// Computes its outputs from its inputs. Cannot fail, and allocates nothing but where the
+  /// operator has no kernel and runs on its reference.
   virtual void run(const RunContext& context) = 0;
   virtual size_t scratch_bytes() const { return 0; }
   virtual int64_t weight_bytes() const { return 0; }
