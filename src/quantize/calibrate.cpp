@@ -152,9 +152,14 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
                           static_cast<int64_t>(sizeof(uint64_t));
   int64_t outputs = 0;
   if (bias_correction) {
+    // The twin of one layer at a time: operands as codes and numbers, result with and without bias.
     for (const LayerPlan& layer : plan.layers) {
-      const ValueId id = graph.nodes[static_cast<size_t>(layer.node)].output(0);
-      outputs += 2 * bytes_of(graph.value(id));
+      const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+      int64_t bytes = 2 * bytes_of(graph.value(node.output(0)));
+      for (const ValueId id : node.inputs) {
+        if (id != kNoValue) bytes += 2 * bytes_of(graph.value(id));
+      }
+      outputs = std::max(outputs, bytes);
     }
   }
   return 2 * weights + peak + outputs + histograms;

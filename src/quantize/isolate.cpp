@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
@@ -70,12 +71,16 @@ class Isolator {
       : graph_(exact),
         quantized_(quantized),
         index_(quantized_),
-        exact_names_(flowing_values(exact)) {}
+        exact_index_(exact),
+        exact_names_(flowing_values(exact)),
+        exact_count_(static_cast<int>(exact.nodes.size())) {}
 
   std::string add(const SharedValue& value) {
     copies_.clear();
+    cone_after_ = -1;
     const std::set<int> cone = cone_of(value);
     for (const int i : cone) copy(quantized_.nodes[static_cast<size_t>(i)], value.name);
+    copied_after_.resize(graph_.nodes.size() - static_cast<size_t>(exact_count_), cone_after_);
     const ValueId result = copies_.at(value.seen);
     graph_.outputs.push_back(result);  // keeps it alive; undone by `finish`
     return graph_.value(result).name;
@@ -83,6 +88,7 @@ class Isolator {
 
   Graph finish(size_t output_count) {
     graph_.outputs.resize(output_count);
+    move_cones_forward();
     InferOptions inference;
     inference.evaluator = &engine::reference::evaluator();
     infer_shapes(graph_, inference);
@@ -90,6 +96,24 @@ class Isolator {
   }
 
  private:
+  /// Puts each cone right behind the exact node whose result it waits for. At the end of the graph
+  /// all cones together would keep every value they read in memory.
+  void move_cones_forward() {
+    std::vector<size_t> order(graph_.nodes.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const auto position = [&](size_t i) {
+      const int node = static_cast<int>(i);
+      return node < exact_count_ ? node : copied_after_[i - static_cast<size_t>(exact_count_)];
+    };
+    // Exact nodes stand before copies, so that stability puts the node waited for first.
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return position(a) < position(b); });
+    std::vector<Node> nodes;
+    nodes.reserve(order.size());
+    for (const size_t i : order) nodes.push_back(std::move(graph_.nodes[i]));
+    graph_.nodes = std::move(nodes);
+  }
+
   /// Node indices (ascending: in order of computation) from the nearest shared values to `value`.
   std::set<int> cone_of(const SharedValue& value) const {
     std::set<int> cone;
@@ -113,7 +137,9 @@ class Isolator {
     if (const auto found = copies_.find(id); found != copies_.end()) return found->second;
     const Value& value = quantized_.value(id);
     if (value.is_constant()) return copies_[id] = graph_.add_constant(value.name, value.constant);
-    return exact_names_.at(value.name);
+    const ValueId exact = exact_names_.at(value.name);
+    cone_after_ = std::max(cone_after_, exact_index_.producer(exact));
+    return exact;
   }
 
   void copy(const Node& node, const std::string& prefix) {
@@ -134,8 +160,12 @@ class Isolator {
   Graph graph_;
   const Graph& quantized_;
   GraphIndex index_;
+  GraphIndex exact_index_;
   Names exact_names_;
+  int exact_count_;
   std::map<ValueId, ValueId> copies_;  // of the current cone
+  int cone_after_ = -1;                // the last exact node that the current cone reads
+  std::vector<int> copied_after_;      // the same for each copied node
 };
 
 }  // namespace
