@@ -24,17 +24,15 @@ struct BenchOptions {
 };
 
 void define(CLI::App& app, BenchOptions& options) {
-  app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
+  add_model_argument(app, options.model);
   app.add_option("--against", options.against,
                  "Second model, timed run by run in turn with the first on the same inputs");
-  app.add_option("--runs", options.runs, "Timed runs of each model")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
+  add_runs_option(app, options.runs);
   app.add_option("--warmup", options.warmup, "Runs before the clock starts")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_flag("--profile", options.profile, "Time every layer");
-  app.add_option("--shape", options.shapes, "Input shape, name=1x3x224x224");
+  add_shape_option(app, options.shapes);
 }
 
 struct LoadedModel {

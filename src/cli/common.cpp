@@ -11,6 +11,7 @@ namespace ounce::cli {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxRuns = 1'000'000;
 
 void log_to_stderr() {
   auto logger =
@@ -43,6 +44,20 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
           "Log what is being done, on stderr")
       ->group(group);
   spdlog::set_level(spdlog::level::off);
+}
+
+void add_model_argument(CLI::App& command, std::string& model) {
+  command.add_option("model", model, "Model file (.onnx, .ounce)")->required();
+}
+
+void add_shape_option(CLI::App& command, std::vector<std::string>& shapes) {
+  command.add_option("--shape", shapes, "Input shape, name=1x3x224x224");
+}
+
+void add_runs_option(CLI::App& command, int& runs) {
+  command.add_option("--runs", runs, "Timed runs of each model")
+      ->check(CLI::Range(1, kMaxRuns))
+      ->capture_default_str();
 }
 
 void print_result(const CommonOptions& options, const report::Json& json, const std::string& text) {

@@ -36,6 +36,13 @@ struct CommonOptions {
 /// Adds --json --threads --seed --progress -v to `command`, bound to `options`.
 void add_common_options(CLI::App& command, CommonOptions& options);
 
+/// Adds the first argument of most subcommands, the model to work on.
+void add_model_argument(CLI::App& command, std::string& model);
+/// Adds --shape, which `parse_shapes` (cli/model_input.h) understands.
+void add_shape_option(CLI::App& command, std::vector<std::string>& shapes);
+/// Adds --runs, whose default is what `runs` holds.
+void add_runs_option(CLI::App& command, int& runs);
+
 /// Makes a subcommand whose options live as long as the parser: `Options` starts with defaults and
 /// is shared by `define(app, options)` and `act(options, invocation)`.
 template <class Options>

@@ -17,7 +17,7 @@ struct EvalOptions {
 };
 
 void define(CLI::App& app, EvalOptions& options) {
-  app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
+  add_model_argument(app, options.model);
   add_data_options(app, options.data, "judge on, with labels", true);
   add_task_options(app, options.task);
 }
@@ -44,9 +44,7 @@ int eval(const EvalOptions& options, const Invocation&) {
   const Graph graph = load_model(options.model);
   const auto task = make_task(graph, options.model, options.task);
   const tasks::Dataset dataset = open_data(options.data);
-  engine::SessionOptions session_options;
-  session_options.threads = options.common.threads;
-  engine::Session session(graph, session_options);
+  engine::Session session = open_session(graph, options.common);
   Progress progress(options.common);
   const auto result = evaluate(*task, dataset, session, progress, "evaluating");
   warn_skipped(result.skipped, dataset.size());

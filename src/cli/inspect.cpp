@@ -16,8 +16,8 @@ struct InspectOptions {
 };
 
 void define(CLI::App& app, InspectOptions& options) {
-  app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
-  app.add_option("--shape", options.shapes, "Input shape, name=1x3x224x224");
+  add_model_argument(app, options.model);
+  add_shape_option(app, options.shapes);
 }
 
 int inspect_model(const InspectOptions& options, const Invocation&) {

@@ -3,7 +3,6 @@
 #include <charconv>
 #include <string_view>
 
-#include "cli/common.h"
 #include "engine/reference/reference.h"
 #include "formats/formats.h"
 #include "graph/operator.h"
@@ -45,6 +44,12 @@ Graph load_model(const std::filesystem::path& path) {
   Graph graph = formats::read_model(path);
   formats::check_finite(graph);
   return graph;
+}
+
+engine::Session open_session(const Graph& graph, const CommonOptions& options) {
+  engine::SessionOptions session_options;
+  session_options.threads = options.threads;
+  return engine::Session(graph, session_options);
 }
 
 int64_t file_bytes(const std::filesystem::path& path) {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/common.h"
+#include "engine/session.h"
 #include "graph/graph.h"
 #include "report/measurement.h"
 
@@ -15,6 +17,9 @@ std::vector<report::NamedShape> parse_shapes(const std::vector<std::string>& tex
 
 /// Reads a model that is to be run: `Error` also when a weight is NaN or infinite.
 Graph load_model(const std::filesystem::path& path);
+
+/// The engine for a model, with the threads asked for.
+engine::Session open_session(const Graph& graph, const CommonOptions& options);
 
 /// Size of the file, with its external data counted where a neighbour "<name>.data" holds it.
 int64_t file_bytes(const std::filesystem::path& path);

@@ -168,9 +168,7 @@ void QuantizeRun::measure() {
 std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks::Task& task,
                                                       const tasks::Dataset& dataset,
                                                       const std::string& stage) {
-  engine::SessionOptions session_options;
-  session_options.threads = options_.common.threads;
-  engine::Session session(graph, session_options);
+  engine::Session session = open_session(graph, options_.common);
   return evaluate(task, dataset, session, progress_, stage).metrics;
 }
 
@@ -281,7 +279,7 @@ constexpr const char* kExamples =
     "  ounce quantize vit.onnx --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5\n"
     "  ounce quantize detector.onnx --data train.json --eval-data val.json\n"
     "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
-    "  ounce quantize model.onnx --data photos/ --dry-run\n";
+    "  ounce quantize model.onnx --dry-run\n";
 
 }  // namespace
 

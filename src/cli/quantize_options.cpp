@@ -53,7 +53,7 @@ methods::Request request_from(const QuantizeOptions& options) {
 }  // namespace
 
 void define_quantize(CLI::App& app, QuantizeOptions& options) {
-  app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
+  add_model_argument(app, options.model);
   app.add_option("-o,--output", options.output,
                  "Folder to fill (default: the model's name and the bits)");
   add_data_options(
@@ -82,9 +82,7 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "Pictures to compare tensors on, layer by layer (0: not)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--runs", options.runs, "Timed runs of each model")
-      ->check(CLI::Range(1, 100'000))
-      ->capture_default_str();
+  add_runs_option(app, options.runs);
   app.add_flag("--dry-run", options.dry_run, "Print the plan and stop before calibration");
   app.add_flag("--keep-slow", options.keep_slow,
                "Keep layers on integers that are slower there on this machine");

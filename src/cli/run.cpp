@@ -28,19 +28,13 @@ struct RunOptions {
 };
 
 void define(CLI::App& app, RunOptions& options) {
-  app.add_option("model", options.model, "Model file (.onnx, .ounce)")->required();
+  add_model_argument(app, options.model);
   app.add_option("--input", options.inputs,
                  "Pictures, one run each; or .npy tensors, one for each input of the model")
       ->required();
   app.add_option("-o,--output", options.output,
                  "Picture with the findings drawn (a folder for several pictures or tensors)");
   add_task_options(app, options.task);
-}
-
-engine::Session make_session(const Graph& graph, const RunOptions& options) {
-  engine::SessionOptions session_options;
-  session_options.threads = options.common.threads;
-  return engine::Session(graph, session_options);
 }
 
 // ---- pictures ------------------------------------------------------------------------------
@@ -82,7 +76,7 @@ std::vector<std::string> drawing_names(const std::vector<std::string>& inputs) {
 int run_pictures(const RunOptions& options) {
   const Graph graph = load_model(options.model);
   const auto task = make_task(graph, options.model, options.task);
-  engine::Session session = make_session(graph, options);
+  engine::Session session = open_session(graph, options.common);
   const bool one_drawing = !options.output.empty() && options.inputs.size() == 1;
   std::optional<StagedFile> drawing;
   std::optional<StagedOutput> drawings;
@@ -158,7 +152,7 @@ int run_tensors(const RunOptions& options) {
   }
   std::vector<Tensor> inputs;
   for (const std::string& path : options.inputs) inputs.push_back(formats::read_npy(path));
-  engine::Session session = make_session(graph, options);
+  engine::Session session = open_session(graph, options.common);
   const std::vector<Tensor> outputs = session.run(inputs);
   std::optional<StagedOutput> folder;
   if (!options.output.empty()) folder.emplace(options.output);

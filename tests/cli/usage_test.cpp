@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "tests/cli/run_cli.h"
 
@@ -30,6 +34,53 @@ TEST(Usage, EveryCommandHasExamplesAndTheCommonOptions) {
       EXPECT_NE(help.out.find(text), std::string::npos) << command << " " << text;
     }
     EXPECT_NE(help.out.find("  ounce " + command), std::string::npos) << command;
+  }
+}
+
+/// Long options of a help text: the words of its option column that start with two dashes.
+std::set<std::string> options_in(const std::string& help) {
+  static const std::regex option(R"((^|\n)  (-\w,)?(--[a-z-]+))");
+  std::set<std::string> found;
+  for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it) {
+    found.insert((*it)[3]);
+  }
+  return found;
+}
+
+/// The part of the manual under "## title".
+std::string section(const std::string& manual, const std::string& title) {
+  const size_t begin = manual.find("\n## " + title + "\n");
+  if (begin == std::string::npos) return {};
+  const size_t end = manual.find("\n## ", begin + 1);
+  return manual.substr(begin, end == std::string::npos ? end : end - begin);
+}
+
+TEST(Usage, ManualNamesEveryCommandOptionAndExample) {
+  std::ifstream file("docs/cli.md");
+  if (!file) GTEST_SKIP() << "run from the project's root to check docs/cli.md";
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string manual = text.str();
+  const std::string shared =
+      section(manual, "Common options") + section(manual, "Data and preprocessing");
+  for (const std::string& command : kCommands) {
+    const std::string own = section(manual, "ounce " + command);
+    EXPECT_NE(own.find("    ounce " + command), std::string::npos) << command << " has no example";
+    const std::string help = run_cli({command, "--help"}).out;
+    const std::set<std::string> options = options_in(help);
+    EXPECT_GE(options.size(), 5u) << help;
+    for (const std::string& option : options) {
+      if (option == "--help" || option == "--verbose" || option == "--output") continue;
+      EXPECT_NE((own + shared).find(option), std::string::npos) << command << " " << option;
+    }
+    const size_t examples = help.find("Examples:");
+    std::istringstream lines(examples == std::string::npos ? "" : help.substr(examples));
+    for (std::string line; std::getline(lines, line);) {
+      const size_t start = line.find("ounce " + command);
+      if (start == std::string::npos) continue;
+      const std::string example = line.substr(start, line.find(" | ") - start);
+      EXPECT_NE(own.find(example), std::string::npos) << example;
+    }
   }
 }
 
