@@ -2,6 +2,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
 #include "formats/formats.h"
@@ -29,8 +30,10 @@ int convert(const ConvertOptions& options, const Invocation&) {
                      "\" (try: a name that ends in .onnx or .ounce)");
   }
   const Graph graph = load_model(options.input);
+  check_interrupted();
   StagedFile staged(target);
   formats::write_model(graph, staged.path());
+  check_interrupted();
   staged.commit();
   const int64_t before = file_bytes(options.input);
   const int64_t after = file_bytes(target);

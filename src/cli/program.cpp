@@ -21,7 +21,11 @@ constexpr int kUsageError = 2;
 constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
 constexpr const char* kInterruptedLine = "interrupted, nothing was written";
 
-int fail(const std::string& message, int code) {
+/// Names in a file can be megabytes long; a line of that length tells nothing.
+constexpr size_t kLongestMessage = 2000;
+
+int fail(std::string message, int code) {
+  if (message.size() > kLongestMessage) message.replace(kLongestMessage, std::string::npos, "...");
   std::fprintf(stderr, "ounce: %s\n", report::printable(message).c_str());
   return code;
 }

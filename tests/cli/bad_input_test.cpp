@@ -90,6 +90,21 @@ TEST_F(BadInput, TruncatedModel) {
   }
 }
 
+TEST_F(BadInput, HugeClaimsInTwoBytesAndInModels) {
+  for (const char* name : {"two.onnx", "two.ounce"}) {
+    write_bytes(path(name), "\xff\xff");
+    expect_unreadable(path(name), name);
+  }
+  // A length of 2^60 - 1 bytes for the graph.
+  write_bytes(path("long.onnx"), "\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x0f");
+  expect_unreadable(path("long.onnx"), "long.onnx");
+  std::string nodes("\x3a\x80\xda\xc4\x09", 5);  // a graph of 20 MB: ten million empty nodes
+  for (int i = 0; i < 10'000'000; ++i) nodes.append("\x0a\x00", 2);
+  nodes.resize(5 + 20'000'000);
+  write_bytes(path("nodes.onnx"), nodes);
+  expect_unreadable(path("nodes.onnx"), "too many parts");
+}
+
 TEST_F(BadInput, UnknownOperator) {
   const fs::path model = written_classifier();
   ASSERT_GE(patch_file(model, "Flatten", "Flattem"), 1);
@@ -130,6 +145,10 @@ TEST_F(BadInput, WrongInputShape) {
   expect_failure({"bench", model, "--shape", "images=1x3x32x32"}, "images");
   formats::write_npy(Tensor(DType::f32, {1, 4, 32, 32}), path("four.npy"));
   expect_failure({"run", model, "--input", path("four.npy").string()}, "pixels");
+  fs::create_directory(path("arrays"));
+  fs::copy_file(path("four.npy"), path("arrays") / "four.npy");
+  expect_failure({"quantize", model, "--data", path("arrays").string(), "-o", path("out").string()},
+                 "pixels");
   formats::write_npy(Tensor(DType::i64, {1, 3, 32, 32}), path("ints.npy"));
   expect_failure({"run", model, "--input", path("ints.npy").string()}, "pixels");
 }
@@ -155,6 +174,19 @@ TEST_F(BadInput, PicturesThatAreNoPictures) {
                  "broken");
 }
 
+TEST_F(BadInput, OneCorruptPictureDoesNotStopQuantization) {
+  const std::string model = written_classifier().string();
+  write_pictures(path("photos"), 3);
+  write_bytes(path("photos") / "class1" / "p1.jpg", "\xff\xd8\xff\xe0 cut off");
+  write_bytes(path("photos") / "class0" / "p0.jpg", "");
+  const CliResult result = run_cli({"quantize", model, "--data", path("photos").string(), "--crop",
+                                    "32", "--runs", "1", "-o", path("out").string(), "--json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("skipped 2 of 9"), std::string::npos) << result.err;
+  EXPECT_NE(result.out.find("p1.jpg"), std::string::npos) << result.out;
+  EXPECT_TRUE(fs::exists(path("out") / "model.onnx"));
+}
+
 TEST_F(BadInput, OneCorruptPictureIsNamedAndPassedOver) {
   const std::string model = written_classifier().string();
   write_pictures(path("photos"), 3);
@@ -164,6 +196,16 @@ TEST_F(BadInput, OneCorruptPictureIsNamedAndPassedOver) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.err.find("skipped 1 of 9"), std::string::npos) << result.err;
   EXPECT_NE(result.out.find("p1.jpg"), std::string::npos) << result.out;
+}
+
+TEST_F(BadInput, NamesInErrorsCannotFloodTheTerminal) {
+  Graph graph = small_classifier();
+  graph.nodes[0].name = std::string(1'000'000, 'n');
+  formats::write_onnx(graph, path("long.onnx"));
+  ASSERT_GE(patch_file(path("long.onnx"), "Conv", "Conf"), 1);
+  const CliResult result = run_cli({"inspect", path("long.onnx").string()});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_LT(result.err.size(), 3000u);
 }
 
 TEST_F(BadInput, NamesInErrorsCannotSteerTheTerminal) {

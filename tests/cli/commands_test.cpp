@@ -214,18 +214,41 @@ TEST_F(Commands, ProgressIsShownWhenAskedFor) {
 TEST_F(Commands, ControlCLeavesNothingHalfDone) {
   const auto arguments = quantize_arguments("out", "100000");
   const std::vector<std::string> before = names_in(folder_.path());
-  const CliResult result = run_cli(arguments, [&](int pid) {
-    // Interrupt in the middle of the work: once the models are written into the hidden folder.
-    const fs::path written = path(".ounce-partial-" + std::to_string(pid)) / "model.onnx";
-    for (int i = 0; i < 2000 && !fs::exists(written); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  // In the middle of the work: as soon as there is a hidden folder, and once models are in it.
+  for (const char* sign : {"", "model.onnx"}) {
+    const CliResult result = run_cli(arguments, [&](int pid) {
+      const fs::path seen = path(".ounce-partial-" + std::to_string(pid)) / sign;
+      for (int i = 0; i < 20000 && !fs::exists(seen); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      EXPECT_TRUE(fs::exists(seen)) << seen;
+      kill(pid, SIGINT);
+    });
+    EXPECT_EQ(result.code, 130) << result.err;
+    EXPECT_EQ(result.err, "ounce: interrupted, nothing was written\n");
+    EXPECT_EQ(names_in(folder_.path()), before);
+  }
+}
+
+TEST_F(Commands, ControlCKeepsTheOldFileOfAConversionOrFinishesIt) {
+  write_bytes(path("old.onnx"), "old");
+  const std::vector<std::string> before = names_in(folder_.path());
+  int interrupted = 0;
+  for (int wait_ms = 0; wait_ms < 40; wait_ms += 2) {
+    const CliResult result =
+        run_cli({"convert", text("m.onnx"), "-o", text("old.onnx")}, [&](int pid) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
+          kill(pid, SIGINT);
+        });
+    EXPECT_EQ(names_in(folder_.path()), before);
+    if (result.code == 0) {
+      EXPECT_EQ(run_cli({"inspect", text("old.onnx")}).code, 0);
+      break;
     }
-    EXPECT_TRUE(fs::exists(written));
-    kill(pid, SIGINT);
-  });
-  EXPECT_EQ(result.code, 130) << result.err;
-  EXPECT_EQ(result.err, "ounce: interrupted, nothing was written\n");
-  EXPECT_EQ(names_in(folder_.path()), before);
+    EXPECT_EQ(fs::file_size(path("old.onnx")), 3u) << result.err;
+    ++interrupted;
+  }
+  EXPECT_GT(interrupted, 0);
 }
 
 }  // namespace

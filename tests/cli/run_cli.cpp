@@ -4,12 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "cli/program.h"
 #include "tests/support/test_data.h"
 
 namespace ounce::cli {
@@ -21,7 +19,13 @@ std::string contents(const std::filesystem::path& path) {
   return text.str();
 }
 
-[[noreturn]] void be_the_program(const std::vector<std::string>& arguments,
+/// Tests lie in a folder beside the program.
+std::filesystem::path program_path() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "ounce";
+}
+
+[[noreturn]] void be_the_program(const std::filesystem::path& program,
+                                 const std::vector<std::string>& arguments,
                                  const std::filesystem::path& out,
                                  const std::filesystem::path& err) {
   const auto redirect = [](const std::filesystem::path& path, int descriptor) {
@@ -33,9 +37,10 @@ std::string contents(const std::filesystem::path& path) {
   redirect(err, STDERR_FILENO);
   std::vector<const char*> argv{"ounce"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  const int code = run_program(static_cast<int>(argv.size()), argv.data());
-  std::fflush(nullptr);
-  _exit(code);
+  argv.push_back(nullptr);
+  execv(program.c_str(), const_cast<char* const*>(argv.data()));
+  constexpr int kCannotStart = 127;  // as shells say it
+  _exit(kCannotStart);
 }
 
 }  // namespace
@@ -45,9 +50,9 @@ CliResult run_cli(const std::vector<std::string>& arguments,
   const testing::TemporaryFolder folder;
   const auto out = folder.path() / "out";
   const auto err = folder.path() / "err";
-  std::fflush(nullptr);
+  const std::filesystem::path program = program_path();
   const pid_t child = fork();
-  if (child == 0) be_the_program(arguments, out, err);
+  if (child == 0) be_the_program(program, arguments, out, err);
   if (while_running) while_running(child);
   int status = 0;
   waitpid(child, &status, 0);

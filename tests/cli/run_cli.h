@@ -13,8 +13,8 @@ struct CliResult {
   std::string err;
 };
 
-/// Runs the program with these arguments (without its own name) in a child process. `while_running`
-/// gets the child's process id.
+/// Runs the built program with these arguments (without its own name) in a child process.
+/// `while_running` gets the child's process id.
 CliResult run_cli(const std::vector<std::string>& arguments,
                   const std::function<void(int pid)>& while_running = nullptr);
 
