@@ -13,7 +13,8 @@ namespace ounce::formats {
 /// Weights in external files are mapped, not copied; they must lie in the model's folder.
 ///
 /// Throws `Error` naming the file, and the node or tensor where there is one: not an ONNX file,
-/// damaged, an operator that is not supported, a subgraph, data outside the folder.
+/// damaged, an operator that is not supported or that ONNX does not have in the model's opset, a
+/// subgraph, data outside the folder, more parts or dimensions than any network has.
 Graph read_onnx(const std::filesystem::path& path);
 
 /// The same from bytes in memory; external files are looked up in `external_data_folder`, and
