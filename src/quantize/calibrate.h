@@ -16,7 +16,8 @@ struct Observations {
 
 /// Bytes that calibration will need at most, for inputs of these shapes: weights (as given and
 /// packed), the tensors that are looked at (with bias correction also what one layer reads and
-/// makes, twice), the others while they live, the histograms. Independent of how much data there is.
+/// makes, twice), the others while they live, the histograms. Independent of how much data there
+/// is.
 int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
                           const std::vector<Shape>& input_shapes, bool bias_correction = false);
 

@@ -25,8 +25,8 @@ struct SharedValue {
 std::vector<SharedValue> shared_values(const Graph& exact, const Graph& quantized);
 
 /// `exact` with, for each of `values`, a copy of the piece of `quantized` that makes it from the
-/// nearest shared values, reading the exact ones, as early as they are there: a run holds the pieces
-/// one after the other. `names[i]` receives the name of copy i's result.
+/// nearest shared values, reading the exact ones, as early as they are there: a run holds the
+/// pieces one after the other. `names[i]` receives the name of copy i's result.
 Graph isolate(const Graph& exact, const Graph& quantized, const std::vector<SharedValue>& values,
               std::vector<std::string>& names);
 
