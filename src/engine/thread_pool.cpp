@@ -17,11 +17,19 @@ void pause() {
 #endif
 }
 
+int thread_count(int wanted) {
+  const int threads = wanted > 0 ? wanted : static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(threads, 1);
+}
+
+uint64_t pack_range(uint64_t begin, uint64_t end) {
+  return end << 32 | begin;
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
-  const int workers = std::max(threads, 1) - 1;
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(thread_count(threads))) {
+  const int workers = static_cast<int>(shares_.size()) - 1;
   workers_.reserve(static_cast<size_t>(workers));
   for (int i = 0; i < workers; ++i) {
     workers_.emplace_back([this, i] { worker_main(i + 1); });
@@ -43,12 +51,23 @@ ThreadPool::~ThreadPool() {
 // before it looks at `active_`. So either the worker sees the job closed and leaves it alone, or
 // the caller sees the worker and waits. A worker that wakes up late delays nobody.
 void ThreadPool::run(int64_t count, Call call, void* context) {
+  call_ = call;
+  context_ = context;
+  for (int64_t first = 0; first < count; first += kMostIndices) {
+    run_round(first, std::min(count - first, kMostIndices));
+  }
+}
+
+void ThreadPool::run_round(int64_t first, int64_t count) {
   {
     const std::lock_guard lock(mutex_);
-    call_ = call;
-    context_ = context;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
+    first_ = first;
+    const auto threads = static_cast<int64_t>(shares_.size());
+    for (int64_t t = 0; t < threads; ++t) {
+      const auto begin = static_cast<uint64_t>(count * t / threads);
+      const auto end = static_cast<uint64_t>(count * (t + 1) / threads);
+      shares_[static_cast<size_t>(t)].range.store(pack_range(begin, end));
+    }
     open_.store(true);
     generation_.fetch_add(1);
   }
@@ -64,11 +83,43 @@ void ThreadPool::run(int64_t count, Call call, void* context) {
   }
 }
 
+int64_t ThreadPool::take_first(Share& share) {
+  uint64_t range = share.range.load();
+  for (;;) {
+    const uint64_t begin = range & 0xffffffffU;
+    const uint64_t end = range >> 32;
+    if (begin >= end) return -1;
+    if (share.range.compare_exchange_weak(range, pack_range(begin + 1, end))) {
+      return static_cast<int64_t>(begin);
+    }
+  }
+}
+
+int64_t ThreadPool::take_last(Share& share) {
+  uint64_t range = share.range.load();
+  for (;;) {
+    const uint64_t begin = range & 0xffffffffU;
+    const uint64_t end = range >> 32;
+    if (begin >= end) return -1;
+    if (share.range.compare_exchange_weak(range, pack_range(begin, end - 1))) {
+      return static_cast<int64_t>(end - 1);
+    }
+  }
+}
+
 void ThreadPool::work(int thread) {
   const Call call = call_;
   void* const context = context_;
-  const int64_t count = count_;
-  for (int64_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) call(context, i, thread);
+  const int64_t first = first_;
+  const auto own = static_cast<size_t>(thread);
+  for (int64_t i = take_first(shares_[own]); i >= 0; i = take_first(shares_[own])) {
+    call(context, first + i, thread);
+  }
+  for (size_t other = 1; other < shares_.size(); ++other) {
+    Share& share = shares_[(own + other) % shares_.size()];
+    for (int64_t i = take_last(share); i >= 0; i = take_last(share))
+      call(context, first + i, thread);
+  }
 }
 
 void ThreadPool::worker_main(int thread) {
