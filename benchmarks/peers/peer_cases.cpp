@@ -1,7 +1,8 @@
 // Writes what ounce computes for real pictures, so that another runtime can be compared with it:
-// peer_cases MODEL DATA COUNT FOLDER -> FOLDER/<i>.input.npy and FOLDER/<i>.output.npy
+// peer_cases MODEL DATA COUNT FOLDER [PREPARED] -> FOLDER/<i>.input.npy and FOLDER/<i>.output.npy
 //
-// MODEL carries its preprocessing (as `ounce quantize` leaves it). DATA: whatever `--data` takes.
+// MODEL, or PREPARED if given, carries the preprocessing (as `ounce quantize` leaves it): so that a
+// float model sees the pictures as its quantized form does. DATA: whatever `--data` takes.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -14,15 +15,16 @@
 #include "tasks/task.h"
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: peer_cases MODEL DATA COUNT FOLDER\n");
+  if (argc != 5 && argc != 6) {
+    std::fprintf(stderr, "usage: peer_cases MODEL DATA COUNT FOLDER [PREPARED]\n");
     return 2;
   }
   try {
     const ounce::Graph graph = ounce::formats::read_model(argv[1]);
     ounce::tasks::TaskOptions task_options;
-    task_options.model = argv[1];
-    const auto task = ounce::tasks::make_task(graph, task_options);
+    task_options.model = argv[argc - 1 == 5 ? 5 : 1];
+    const ounce::Graph prepared = ounce::formats::read_model(task_options.model);
+    const auto task = ounce::tasks::make_task(prepared, task_options);
     ounce::tasks::DatasetOptions data_options;
     data_options.limit = std::atoll(argv[3]);
     const ounce::tasks::Dataset dataset = ounce::tasks::open_dataset(argv[2], data_options);
