@@ -297,7 +297,14 @@ void register_all() {
       {56, 144, 144, 3, 1, 144}, {56, 144, 144, 3, 2, 144}, {28, 192, 192, 3, 1, 192},
       {14, 384, 384, 3, 1, 384}, {14, 576, 576, 3, 2, 576}, {7, 960, 960, 3, 1, 960},
       {28, 240, 240, 5, 1, 240}};
-  for (const Image& i : images) {
+  std::vector<Image> all(std::begin(images), std::end(images));
+  for (const int64_t c : {8, 16, 24, 32, 48, 96}) {
+    for (const int64_t kernel : {3, 5}) {
+      for (const int64_t size : {160, 56, 28}) all.push_back({size, c, c, kernel, 1, c});
+    }
+    all.push_back({160, c, c, 3, 2, c});
+  }
+  for (const Image& i : all) {
     const std::string shape = std::to_string(i.size) + "/" + std::to_string(i.in) + "-" +
                               std::to_string(i.out) + "/k" + std::to_string(i.kernel) + "s" +
                               std::to_string(i.stride) + (i.groups > 1 ? "/depthwise" : "");

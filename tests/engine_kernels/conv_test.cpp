@@ -76,6 +76,30 @@ std::vector<Case> depthwise_cases() {
     cases.push_back({"3x3 stride 2 of " + std::to_string(channels),
                      shape(9, channels, channels, 3, 2, 1, channels)});
   }
+  // Few channels, rows of pixels that do and do not fill the vectors; odd and even heights.
+  for (const int64_t channels : {1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 31, 40, 48, 56, 63}) {
+    for (const int64_t size : {6, 19}) {
+      const std::string name = std::to_string(channels) + " at " + std::to_string(size);
+      cases.push_back({"3x3 of " + name, shape(size, channels, channels, 3, 1, 1, channels)});
+      cases.push_back({"5x5 of " + name, shape(size, channels, channels, 5, 1, 2, channels)});
+    }
+  }
+  cases.push_back({"7x7 of 8", shape(20, 8, 8, 7, 1, 3, 8)});
+  cases.push_back({"4x4 of 8", shape(20, 8, 8, 4, 1, 1, 8)});
+  cases.push_back({"cropped 3x3 of 8", shape(20, 8, 8, 3, 1, -1, 8)});
+  for (const int64_t kernel : {3, 5}) {
+    Case rows_apart = {"stride 2x1 of kernel " + std::to_string(kernel),
+                       shape(9, 24, 24, kernel, 1, 1, 24)};
+    rows_apart.s.stride_h = 2;
+    rows_apart.s.out_h = (rows_apart.s.out_h + 1) / 2;
+    cases.push_back(rows_apart);
+    rows_apart.name = "row " + rows_apart.name;
+    rows_apart.s.dilation_h = 2;
+    rows_apart.s.stride_h = 1;
+    rows_apart.s.pad_top = kernel - 1;
+    rows_apart.s.out_h = rows_apart.s.in_h;
+    cases.push_back(rows_apart);
+  }
   cases.push_back({"5x5", shape(9, 40, 40, 5, 1, 2, 40)});
   cases.push_back({"5x5 stride 2", shape(11, 72, 72, 5, 2, 2, 72)});
   cases.push_back({"7x7", shape(9, 17, 17, 7, 1, 3, 17)});
@@ -192,14 +216,28 @@ struct CodeData {
     u8.residual_scale = 0.5F;
     if (turn % 3 == 1) u8.table = table.data();
     i32.ldc = ldc;
+    f32.output = IntegerOutput::kF32;
+    f32.ldc = ldc;
+    // Powers of two and small integers: every step in floats is exact.
+    for (int64_t c = 0; c < s.out_channels; ++c) {
+      powers.push_back(1.0F / static_cast<float>(1 << c % 5));
+      f32_bias.push_back(static_cast<float>(random.between(-99, 99)));
+    }
+    f32_residual.assign(residual.begin(), residual.end());
+    f32.scale = powers.data();
+    f32.f32.bias = f32_bias.data();
+    if (turn % 2 == 0) f32.f32.residual = f32_residual.data();
+    f32.f32.residual_stride = s.out_channels;
+    if (turn % 3 == 1) f32.f32.activation = {Activation::kRelu};
   }
   std::vector<uint8_t> input, residual, table;
+  std::vector<float> powers, f32_bias, f32_residual;
   std::vector<int8_t> weights;
   std::vector<int32_t> bias;
   std::vector<float> scale;
   int32_t zero_point;
   int64_t ldc;
-  IntegerEpilogue u8, i32;
+  IntegerEpilogue u8, i32, f32;
 };
 
 template <class T, class Convolve>
@@ -250,7 +288,32 @@ TEST(DepthwiseU8S8, EqualsReferenceToTheBit) {
     const auto ohwi = channel_first(data.weights, test.s);
     check_codes<int32_t>(test, data, ohwi, data.i32, convolve);
     check_codes<uint8_t>(test, data, ohwi, data.u8, convolve);
+    check_codes<float>(test, data, ohwi, data.f32, convolve);
     if (HasFailure()) return;
+  }
+}
+
+TEST(DepthwiseU8S8, ResidualMayBeTheOutput) {
+  Random random(16);
+  for (const int64_t channels : {3, 8, 24, 40, 64}) {
+    SCOPED_TRACE(std::to_string(channels) + " channels, seed 16");
+    const Case test = {"3x3", shape(13, channels, channels, 3, 1, 1, channels)};
+    const CodeData data(test.s, 0, random);
+    std::vector<uint8_t> expected = data.residual;
+    IntegerEpilogue e = data.u8;
+    e.c = expected.data();
+    reference::conv_u8s8(data.input.data(), channel_first(data.weights, test.s).data(), test.s,
+                         data.zero_point, data.bias.data(), e);
+    on_every_isa([&](ThreadPool& pool) {
+      std::vector<uint8_t> output = data.residual;
+      e.c = output.data();
+      e.residual = output.data();
+      const PackedDepthwiseS8 packed =
+          pack_depthwise_s8(data.weights.data(), test.s, data.zero_point, data.bias.data());
+      Scratch scratch(depthwise_u8s8_scratch_bytes(test.s, pool.size()));
+      depthwise_u8s8({pool, scratch.span()}, data.input.data(), packed, test.s, e);
+      expect_equal(expected, output, test.name);
+    });
   }
 }
 

@@ -72,9 +72,15 @@ struct PackedDepthwiseS8 {
   ConvShape shape;
   int32_t a_zero_point = 0;
   int level = 0;                   // see dispatch.h
+  int64_t fold = 1;                // neighbouring output pixels that the kernel takes as one
+  int64_t output_rows = 1;         // that it computes at a time
+  int64_t groups = 1;              // of four image rows under their windows
   AlignedVector<int8_t> data;      // see depthwise_u8s8.cpp
   AlignedVector<int32_t> offsets;  // bias - a_zero_point * sum of weights, in the order of `data`
   AlignedVector<int32_t> column_sums;
+  int64_t wide_channels() const { return shape.in_channels * fold; }
+  /// Bytes of `data` for a channel of a folded pixel.
+  int64_t lane_bytes() const { return output_rows * groups * shape.kernel_w * 4; }
 };
 /// `weights`: [kernel_h, kernel_w, channels]; `bias`: [channels] or null.
 PackedDepthwiseS8 pack_depthwise_s8(const int8_t* hwc, const ConvShape& shape, int32_t a_zero_point,

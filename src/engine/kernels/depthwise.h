@@ -29,15 +29,31 @@ inline int64_t pixels_inside(const ConvShape& s, int64_t x) {
   return std::min(last, s.out_w - 1) - x + 1;
 }
 
-/// Elements of scratch that depthwise_u8s8 uses: scales for all threads, the others a thread.
+/// Most channels of a pixel that stands for several.
+inline constexpr int64_t kMostFolded = 512;
+
+/// Bytes of a row that one piece of channels crosses before the next piece does: they should stay
+/// in the first-level cache.
+inline constexpr int64_t kBytesOfRuns = 4096;
+
+/// Elements of scratch that depthwise_u8s8 uses: the first three for all threads, the others a
+/// thread.
 struct DepthwiseScratch {
   explicit DepthwiseScratch(const ConvShape& s)
-      : scales(round_up(s.in_channels, 16) + 64),
-        rows(round_up(s.kernel_h, 4)),
-        strip(s.kernel_h * (3 * s.stride_w + s.kernel_w) * s.in_channels) {}
-  int64_t scales;
-  int64_t rows;   // row pointers
-  int64_t strip;  // the pixels under four windows
+      : scales(std::max(round_up(s.in_channels, 16), kMostFolded) + 64),
+        columns(kMostFolded),
+        blank(((3 * s.stride_w + s.kernel_w) * s.in_channels + kMostFolded) * s.dilation_w +
+              kBytesOfRuns),
+        rows(round_up(s.kernel_h + 1, 4)),
+        strip((s.kernel_h + 1) *
+              ((3 * s.stride_w + s.kernel_w) * s.in_channels + s.kernel_w * kMostFolded)),
+        stage(4 * kMostFolded) {}
+  int64_t scales;   // in the order of the weights
+  int64_t columns;  // scales, and biases, of folded pixels
+  int64_t blank;    // a row of padding
+  int64_t rows;     // row pointers
+  int64_t strip;    // the pixels under a run's windows
+  int64_t stage;    // outputs and residuals of folded pixels that the image has only a part of
 };
 
 }  // namespace ounce::engine
