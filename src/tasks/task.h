@@ -26,6 +26,8 @@ struct Prediction {
   std::vector<Detection> detections;
   /// Scores of `classes`.
   std::vector<double> scores;
+  /// Classification: how many classes the network tells apart.
+  int64_t class_count = 0;
 };
 
 /// One line for a person: "0.87 tench" or "0.91 dog (12, 30)-(204, 399)".

@@ -147,6 +147,24 @@ TEST(Evaluate, ClassifiesFoldersAndReportsWhatItSkipped) {
   EXPECT_EQ(evaluate(*task, dataset, run, [](int64_t, int64_t) { return false; }).pictures, 1);
 }
 
+TEST(Evaluate, ALabelBeyondTheNetworksClassesIsAnErrorNotAMiss) {
+  const testing::TemporaryFolder folder;
+  for (const std::string name : {"0", "180"}) {
+    fs::create_directories(folder.path() / name);
+    write_image(Image(8, 8, 100), folder.path() / name / "a.png");
+  }
+  const auto task = make_task(graph_of({Dim(1), Dim(3), Dim(8), Dim(8)}), {});
+  const RunModel run = [](std::span<const Tensor>) {
+    return std::vector<Tensor>{Tensor::of<float>({0, 1}, {1, 2})};
+  };
+  try {
+    evaluate(*task, open_dataset(folder.path()), run);
+    FAIL() << "class 180 of two was counted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("class 180"), std::string::npos) << error.what();
+  }
+}
+
 HeadDescription two_class_head(const std::string& classes) {
   return head_from_toml("style = \"yolov8\"\nclasses = " + classes +
                             "\n[input]\nletterbox = 64\nalign = \"top_left\"\n",

@@ -19,6 +19,7 @@ class ClassificationTask final : public Task {
   Prediction interpret(std::span<const Tensor> outputs, const Geometry&) const override {
     if (outputs.empty()) throw Error("the network has no output", "classification");
     Prediction prediction;
+    prediction.class_count = outputs.front().size();
     for (const RankedClass& entry : top_probabilities(outputs.front(), kShown)) {
       prediction.classes.push_back(entry.class_index);
       prediction.scores.push_back(entry.score);
@@ -35,6 +36,12 @@ class ClassificationTask final : public Task {
   }
 
   void add(const Sample& sample, const Prediction& prediction) override {
+    if (sample.class_index >= prediction.class_count) {
+      throw Error("class " + std::to_string(sample.class_index) + ", but the network tells " +
+                      std::to_string(prediction.class_count) + " classes apart",
+                  sample.name,
+                  "labels counted from 0; folders called by numbers are taken at their word");
+    }
     std::vector<RankedClass> ranked;
     for (size_t i = 0; i < prediction.classes.size(); ++i) {
       ranked.push_back({prediction.classes[i], prediction.scores[i]});
