@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# The slower half of `./dev test --full`: slow tests, sanitizers, the engine alone, an installed
-# consumer, 64-bit Arm under emulation, and a replay of the fuzzing corpus.
+# What `./dev test --full` adds to the fast tests; with names of steps, only those:
+#   slow       the slow tests
+#   engine     the engine builds alone and includes nothing but the standard library and Highway
+#   consumer   another project finds the installed package
+#   sanitized  fast tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   arm64      engine and kernels built for 64-bit Arm and run by qemu-user
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,19 +36,36 @@ check_consumer() {
   build/consumer/build/consumer build/consumer/vit.ounce
 }
 
-step "slow tests"
-ctest --test-dir build/release --output-on-failure -L slow
+run_step() {
+  case $1 in
+    slow)
+      step "slow tests"
+      ctest --test-dir build/release --output-on-failure -L slow
+      ;;
+    engine)
+      step "the engine alone"
+      check_engine_stands_alone
+      ;;
+    consumer)
+      step "an installed consumer"
+      check_consumer
+      ;;
+    sanitized)
+      step "AddressSanitizer and UndefinedBehaviorSanitizer"
+      build asan
+      ctest --test-dir build/asan --output-on-failure --no-tests=error -L fast -LE browser
+      ;;
+    arm64)
+      step "64-bit Arm"
+      build arm64
+      ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L fast
+      ;;
+    *)
+      echo "no such step: $1 (slow, engine, consumer, sanitized, arm64)" >&2
+      return 2
+      ;;
+  esac
+}
 
-step "the engine alone"
-check_engine_stands_alone
-
-step "an installed consumer"
-check_consumer
-
-step "AddressSanitizer and UndefinedBehaviorSanitizer"
-build asan
-ctest --test-dir build/asan --output-on-failure --no-tests=error -L fast -LE browser
-
-step "64-bit Arm"
-build arm64
-ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L fast
+[ $# -gt 0 ] || set -- slow engine consumer sanitized arm64
+for name in "$@"; do run_step "$name"; done
