@@ -28,8 +28,11 @@ uint64_t pack_range(uint64_t begin, uint64_t end) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(thread_count(threads))) {
-  const int workers = static_cast<int>(shares_.size()) - 1;
+// A pool of one needs no shares and takes nothing from the heap: kernels make such pools as they
+// run.
+ThreadPool::ThreadPool(int threads)
+    : shares_(thread_count(threads) == 1 ? 0 : static_cast<size_t>(thread_count(threads))) {
+  const int workers = std::max(static_cast<int>(shares_.size()) - 1, 0);
   workers_.reserve(static_cast<size_t>(workers));
   for (int i = 0; i < workers; ++i) {
     workers_.emplace_back([this, i] { worker_main(i + 1); });
