@@ -138,6 +138,23 @@ void conv_f32_benchmark(benchmark::State& state, const Image& image) {
   });
 }
 
+// `size`: of the input; the output is `stride` times as large.
+void conv_transpose_f32_benchmark(benchmark::State& state, const Image& image) {
+  ConvShape s = image.shape();
+  s.pad_top = s.pad_left = (image.kernel - image.stride) / 2;
+  s.out_h = s.out_w = image.size * image.stride;
+  const auto input = random_values<float>(s.in_h * s.in_w * s.in_channels);
+  const auto weights = random_values<float>(s.out_channels * s.taps() * s.group_in());
+  const auto bias = random_values<float>(s.out_channels);
+  AlignedVector<float> output(static_cast<size_t>(s.out_pixels() * s.out_channels));
+  const PackedConvTransposeF32 packed = pack_conv_transpose_f32(weights.data(), bias.data(), s);
+  std::vector<std::byte> scratch(conv_transpose_f32_scratch_bytes(packed, pool().size()));
+  const double products = static_cast<double>(s.in_h * s.in_w * s.taps());
+  measure(state, 2.0 * products * static_cast<double>(s.in_channels * s.group_out()), [&] {
+    conv_transpose_f32({pool(), scratch}, input.data(), packed, output.data(), {});
+  });
+}
+
 void conv_u8s8_benchmark(benchmark::State& state, const Image& image) {
   const ConvShape s = image.shape();
   const auto input = random_values<uint8_t>(s.in_h * s.in_w * s.in_channels);
@@ -310,6 +327,14 @@ void register_all() {
                               std::to_string(i.stride) + (i.groups > 1 ? "/depthwise" : "");
     add("conv_f32/" + shape, conv_f32_benchmark, i);
     add("conv_u8s8/" + shape, conv_u8s8_benchmark, i);
+  }
+  const Image transposed[] = {
+      {80, 24, 24, 2, 2, 1}, {160, 24, 1, 2, 2, 1}, {28, 256, 128, 2, 2, 1}, {56, 64, 32, 4, 2, 1}};
+  for (const Image& i : transposed) {
+    add("conv_transpose_f32/" + std::to_string(i.size) + "/" + std::to_string(i.in) + "-" +
+            std::to_string(i.out) + "/k" + std::to_string(i.kernel) + "s" +
+            std::to_string(i.stride),
+        conv_transpose_f32_benchmark, i);
   }
   add("attention_f32/scores", attention_f32_benchmark, true);
   add("attention_f32/values", attention_f32_benchmark, false);

@@ -57,6 +57,17 @@ TEST(SteadyState, ConvolutionNet) {
   expect_no_allocation(b, {2, 3, 33, 29});
 }
 
+TEST(SteadyState, TransposedConvolutions) {
+  GraphBuilder b;
+  const ValueId x = b.conv(b.input("x", {1, 3, 9, 8}), {12, 3, 3, 3}, 1, 1);
+  const ValueId y = b.node(
+      "Relu", {b.node("ConvTranspose", {x, b.weights({12, 8, 2, 2})}, window_attributes(2, 2))});
+  const ValueId z = b.node("ConvTranspose", {y, b.weights({8, 1, 4, 4}), b.weights({1})},
+                           window_attributes(4, 2));
+  b.output(b.node("Sigmoid", {z}));
+  expect_no_allocation(b, {1, 3, 9, 8});
+}
+
 TEST(SteadyState, DepthwiseNetWithChannelGate) {
   GraphBuilder b;
   ValueId x = b.input("x", {1, 8, 19, 17});

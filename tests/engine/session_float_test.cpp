@@ -78,6 +78,52 @@ TEST(SessionFloat, GroupedDilatedAndOneDimensionalConvolutions) {
   expect_same(b.graph, {1, 12, 15, 15});
 }
 
+AttributeMap transposed(std::vector<int64_t> strides, std::vector<int64_t> pads, int64_t group) {
+  AttributeMap attributes;
+  attributes.set("strides", std::move(strides));
+  attributes.set("pads", std::move(pads));
+  attributes.set("group", group);
+  return attributes;
+}
+
+TEST(SessionFloat, TransposedConvolutions) {
+  GraphBuilder b;
+  const ValueId x = b.conv(b.input("x", {2, 6, 9, 7}), {12, 6, 3, 3}, 1, 1);
+  const ValueId doubled =
+      b.node("Relu", {b.node("ConvTranspose", {x, b.weights({12, 10, 2, 2}), b.weights({10})},
+                             transposed({2, 2}, {0, 0, 0, 0}, 1))});
+  AttributeMap padded = transposed({3, 2}, {1, 0, 2, 1}, 2);
+  padded.set("output_padding", std::vector<int64_t>{1, 1});
+  const ValueId grouped = b.node("ConvTranspose", {doubled, b.weights({10, 4, 4, 3})}, padded);
+  const ValueId late = b.node("Silu", {grouped});
+  for (const char* mode : {"SAME_UPPER", "SAME_LOWER", "VALID"}) {
+    AttributeMap automatic;
+    automatic.set("auto_pad", std::string(mode));
+    automatic.set("strides", std::vector<int64_t>{2, 3});
+    automatic.set("dilations", std::vector<int64_t>{2, 1});
+    b.output(b.node("ConvTranspose", {x, b.weights({12, 5, 3, 2}), b.weights({5})}, automatic));
+  }
+  AttributeMap exact;
+  exact.set("output_shape", std::vector<int64_t>{20, 13});
+  exact.set("strides", std::vector<int64_t>{2, 2});
+  b.output(b.node("ConvTranspose", {x, b.weights({12, 3, 3, 3})}, exact));
+  b.output(late);
+  expect_same(b.graph, {2, 6, 9, 7});
+  expect_same(b.graph, {2, 6, 9, 7}, 3);
+}
+
+TEST(SessionFloat, TransposedConvolutionOfALine) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 21});
+  AttributeMap attributes = transposed({4}, {2, 1}, 1);
+  attributes.set("output_padding", std::vector<int64_t>{2});
+  attributes.set("dilations", std::vector<int64_t>{3});
+  b.output(b.node(
+      "Tanh", {b.node("ConvTranspose", {x, b.weights({8, 6, 5}), b.weights({6})}, attributes)}));
+  expect_same(b.graph, {1, 8, 21});
+  expect_same(b.graph, {1, 8, 21}, 2);
+}
+
 TEST(SessionFloat, FeaturePyramidWithConcatResizeSplitAndChannelGate) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 6, 16, 16});

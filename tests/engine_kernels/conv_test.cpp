@@ -193,6 +193,97 @@ TEST(DepthwiseF32, EqualsReference) {
   }
 }
 
+// Geometry of a transposed convolution: the output of `shape` is its input.
+ConvShape transposed(int64_t size, int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                     int64_t pad, int64_t groups = 1, int64_t dilation = 1) {
+  ConvShape s = shape(size, in, out, kernel, stride, pad, groups, dilation);
+  s.out_h = (s.in_h - 1) * stride + dilation * (kernel - 1) + 1 - 2 * pad;
+  s.out_w = (s.in_w - 1) * stride + dilation * (kernel - 1) + 1 - 2 * pad;
+  return s;
+}
+
+std::vector<Case> transposed_cases() {
+  std::vector<Case> cases = {
+      {"2x2 stride 2", transposed(6, 24, 24, 2, 2, 0)},
+      {"2x2 stride 2 to one channel", transposed(9, 24, 1, 2, 2, 0)},
+      {"3x3 stride 3, odd channels", transposed(4, 5, 7, 3, 3, 0)},
+      {"4x4 stride 2", transposed(6, 17, 20, 4, 2, 1)},
+      {"3x3 stride 2", transposed(5, 8, 16, 3, 2, 1)},
+      {"3x3 stride 1", transposed(6, 12, 9, 3, 1, 1)},
+      {"5x5 stride 3", transposed(4, 6, 10, 5, 3, 2)},
+      {"kernel smaller than its stride", transposed(4, 6, 10, 2, 3, 0)},
+      {"1x1 stride 2", transposed(5, 16, 18, 1, 2, 0)},
+      {"dilated", transposed(5, 6, 8, 3, 2, 1, 1, 2)},
+      {"dilated by 3", transposed(5, 6, 8, 3, 2, 2, 1, 3)},
+      {"dilated, coarser than the stride", transposed(4, 4, 4, 2, 4, 0, 1, 6)},
+      {"two groups", transposed(5, 12, 10, 4, 2, 1, 2)},
+      {"depthwise", transposed(5, 9, 9, 2, 2, 0, 9)},
+      {"padding beyond the kernel", transposed(6, 8, 8, 2, 2, 2)},
+  };
+  Case longer = {"output beyond the last tap", transposed(4, 7, 8, 3, 2, 1)};
+  longer.s.out_h += 1;
+  longer.s.out_w += 5;
+  cases.push_back(longer);
+  Case apart = {"asymmetric strides and padding", transposed(5, 7, 8, 2, 2, 0)};
+  apart.s.kernel_h = 3;
+  apart.s.stride_h = 1;
+  apart.s.pad_top = 2;
+  apart.s.out_h = 4;
+  cases.push_back(apart);
+  Case gaps = {"tiled rows with gaps between them", transposed(5, 7, 8, 2, 2, 0)};
+  gaps.s.stride_h = 4;
+  gaps.s.out_h = 18;
+  cases.push_back(gaps);
+  Case line = {"1-D", transposed(1, 6, 9, 1, 1, 0)};
+  line.s.kernel_w = 4;
+  line.s.stride_w = 2;
+  line.s.pad_left = 1;
+  line.s.in_w = 25;
+  line.s.out_w = 50;
+  cases.push_back(line);
+  return cases;
+}
+
+TEST(ConvTransposeF32, EqualsReference) {
+  Random random(17);
+  size_t turn = 0;
+  for (const Case& test : transposed_cases()) {
+    SCOPED_TRACE(test.name + ", seed 17");
+    const ConvShape& s = test.s;
+    const FloatData data(s, turn++, random);
+    std::vector<float> expected(static_cast<size_t>(s.out_pixels() * s.out_channels));
+    reference::conv_transpose_f32(data.input.data(), data.weights.data(), s, expected.data(),
+                                  data.e);
+    const PackedConvTransposeF32 packed =
+        pack_conv_transpose_f32(data.weights.data(), data.bias.data(), s);
+    const int64_t terms = s.taps() * s.group_in() + 8;
+    const auto tolerance = sum_tolerance({1.2F * static_cast<float>(terms)}, terms);
+    on_every_isa([&](ThreadPool& pool) {
+      Scratch scratch(conv_transpose_f32_scratch_bytes(packed, pool.size()));
+      std::vector<float> output(expected.size(), 7.0F);
+      conv_transpose_f32({pool, scratch.span()}, data.input.data(), packed, output.data(), data.e);
+      expect_close(expected, output, tolerance, 2e-6F, test.name);
+    });
+    if (HasFailure()) return;
+  }
+}
+
+TEST(ConvTransposeF32, WhatNoTapReachesIsTheBiasEvenNextToInfinity) {
+  const ConvShape s = transposed(3, 4, 5, 1, 2, 0);
+  const std::vector<float> input(static_cast<size_t>(s.batch * s.in_h * s.in_w * s.in_channels),
+                                 std::numeric_limits<float>::infinity());
+  const std::vector<float> weights(static_cast<size_t>(s.in_channels * s.out_channels), 1.0F);
+  const std::vector<float> bias = {1, 2, 3, 4, 5};
+  const PackedConvTransposeF32 packed = pack_conv_transpose_f32(weights.data(), bias.data(), s);
+  ThreadPool pool(1);
+  Scratch scratch(conv_transpose_f32_scratch_bytes(packed, 1));
+  std::vector<float> output(static_cast<size_t>(s.out_pixels() * s.out_channels));
+  conv_transpose_f32({pool, scratch.span()}, input.data(), packed, output.data(), {});
+  for (int64_t c = 0; c < s.out_channels; ++c) {
+    EXPECT_EQ(output[static_cast<size_t>(s.out_channels + c)], bias[static_cast<size_t>(c)]);
+  }
+}
+
 struct CodeData {
   CodeData(const ConvShape& s, size_t turn, Random& random)
       : input(random.codes(s.batch * s.in_h * s.in_w * s.in_channels)),

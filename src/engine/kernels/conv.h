@@ -52,6 +52,32 @@ void depthwise_f32(const Context& context, const float* input, const PackedDepth
                    const ConvShape& shape, float* output, int64_t ldc, const Epilogue& epilogue);
 size_t depthwise_f32_scratch_bytes(const ConvShape& shape, int threads);
 
+/// Transposed convolution: input pixel (y, x) adds its products to the output pixels (y * stride_h
+/// - pad_top + i * dilation_h, x * stride_w - pad_left + j * dilation_w). Output pixels that are a
+/// stride apart form a phase, which is a plain convolution with some of the taps; what no tap
+/// reaches gets its bias only.
+struct PackedConvTransposeF32 {
+  ConvShape shape;
+  struct Phase {
+    ConvShape window;  // as a convolution that makes one row
+    int64_t first_y = 0, first_x = 0;
+    size_t matrices = 0;
+  };
+  std::vector<Phase> phases;  // [first_y][first_x]
+  // One a group, with columns [pixels side by side][channels of a group].
+  std::vector<std::vector<PackedF32>> matrices;
+  AlignedVector<float> bias;  // [pixels side by side][out_channels]
+};
+/// `weights`: [in_channels, out_channels / groups, kernel_h, kernel_w]; `bias`: [out_channels] or
+/// null.
+PackedConvTransposeF32 pack_conv_transpose_f32(const float* weights, const float* bias,
+                                               const ConvShape& shape);
+/// Images of the packed shape. The bias is the packed one; output and residual are dense.
+void conv_transpose_f32(const Context& context, const float* input,
+                        const PackedConvTransposeF32& weights, float* output,
+                        const Epilogue& epilogue);
+size_t conv_transpose_f32_scratch_bytes(const PackedConvTransposeF32& weights, int threads);
+
 /// Integer convolutions: u8 codes in, any IntegerEpilogue out (c, ldc and residual there; rows are
 /// output pixels). Padding reads as a_zero_point, hence contributes exactly nothing.
 struct PackedConvS8 {

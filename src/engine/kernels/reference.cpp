@@ -246,6 +246,27 @@ void conv_u8s8(const uint8_t* input, const int8_t* ohwi, const ConvShape& s, int
   });
 }
 
+void conv_transpose_f32(const float* input, const float* weights, const ConvShape& s, float* output,
+                        const Epilogue& epilogue) {
+  for_outputs(s, [&](int64_t n, int64_t y, int64_t x, int64_t pixel, int64_t o) {
+    const int64_t group = o / s.group_out();
+    double sum = 0.0;
+    for (int64_t tap = 0; tap < s.taps(); ++tap) {
+      const int64_t up = y + s.pad_top - tap / s.kernel_w * s.dilation_h;
+      const int64_t left = x + s.pad_left - tap % s.kernel_w * s.dilation_w;
+      const bool reached = up >= 0 && up % s.stride_h == 0 && up / s.stride_h < s.in_h &&
+                           left >= 0 && left % s.stride_w == 0 && left / s.stride_w < s.in_w;
+      if (!reached) continue;
+      const int64_t in = (n * s.in_h + up / s.stride_h) * s.in_w + left / s.stride_w;
+      for (int64_t c = group * s.group_in(); c < (group + 1) * s.group_in(); ++c) {
+        const int64_t weight = (c * s.group_out() + o % s.group_out()) * s.taps() + tap;
+        sum += static_cast<double>(input[in * s.in_channels + c]) * weights[weight];
+      }
+    }
+    output[pixel * s.out_channels + o] = static_cast<float>(finish(sum, pixel, o, epilogue));
+  });
+}
+
 int32_t to_code(float x, int32_t zero_point, int32_t lo, int32_t hi) {
   if (std::isnan(x)) return zero_point;
   const double code = std::nearbyint(static_cast<double>(x)) + zero_point;

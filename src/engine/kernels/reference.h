@@ -34,6 +34,10 @@ void conv_f32(const float* input, const float* ohwi, const ConvShape& shape, flo
 void conv_u8s8(const uint8_t* input, const int8_t* ohwi, const ConvShape& shape,
                int32_t a_zero_point, const int32_t* bias, const IntegerEpilogue& epilogue);
 
+/// Weights [in_channels, out_channels / groups, kernel_h, kernel_w]; the bias is the epilogue's.
+void conv_transpose_f32(const float* input, const float* weights, const ConvShape& shape,
+                        float* output, const Epilogue& epilogue);
+
 /// clamp(round_half_even(x) + zero_point, lo, hi); the zero point for NaN.
 int32_t to_code(float x, int32_t zero_point, int32_t lo, int32_t hi);
 

@@ -5,6 +5,7 @@
 #include "engine/lowering/output_chain.h"
 #include "engine/lowering/strided_view.h"
 #include "engine/reference/reference.h"
+#include "graph/ops/window.h"
 
 namespace ounce::engine {
 namespace {
@@ -31,6 +32,35 @@ std::optional<FloatProduct> conv_product(const Graph& graph, const Node& node) {
   product.node.op = internal::kConv;
   product.node.attributes = node.attributes;
   product.node.inputs = {node.input(0), node.input(1), node.input(2)};
+  return product;
+}
+
+/// The padding that pads, auto_pad or output_shape amount to, made explicit.
+std::optional<FloatProduct> conv_transpose_product(const Graph& graph, const Node& node) {
+  std::optional<FloatProduct> product = conv_product(graph, node);
+  const auto& symbolic_shape = graph.value(node.input(0)).shape;
+  const std::optional<Shape> in = symbolic_shape ? concrete(*symbolic_shape) : std::nullopt;
+  if (!product || !in) return std::nullopt;
+  const Shape& weight = graph.constant(node.input(1))->shape();
+  const size_t axes = weight.size() - 2;
+  if (in->size() != weight.size()) return std::nullopt;
+  const ops::Window window = ops::read_window(node, axes, Shape(weight.begin() + 2, weight.end()));
+  const std::vector<int64_t> wanted = ops::wanted_output_shape(node, axes);
+  std::vector<int64_t> strides, dilations, pads(2 * axes, 0);
+  for (size_t i = 0; i < axes; ++i) {
+    ops::WindowAxis axis = window.axes[i];
+    ops::resolve_transposed(window, axis, (*in)[i + 2], wanted[i]);
+    strides.push_back(axis.stride);
+    dilations.push_back(axis.dilation);
+    pads[i] = axis.pad_begin;
+  }
+  AttributeMap attributes;
+  attributes.set("strides", strides);
+  attributes.set("dilations", dilations);
+  attributes.set("pads", pads);
+  attributes.set("group", node.attributes.get_int("group", 1));
+  product->node.op = internal::kConvTranspose;
+  product->node.attributes = std::move(attributes);
   return product;
 }
 
@@ -119,6 +149,8 @@ void fuse_float(Graph& graph) {
     std::optional<FloatProduct> product;
     if (node.op == "Conv") {
       product = conv_product(graph, node);
+    } else if (node.op == "ConvTranspose") {
+      product = conv_transpose_product(graph, node);
     } else if (node.op == "MatMul" || node.op == "Gemm") {
       product = matmul_product(graph, node);
     }

@@ -19,6 +19,8 @@ namespace ounce::engine::internal {
 /// (x, w constant, bias?, residual?) channels-first until the layout pass, then channels-last with
 /// the attribute `channels_last`. Attributes of Conv with `pads` explicit.
 inline constexpr std::string_view kConv = "engine.Conv";
+/// The same for ConvTranspose; `pads` hold the padding at the beginning.
+inline constexpr std::string_view kConvTranspose = "engine.ConvTranspose";
 /// (x u8, w s8 constant, bias i32 constant?, residual?) -> u8 or f32
 inline constexpr std::string_view kQConv = "engine.QConv";
 /// (x [.., K], w constant [K, N], bias?, residual?)

@@ -77,6 +77,39 @@ class FloatConvStep final : public ConvStep<PackedConvF32, PackedDepthwiseF32> {
   FloatOutputPlan output_;
 };
 
+class ConvTransposeStep final : public Step {
+ public:
+  explicit ConvTransposeStep(const StepRequest& request)
+      : node_(request.node), threads_(request.threads) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const ConvShape shape = conv_shape(request);
+    output_ = float_output(request, shape.out_channels);
+    packed_ = pack_conv_transpose_f32(weight.data<float>().data(), output_.epilogue.bias, shape);
+  }
+
+  void run(const RunContext& context) override {
+    conv_transpose_f32(context.kernels, context.at<const float>(node_.input(0)), packed_,
+                       context.at<float>(node_.output(0)), bind(output_, context, node_));
+  }
+  size_t scratch_bytes() const override {
+    return conv_transpose_f32_scratch_bytes(packed_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = byte_count(packed_.bias);
+    for (const auto& groups : packed_.matrices) {
+      for (const PackedF32& group : groups) bytes += byte_count(group.data);
+    }
+    return bytes;
+  }
+  std::string_view kernel() const override { return "conv_transpose_f32"; }
+
+ private:
+  Node node_;
+  int threads_;
+  FloatOutputPlan output_;
+  PackedConvTransposeF32 packed_;
+};
+
 class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
  public:
   explicit IntegerConvStep(const StepRequest& request)
@@ -117,6 +150,10 @@ class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
 
 std::unique_ptr<Step> make_conv(const StepRequest& request) {
   return std::make_unique<FloatConvStep>(request);
+}
+
+std::unique_ptr<Step> make_conv_transpose(const StepRequest& request) {
+  return std::make_unique<ConvTransposeStep>(request);
 }
 
 std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {

@@ -6,6 +6,7 @@
 namespace ounce::engine {
 
 std::unique_ptr<Step> make_conv(const StepRequest& request);
+std::unique_ptr<Step> make_conv_transpose(const StepRequest& request);
 std::unique_ptr<Step> make_integer_conv(const StepRequest& request);
 std::unique_ptr<Step> make_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_matmul(const StepRequest& request);

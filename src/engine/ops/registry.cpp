@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {internal::kConv, make_conv},
+    {internal::kConvTranspose, make_conv_transpose},
     {internal::kQConv, make_integer_conv},
     {internal::kMatMul, make_matmul},
     {internal::kQMatMul, make_integer_matmul},
