@@ -207,13 +207,13 @@ void attention_u8_benchmark(benchmark::State& state, bool scores) {
   Quantized out(kTokens * kHeads * kHead, kHeads * kHead, kTokens);
   const std::vector<float> scale(kTokens, 1e-4F);
   const int64_t row = 3 * kHeads * kHead;
-  MatmulU8Shape shape = {kTokens, kTokens, kHead, row, row, WeightLayout::kNxK, 120, 130, false};
+  MatmulU8Shape shape = {kTokens, kTokens, kHead, row, row, WeightLayout::kNxK, 120, 130};
   IntegerEpilogue e;
   e.output = IntegerOutput::kF32;
   e.ldc = kTokens;
   e.scale = scale.data();
   if (!scores) {
-    shape = {kTokens, kHead, kTokens, kTokens, row, WeightLayout::kKxN, 0, 130, false};
+    shape = {kTokens, kHead, kTokens, kTokens, row, WeightLayout::kKxN, 0, 130};
     e = out.e;
   }
   std::vector<MatmulU8Item> items;
@@ -246,7 +246,7 @@ void softmax_benchmark(benchmark::State& state) {
   const auto x = random_values<float>(rows * kTokens);
   std::vector<float> y(x.size());
   measure(state, static_cast<double>(rows * kTokens), [&] {
-    softmax_f32({pool(), {}}, x.data(), y.data(), {rows, kTokens, kTokens, kTokens, 0.03F});
+    softmax_f32({pool(), {}}, x.data(), y.data(), {rows, kTokens, kTokens, kTokens});
   });
 }
 

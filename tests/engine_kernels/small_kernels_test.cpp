@@ -42,8 +42,7 @@ TEST(Unary, EqualsReference) {
   Random random(22);
   for (int op = 0; op <= static_cast<int>(UnaryF32::kCos); ++op) {
     const auto kind = static_cast<UnaryF32>(op);
-    const bool positive =
-        kind == UnaryF32::kLog || kind == UnaryF32::kSqrt || kind == UnaryF32::kRsqrt;
+    const bool positive = kind == UnaryF32::kLog || kind == UnaryF32::kSqrt;
     std::vector<float> x = random.floats(3001, positive ? 1e-6F : -20.0F, 20.0F);
     x.push_back(kNaN);
     if (kind == UnaryF32::kExp) {
@@ -199,10 +198,10 @@ TEST(CodeArithmetic, LookupAddAndMultiplyEqualReferenceToTheBit) {
   }
 }
 
-TEST(Softmax, EqualsReferenceWithScaleMaskAndInfinities) {
+TEST(Softmax, EqualsReferenceWithMaskAndInfinities) {
   Random random(28);
   for (const int64_t columns : {1, 15, 16, 17, 64, 197, 1000}) {
-    SoftmaxShape s = {6, columns, columns + 1, columns, 0.7F, nullptr, 2};
+    SoftmaxShape s = {6, columns, columns + 1, columns, nullptr, 2};
     auto x = random.floats(s.rows * s.ldx, -20.0F, 20.0F);
     auto mask = random.floats(2 * columns, -1.0F, 0.0F);
     mask[0] = -kInfinity;

@@ -29,7 +29,6 @@ enum class Activation {
   kSilu,       // x * sigmoid(x)
   kGeluErf,    // x * (1 + erf(x / sqrt 2)) / 2
   kGeluTanh,   // the tanh approximation of it
-  kQuickGelu,  // x * sigmoid(1.702 x)
   kSigmoid,
   kTanh,
   kHardSwish,    // x * clamp(x / 6 + 1/2, 0, 1)

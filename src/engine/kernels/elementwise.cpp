@@ -56,14 +56,10 @@ void unary_f32(const Context& context, UnaryF32 op, const float* x, float* y, in
       return run([](VF v) HWY_ATTR { return log_f32(v); });
     case UnaryF32::kSqrt:
       return run([](VF v) HWY_ATTR { return hn::Sqrt(v); });
-    case UnaryF32::kRsqrt:
-      return run([=](VF v) HWY_ATTR { return hn::Div(one, hn::Sqrt(v)); });
     case UnaryF32::kReciprocal:
       return run([=](VF v) HWY_ATTR { return hn::Div(one, v); });
     case UnaryF32::kErf:
       return run([](VF v) HWY_ATTR { return erf_f32(v); });
-    case UnaryF32::kSquare:
-      return run([](VF v) HWY_ATTR { return hn::Mul(v, v); });
     case UnaryF32::kFloor:
       return run([](VF v) HWY_ATTR { return hn::Floor(v); });
     case UnaryF32::kCeil:

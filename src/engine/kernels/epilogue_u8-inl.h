@@ -210,15 +210,14 @@ inline void requantize_tile(const SumTile& t, const IntegerEpilogue& e) {
   }
 }
 
-// float(sum) * scale * row_scale + bias for one vector.
+// float(sum) * scale + bias for one vector.
 struct Dequantizer {
   const IntegerEpilogue& e;
   const SumTile& t;
-  HWY_INLINE VF operator()(int64_t i, int64_t j, int64_t lanes, VF row_scale) const {
+  HWY_INLINE VF operator()(int64_t i, int64_t j, int64_t lanes) const {
     const VI sum = hn::LoadU(DI(), t.sums + i * kSumStride + j);
     const VF scale = load_lanes(e.scale + t.column + j, lanes);
     VF x = hn::Mul(hn::ConvertTo(DF(), sum), scale);
-    if (e.row_scale != nullptr) x = hn::Mul(x, row_scale);
     if (e.f32.bias != nullptr) x = hn::Add(x, load_lanes(e.f32.bias + t.column + j, lanes));
     return x;
   }
@@ -230,10 +229,9 @@ inline void dequantize_tile(const SumTile& t, const IntegerEpilogue& e) {
   alignas(64) float values[kMostTileRows * kSumStride];
   const Dequantizer dequantize{e, t};
   for (int64_t i = 0; i < t.rows; ++i) {
-    const VF row_scale = constant(e.row_scale == nullptr ? 1.0F : e.row_scale[t.row + i]);
     float* c = static_cast<float*>(e.c) + (t.row + i) * e.ldc + t.column;
     for_vectors(t.columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-      const VF x = dequantize(i, j, lanes, row_scale);
+      const VF x = dequantize(i, j, lanes);
       if (direct) {
         store_lanes(at_most(at_least(x, constant(clamp.lo)), constant(clamp.hi)), c + j, lanes);
       } else {

@@ -21,7 +21,7 @@ PackedS8 pack_s8(const int8_t* weights, int64_t k, int64_t n, WeightLayout layou
 
 enum class IntegerOutput {
   kI32,  // acc
-  kF32,  // act(float(acc) * scale[c] * row_scale[r] + bias[c] + residual)
+  kF32,  // act(float(acc) * scale[c] + bias[c] + residual)
   kU8,  // clamp(round_half_even(float(acc) * scale[c] + residual) + zero_point, lo, hi), then table
 };
 
@@ -36,7 +36,6 @@ struct IntegerEpilogue {
   const float* scale = nullptr;  // [N] for kF32 and kU8
 
   // kF32 only. bias is added after scaling; activation as in Epilogue.
-  const float* row_scale = nullptr;  // [M], or null
   Epilogue f32{};
 
   // kU8 only. Fused ReLU: lo = zero_point. Fused clip: lo, hi.
@@ -59,7 +58,7 @@ size_t gemm_u8s8_scratch_bytes(int64_t m, int64_t n, int64_t k, int threads);
 /// One product of a batch whose both operands are activations.
 struct MatmulU8Item {
   const uint8_t* a = nullptr;  // [M, K] codes, rows `lda` apart
-  const void* b = nullptr;     // kKxN: [K, N], kNxK: [N, K]; rows `ldb` apart; u8 or s8 codes
+  const uint8_t* b = nullptr;  // kKxN: [K, N], kNxK: [N, K]; rows `ldb` apart
   void* c = nullptr;           // [M, N] of the epilogue's output type, rows epilogue.ldc apart
 };
 struct MatmulU8Shape {
@@ -68,12 +67,11 @@ struct MatmulU8Shape {
   WeightLayout b_layout = WeightLayout::kKxN;
   int32_t a_zero_point = 0;
   int32_t b_zero_point = 0;
-  bool b_signed = false;  // codes of b are int8_t, else uint8_t
 };
 
 /// acc = sum over k of (a - a_zero_point) * (b - b_zero_point), exactly; then `epilogue`, the same
-/// for every item: its c is ignored (an item has its own), its residuals must be null, and
-/// row_scale, if any, has one entry for each of the M rows. epilogue.scale has [N] entries.
+/// for every item: its c is ignored (an item has its own), its residuals must be null.
+/// epilogue.scale has [N] entries.
 void matmul_u8(const Context& context, std::span<const MatmulU8Item> items,
                const MatmulU8Shape& shape, const IntegerEpilogue& epilogue);
 size_t matmul_u8_scratch_bytes(const MatmulU8Shape& shape, int64_t items, int threads);

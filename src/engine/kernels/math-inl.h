@@ -173,8 +173,6 @@ HWY_INLINE void with_activation(const ActivationSpec& spec, const F& f) {
       return f([](VF x) HWY_ATTR { return gelu_erf_f32(x); });
     case Activation::kGeluTanh:
       return f([](VF x) HWY_ATTR { return gelu_tanh_f32(x); });
-    case Activation::kQuickGelu:
-      return f([](VF x) HWY_ATTR { return hn::Mul(x, sigmoid_f32(hn::Mul(constant(1.702F), x))); });
     case Activation::kSigmoid:
       return f([](VF x) HWY_ATTR { return sigmoid_f32(x); });
     case Activation::kTanh:

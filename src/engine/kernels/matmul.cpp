@@ -80,7 +80,7 @@ void multiply_item(const Context& context, const MatmulF32Item& item, const Matm
 
 // The exact sum of (a - za) * (b - zb) is
 //   sum a * b - za * sum b - zb * sum a + K * za * zb,
-// with unsigned b stored as b - 128 and zb lowered as much.
+// with b stored as b - 128 and zb lowered as much.
 void multiply_item(const Context& context, const MatmulU8Item& item, const MatmulU8Shape& s,
                    const PlanU8& plan, const IntegerEpilogue& epilogue) {
   ScratchCursor cursor(context.scratch);
@@ -88,11 +88,12 @@ void multiply_item(const Context& context, const MatmulU8Item& item, const Matmu
   int32_t* column_sums = cursor.take<int32_t>(plan.panels * kPanelColumns);
   int32_t* offsets = cursor.take<int32_t>(plan.panels * kPanelColumns);
   int32_t* row_offsets = cursor.take<int32_t>(s.m);
-  const int32_t zero_b = s.b_signed ? s.b_zero_point : s.b_zero_point - 128;
+  const int32_t zero_b = s.b_zero_point - 128;
   const int32_t constant = static_cast<int32_t>(s.k) * s.a_zero_point * zero_b;
-  const MatrixView<int8_t> b = {static_cast<const int8_t*>(item.b), s.ldb, s.k, s.n, s.b_layout};
+  const MatrixView<int8_t> b = {reinterpret_cast<const int8_t*>(item.b), s.ldb, s.k, s.n,
+                                s.b_layout};
   pack_in_parallel(context.pool, plan.panels, [&](int64_t first, int64_t last) {
-    pack_panels_s8(b, !s.b_signed, first, last, panels, plan.panel_bytes);
+    pack_panels_s8(b, true, first, last, panels, plan.panel_bytes);
     column_sums_s8(panels, plan.panel_bytes, first, last, column_sums);
     for (int64_t n = first * kPanelColumns; n < last * kPanelColumns; ++n) {
       offsets[n] = constant - s.a_zero_point * column_sums[n];

@@ -36,16 +36,15 @@ HWY_INLINE VF first_lanes(VF x, int64_t lanes) {
   return lanes == kLanes ? x : hn::IfThenElseZero(hn::FirstN(DF(), static_cast<size_t>(lanes)), x);
 }
 
-void softmax_row(const float* x, const float* mask, float* y, int64_t columns, float scale) {
-  const VF factor = constant(scale);
+void softmax_row(const float* x, const float* mask, float* y, int64_t columns) {
   const float lowest = -std::numeric_limits<float>::infinity();
-  const auto scaled = [&](int64_t j, int64_t lanes) HWY_ATTR {
-    const VF v = hn::Mul(load_lanes(x + j, lanes), factor);
+  const auto masked = [&](int64_t j, int64_t lanes) HWY_ATTR {
+    const VF v = load_lanes(x + j, lanes);
     return mask == nullptr ? v : hn::Add(v, load_lanes(mask + j, lanes));
   };
   VF highest = constant(lowest);
   for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    VF v = scaled(j, lanes);
+    VF v = masked(j, lanes);
     if (lanes < kLanes) {
       v = hn::IfThenElse(hn::FirstN(DF(), static_cast<size_t>(lanes)), v, constant(lowest));
     }
@@ -58,7 +57,7 @@ void softmax_row(const float* x, const float* mask, float* y, int64_t columns, f
   }
   const VF top = constant(most);
   const float sum = sum_of(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    const VF e = first_lanes(exp_not_positive(hn::Sub(scaled(j, lanes), top)), lanes);
+    const VF e = first_lanes(exp_not_positive(hn::Sub(masked(j, lanes), top)), lanes);
     store_lanes(e, y + j, lanes);
     return e;
   });
@@ -71,7 +70,7 @@ void softmax_row(const float* x, const float* mask, float* y, int64_t columns, f
 void softmax_f32(const Context& context, const float* x, float* y, const SoftmaxShape& s) {
   context.pool.parallel_for(s.rows, [&](int64_t r, int) HWY_ATTR {
     const float* mask = s.mask == nullptr ? nullptr : s.mask + r % s.mask_rows * s.columns;
-    softmax_row(x + r * s.ldx, mask, y + r * s.ldy, s.columns, s.scale);
+    softmax_row(x + r * s.ldx, mask, y + r * s.ldy, s.columns);
   });
 }
 

@@ -4,13 +4,12 @@
 
 namespace ounce::engine {
 
-/// y[r] = softmax(scale * x[r]) over `columns`; x and y may be the same. Rows `ldx` and `ldy`
-/// apart. `mask`: added to scale * x before, [mask_rows, columns] with row r using r % mask_rows,
+/// y[r] = softmax(x[r]) over `columns`; x and y may be the same. Rows `ldx` and `ldy`
+/// apart. `mask`: added to x before, [mask_rows, columns] with row r using r % mask_rows,
 /// or null. Entries of -infinity get probability 0; a row of only -infinity becomes zeros.
 struct SoftmaxShape {
   int64_t rows = 0, columns = 0;
   int64_t ldx = 0, ldy = 0;
-  float scale = 1.0F;
   const float* mask = nullptr;
   int64_t mask_rows = 1;
 };

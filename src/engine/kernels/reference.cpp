@@ -22,7 +22,6 @@ void finish(int32_t sum, int64_t row, int64_t column, const IntegerEpilogue& e) 
   }
   float x = static_cast<float>(sum) * e.scale[column];
   if (e.output == IntegerOutput::kF32) {
-    if (e.row_scale != nullptr) x *= e.row_scale[row];
     static_cast<float*>(e.c)[at] = static_cast<float>(finish(x, row, column, e.f32));
     return;
   }
@@ -106,8 +105,6 @@ double activate(double x, const ActivationSpec& spec) {
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Activation::kGeluTanh:
       return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::kQuickGelu:
-      return x / (1.0 + std::exp(-1.702 * x));
     case Activation::kSigmoid:
       return 1.0 / (1.0 + std::exp(-x));
     case Activation::kTanh:
@@ -132,14 +129,10 @@ double unary(UnaryF32 op, double x) {
       return std::log(x);
     case UnaryF32::kSqrt:
       return std::sqrt(x);
-    case UnaryF32::kRsqrt:
-      return 1.0 / std::sqrt(x);
     case UnaryF32::kReciprocal:
       return 1.0 / x;
     case UnaryF32::kErf:
       return std::erf(x);
-    case UnaryF32::kSquare:
-      return x * x;
     case UnaryF32::kFloor:
       return std::floor(x);
     case UnaryF32::kCeil:
@@ -211,9 +204,7 @@ void matmul_u8(const MatmulU8Item& item, const MatmulU8Shape& s, const IntegerEp
       int64_t sum = 0;
       for (int64_t p = 0; p < s.k; ++p) {
         const int64_t at = s.b_layout == WeightLayout::kKxN ? p * s.ldb + j : j * s.ldb + p;
-        const int64_t code = s.b_signed ? static_cast<const int8_t*>(item.b)[at]
-                                        : static_cast<const uint8_t*>(item.b)[at];
-        sum += (item.a[i * s.lda + p] - s.a_zero_point) * (code - s.b_zero_point);
+        sum += (item.a[i * s.lda + p] - s.a_zero_point) * (item.b[at] - s.b_zero_point);
       }
       finish(static_cast<int32_t>(sum), i, j, e);
     }
@@ -278,7 +269,7 @@ void softmax_f32(const float* x, float* y, const SoftmaxShape& s) {
   for (int64_t r = 0; r < s.rows; ++r) {
     double highest = -std::numeric_limits<double>::infinity();
     for (int64_t c = 0; c < s.columns; ++c) {
-      double v = static_cast<double>(x[r * s.ldx + c]) * s.scale;
+      double v = x[r * s.ldx + c];
       if (s.mask != nullptr) v += s.mask[r % s.mask_rows * s.columns + c];
       e[static_cast<size_t>(c)] = v;
       highest = std::max(highest, v);
