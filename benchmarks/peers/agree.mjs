@@ -2,7 +2,9 @@
 //
 // FOLDER holds pairs <i>.input.npy, <i>.output.npy from peer_cases. Prints how often the largest
 // output is the same one; with `boxes`, treats the output as [1, anchors, 4 + 1 + classes] in the
-// YOLOX convention and prints the smallest overlap of the boxes that score at least 0.3.
+// YOLOX convention and prints the smallest overlap of the boxes that score at least 0.3. `ounce`
+// compares our outputs with ONNX Runtime's, `unoptimised` those of ONNX Runtime with its graph
+// optimisations off: what two correct runs of the file may differ by.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
@@ -34,43 +36,58 @@ function overlap(a, b) {
   return shared / (area(a) + area(b) - shared);
 }
 
-const session = await ort.InferenceSession.create(model, { intraOpNumThreads: 2 });
-let cases = 0;
-let same = 0;
-let boxes = 0;
-let sameClass = 0;
-const overlaps = [];
-let worst = 0;
-for (let i = 0; existsSync(join(folder, `${i}.input.npy`)); ++i, ++cases) {
+// How near two lists of outputs are: of ours and theirs, or of two runs of theirs.
+class Agreement {
+  cases = 0;
+  sameTop1 = 0;
+  sameClass = 0;
+  overlaps = [];
+  largest = 0;
+
+  add(a, b, columns) {
+    this.cases += 1;
+    const most = a.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+    a.forEach((value, k) => { this.largest = Math.max(this.largest, Math.abs(value - b[k]) / most); });
+    if (kind === 'boxes') this.addBoxes(a, b, columns);
+    else if (argmax(a) === argmax(b)) this.sameTop1 += 1;
+  }
+
+  addBoxes(all, others, columns) {
+    for (let start = 0; start < all.length; start += columns) {
+      const a = all.subarray(start, start + columns);
+      const b = others.subarray(start, start + columns);
+      const best = argmax(a.subarray(5));
+      if (a[4] * a[5 + best] < 0.3) continue;
+      if (argmax(b.subarray(5)) === best) this.sameClass += 1;
+      this.overlaps.push(overlap(box(a), box(b)));
+    }
+  }
+
+  report() {
+    const common = { cases: this.cases, largest_difference: this.largest };
+    if (kind !== 'boxes') return { ...common, same_top1: this.sameTop1 };
+    return {
+      ...common, boxes: this.overlaps.length, same_class: this.sameClass,
+      smallest_overlap: Math.min(...this.overlaps),
+      above_0_99: this.overlaps.filter((o) => o > 0.99).length,
+    };
+  }
+}
+
+const open = (level) => ort.InferenceSession.create(model, { intraOpNumThreads: 2, graphOptimizationLevel: level });
+const optimised = await open('all');
+const asWritten = await open('disabled');
+const withOurs = new Agreement();
+const withItself = new Agreement();
+for (let i = 0; existsSync(join(folder, `${i}.input.npy`)); ++i) {
   const input = readNpy(join(folder, `${i}.input.npy`));
   const ours = readNpy(join(folder, `${i}.output.npy`));
-  const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', input.data, input.shape) };
-  const theirs = (await session.run(feeds))[session.outputNames[0]].data;
-  const largest = ours.data.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-  ours.data.forEach((value, k) => { worst = Math.max(worst, Math.abs(value - theirs[k]) / largest); });
-  if (kind !== 'boxes') {
-    if (argmax(ours.data) === argmax(theirs)) same += 1;
-    continue;
-  }
-  const columns = ours.shape.at(-1);
-  for (let start = 0; start < ours.data.length; start += columns) {
-    const a = ours.data.subarray(start, start + columns);
-    const b = theirs.subarray(start, start + columns);
-    const best = argmax(a.subarray(5));
-    if (a[4] * a[5 + best] < 0.3) continue;
-    boxes += 1;
-    if (argmax(b.subarray(5)) === best) sameClass += 1;
-    overlaps.push(overlap(box(a), box(b)));
-  }
+  const run = async (session) => {
+    const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', input.data, input.shape) };
+    return (await session.run(feeds))[session.outputNames[0]].data;
+  };
+  const theirs = await run(optimised);
+  withOurs.add(ours.data, theirs, ours.shape.at(-1));
+  withItself.add(await run(asWritten), theirs, ours.shape.at(-1));
 }
-overlaps.sort((a, b) => a - b);
-const report = { cases, largest_difference: worst };
-if (kind === 'boxes') {
-  Object.assign(report, {
-    boxes, same_class: sameClass, smallest_overlap: overlaps[0],
-    above_0_99: overlaps.filter((o) => o > 0.99).length,
-  });
-} else {
-  report.same_top1 = same;
-}
-console.log(JSON.stringify(report));
+console.log(JSON.stringify({ ounce: withOurs.report(), unoptimised: withItself.report() }));

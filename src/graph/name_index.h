@@ -19,7 +19,8 @@ class NameIndex {
  public:
   NameIndex() = default;
   NameIndex(const NameIndex&) {}
-  NameIndex& operator=(const NameIndex&) {
+  NameIndex& operator=(const NameIndex& other) {
+    if (this == &other) return *this;
     const std::lock_guard lock(mutex_);
     clear();
     return *this;
