@@ -21,8 +21,9 @@ namespace ounce::engine::HWY_NAMESPACE {
 // The fold that needs the fewest vector operations for a row of output pixels.
 int64_t best_fold(const ConvShape& s) {
   if (s.dilation_w != 1 || s.stride_w != 1) return 1;
-  // Pixels of their own share the columns of the image with their neighbours.
-  constexpr double kShared = 0.6;
+  // Pixels of their own share the columns of the image with their neighbours, the more the wider
+  // the kernel (measured).
+  const double shared = s.kernel_w >= 5 ? 0.3 : 0.6;
   constexpr double kPartlyStored = 1.5;
   int64_t best = 1;
   double least = std::numeric_limits<double>::infinity();
@@ -32,7 +33,7 @@ int64_t best_fold(const ConvShape& s) {
       vectors += piece.skip == 0 && piece.valid == piece.bytes ? 1.0 : kPartlyStored;
     });
     const double cost =
-        vectors * static_cast<double>(ceil_div(s.out_w, fold)) * (fold == 1 ? kShared : 1.0);
+        vectors * static_cast<double>(ceil_div(s.out_w, fold)) * (fold == 1 ? shared : 1.0);
     if (cost < least) {
       least = cost;
       best = fold;
