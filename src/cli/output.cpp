@@ -28,7 +28,7 @@ fs::path without_trailing_slash(const fs::path& path) {
 
 }  // namespace
 
-StagedOutput::StagedOutput(fs::path target) : target_(without_trailing_slash(target)) {
+StagedOutput::StagedOutput(const fs::path& target) : target_(without_trailing_slash(target)) {
   std::error_code failed;
   if (fs::exists(target_, failed) && !fs::is_directory(target_, failed)) {
     throw Error("exists and is not a folder", target_.string(), "another name with -o");

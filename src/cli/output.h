@@ -13,7 +13,7 @@ class StagedOutput {
  public:
   /// `target` is the folder to fill; it may exist (files of equal names are then replaced). Throws
   /// `Error` when it cannot be made.
-  explicit StagedOutput(std::filesystem::path target);
+  explicit StagedOutput(const std::filesystem::path& target);
   ~StagedOutput();
   StagedOutput(const StagedOutput&) = delete;
   StagedOutput& operator=(const StagedOutput&) = delete;
