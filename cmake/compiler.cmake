@@ -27,8 +27,9 @@ if(OUNCE_SANITIZE OR OUNCE_FUZZ)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # With its checks in the way GCC no longer sees what bounds a copy, and warns of every one.
-    add_compile_options(-Wno-stringop-overflow -Wno-stringop-overread)
+    # With its checks in the way GCC no longer sees what bounds a copy or sets a value, and warns.
+    add_compile_options(-Wno-stringop-overflow -Wno-stringop-overread
+                        -Wno-maybe-uninitialized)
   endif()
 endif()
 if(OUNCE_FUZZ)
