@@ -44,9 +44,10 @@ struct DepthwiseScratch {
         columns(kMostFolded),
         blank(((3 * s.stride_w + s.kernel_w) * s.in_channels + kMostFolded) * s.dilation_w +
               kBytesOfRuns),
-        rows(round_up(s.kernel_h + 1, 4)),
-        strip((s.kernel_h + 1) *
-              ((3 * s.stride_w + s.kernel_w) * s.in_channels + s.kernel_w * kMostFolded)),
+        rows(round_up(s.kernel_h + 1, kApart / 8)),
+        strip(round_up((s.kernel_h + 1) * ((3 * s.stride_w + s.kernel_w) * s.in_channels +
+                                           s.kernel_w * kMostFolded),
+                       kApart)),
         stage(4 * kMostFolded) {}
   int64_t scales;   // in the order of the weights
   int64_t columns;  // scales, and biases, of folded pixels
@@ -54,6 +55,11 @@ struct DepthwiseScratch {
   int64_t rows;     // row pointers
   int64_t strip;    // the pixels under a run's windows
   int64_t stage;    // outputs and residuals of folded pixels that the image has only a part of
+
+ private:
+  // What threads write for themselves lies in different cache lines, and in lines that are not
+  // fetched in pairs.
+  static constexpr int64_t kApart = 256;
 };
 
 }  // namespace ounce::engine

@@ -283,6 +283,9 @@ inline void order_scales([[maybe_unused]] const PackedDepthwiseS8& weights,
 #endif
 }
 
+// More than one, so that a thread that comes late leaves something to take over.
+inline constexpr int64_t kTasksPerThread = 2;
+
 template <class Dot>
 void depthwise(const Context& context, const uint8_t* input, const PackedDepthwiseS8& weights,
                const ConvShape& s, const IntegerEpilogue& epilogue) {
@@ -307,12 +310,17 @@ void depthwise(const Context& context, const uint8_t* input, const PackedDepthwi
   repeat(job.epilogue.scale, columns);
   repeat(job.epilogue.f32.bias, columns + sizes.columns);
   if (epilogue.output == IntegerOutput::kU8) order_scales(weights, job.epilogue.scale, scales);
-  const int64_t tasks = ceil_div(s.out_h, weights.output_rows);
+  // Cut by rows, not by pairs of rows: seven pairs would leave one of two threads idle at the end.
+  const int64_t pairs = ceil_div(s.out_h, weights.output_rows);
+  const int64_t tasks = threads == 1 ? pairs : std::min(pairs, threads * kTasksPerThread);
   context.pool.parallel_for(s.batch * tasks, [&](int64_t task, int thread) {
-    const int64_t y = task % tasks * weights.output_rows;
-    depthwise_rows<Dot>(
-        job, s, task / tasks, y, std::min(weights.output_rows, s.out_h - y),
-        {rows + thread * sizes.rows, strips + thread * sizes.strip, stages + thread * sizes.stage});
+    const RowScratch scratch = {rows + thread * sizes.rows, strips + thread * sizes.strip,
+                                stages + thread * sizes.stage};
+    const int64_t part = task % tasks;
+    const int64_t end = s.out_h * (part + 1) / tasks;
+    for (int64_t y = s.out_h * part / tasks; y < end; y += weights.output_rows) {
+      depthwise_rows<Dot>(job, s, task / tasks, y, std::min(weights.output_rows, end - y), scratch);
+    }
   });
 }
 

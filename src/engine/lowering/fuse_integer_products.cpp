@@ -44,7 +44,7 @@ float product_scale(const Product& product, size_t channel) {
 /// The bias in units of the accumulator; nullopt when a value does not fit 32 bits with headroom
 /// for the sum of products.
 std::optional<Tensor> integer_bias(const Product& product, const std::vector<float>& bias) {
-  constexpr double kLimit = std::numeric_limits<int32_t>::max() / 2;
+  constexpr double kLimit = std::numeric_limits<int32_t>::max() / 2.0;
   std::vector<int32_t> codes(bias.size());
   for (size_t c = 0; c < bias.size(); ++c) {
     const double code = std::nearbyint(static_cast<double>(bias[c]) / product_scale(product, c));

@@ -262,7 +262,7 @@ void Plan::run_tail(std::span<Tensor> outputs, const Session::TapCallback& on_ta
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (tail_outputs_[i] < 0) continue;
     // A result may be a view of a feed, whose memory the next run overwrites.
-    Tensor owned = results[static_cast<size_t>(tail_outputs_[i])];
+    const Tensor& owned = results[static_cast<size_t>(tail_outputs_[i])];
     Tensor copy(owned.dtype(), owned.shape());
     std::memcpy(copy.mutable_raw(), owned.raw(), owned.bytes());
     outputs[i] = std::move(copy);

@@ -13,7 +13,7 @@ struct DivOf {
     if constexpr (std::is_floating_point_v<T>) {
       return a / b;
     } else {
-      require(b != T{0}, "integer division by zero");
+      if (b == T{0}) throw Error("integer division by zero");
       if constexpr (std::is_signed_v<T>) {
         if (b == T{-1}) return SubOf{}(T{0}, a);  // the lowest value over -1 would trap
       }
@@ -29,7 +29,7 @@ struct FmodOf {
     if constexpr (std::is_floating_point_v<T>) {
       return std::fmod(a, b);
     } else {
-      require(b != T{0}, "integer modulus by zero");
+      if (b == T{0}) throw Error("integer modulus by zero");
       if constexpr (std::is_signed_v<T>) {
         if (b == T{-1}) return T{0};
       }

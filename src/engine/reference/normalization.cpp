@@ -222,7 +222,7 @@ void mean_variance_normalization(OperatorContext& context) {
   for (const int64_t axis : axes) kept[static_cast<size_t>(axis)] = 1;
   Tensor& y = output(context, 0, x.dtype(), x.shape());
   if (x.size() == 0) return;
-  const double count = static_cast<double>(x.size() / element_count(kept));
+  const auto count = static_cast<double>(x.size()) / static_cast<double>(element_count(kept));
   std::vector<double> sums(static_cast<size_t>(element_count(kept)), 0.0);
   std::vector<double> squares = sums;
   with_float_type(x.dtype(), [&]<class T>(Type<T>) {

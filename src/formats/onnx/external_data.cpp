@@ -35,7 +35,7 @@ fs::path ExternalData::resolve(const std::string& location) const {
   std::error_code failure;
   const fs::path folder = fs::canonical(folder_, failure);
   if (failure) throw Error("no such folder: " + folder_.string(), where);
-  const fs::path file = fs::canonical(folder / relative, failure);
+  fs::path file = fs::canonical(folder / relative, failure);
   if (failure) throw Error("the data file is missing", where, kRemedy);
   if (!lies_inside(file, folder)) {
     throw Error("a link leads out of the folder of the model", where, kRemedy);
