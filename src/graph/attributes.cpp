@@ -35,13 +35,15 @@ std::string AttributeMap::get_string(std::string_view name, std::string_view fal
 std::vector<int64_t> AttributeMap::get_ints(std::string_view name,
                                             std::vector<int64_t> fallback) const {
   const auto* value = find<std::vector<int64_t>>(name);
-  return value != nullptr ? *value : std::move(fallback);
+  if (value != nullptr) return *value;
+  return fallback;
 }
 
 std::vector<float> AttributeMap::get_floats(std::string_view name,
                                             std::vector<float> fallback) const {
   const auto* value = find<std::vector<float>>(name);
-  return value != nullptr ? *value : std::move(fallback);
+  if (value != nullptr) return *value;
+  return fallback;
 }
 
 const Tensor* AttributeMap::get_tensor(std::string_view name) const {

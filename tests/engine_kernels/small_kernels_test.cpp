@@ -101,8 +101,8 @@ TEST(Binary, EveryBroadcastEqualsReference) {
 
 TEST(Transpose, SwapsTheLastTwoDimensions) {
   Random random(24);
-  for (const auto& [rows, columns] :
-       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 50}, {33, 31}, {64, 64}, {7, 100}}) {
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {3, 1}, {3, 50}, {3, 9001}, {33, 31}, {64, 64}, {7, 100}}) {
     const int64_t size = rows * columns;
     const auto f = random.floats(2 * size);
     const auto u = random.codes(2 * size);
@@ -113,13 +113,14 @@ TEST(Transpose, SwapsTheLastTwoDimensions) {
       expected_f[static_cast<size_t>(to)] = f[static_cast<size_t>(i)];
       expected_u[static_cast<size_t>(to)] = u[static_cast<size_t>(i)];
     }
-    ThreadPool pool(2);
-    std::vector<float> out_f(f.size());
-    std::vector<uint8_t> out_u(u.size());
-    transpose_f32({pool, {}}, f.data(), out_f.data(), 2, rows, columns);
-    transpose_u8({pool, {}}, u.data(), out_u.data(), 2, rows, columns);
-    expect_equal(expected_f, out_f, "f32");
-    expect_equal(expected_u, out_u, "u8");
+    on_every_isa([&, rows = rows, columns = columns](ThreadPool& pool) {
+      std::vector<float> out_f(f.size());
+      std::vector<uint8_t> out_u(u.size());
+      transpose_f32({pool, {}}, f.data(), out_f.data(), 2, rows, columns);
+      transpose_u8({pool, {}}, u.data(), out_u.data(), 2, rows, columns);
+      expect_equal(expected_f, out_f, "f32");
+      expect_equal(expected_u, out_u, "u8");
+    });
   }
 }
 

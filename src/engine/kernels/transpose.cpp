@@ -1,10 +1,68 @@
 #include <algorithm>
 
+#include "engine/kernels/dispatch.h"
 #include "engine/kernels/elementwise.h"
 
-// Transposes in square tiles: a tile's rows and columns then stay in the first-level cache,
-// whatever the strides. The compiler vectorises what it can; the work is bound by memory.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/transpose.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "engine/kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+// Elements of one plane that a thread takes at a time.
+inline constexpr int64_t kPlaneChunk = 4096;
+
+// Three planes to pixels: a picture that comes in channels-first. [3, pixels] -> [pixels, 3].
+template <class T>
+void interleave3(const T* in, T* out, int64_t pixels, int64_t first, int64_t last) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* green = in + pixels;
+  const T* blue = in + 2 * pixels;
+  int64_t i = first;
+  for (; i + lanes <= last; i += lanes) {
+    hn::StoreInterleaved3(hn::LoadU(d, in + i), hn::LoadU(d, green + i), hn::LoadU(d, blue + i), d,
+                          out + 3 * i);
+  }
+  for (; i < last; ++i) {
+    out[3 * i] = in[i];
+    out[3 * i + 1] = green[i];
+    out[3 * i + 2] = blue[i];
+  }
+}
+
+template <class T>
+void planes_to_pixels(const Context& context, const T* in, T* out, int64_t batch, int64_t pixels) {
+  const int64_t chunks = ceil_div(pixels, kPlaneChunk);
+  context.pool.parallel_for(batch * chunks, [&](int64_t task, int) HWY_ATTR {
+    const int64_t image = task / chunks * 3 * pixels;
+    const int64_t first = task % chunks * kPlaneChunk;
+    interleave3(in + image, out + image, pixels, first, std::min(first + kPlaneChunk, pixels));
+  });
+}
+
+void planes_to_pixels_f32(const Context& context, const float* in, float* out, int64_t batch,
+                          int64_t pixels) {
+  planes_to_pixels(context, in, out, batch, pixels);
+}
+void planes_to_pixels_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
+                         int64_t pixels) {
+  planes_to_pixels(context, in, out, batch, pixels);
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace ounce::engine {
+OUNCE_EXPORT(planes_to_pixels_f32);
+OUNCE_EXPORT(planes_to_pixels_u8);
+
+// Other transposes in square tiles: a tile's rows and columns then stay in the first-level cache,
+// whatever the strides. The compiler vectorises what it can; the work is bound by memory.
 namespace {
 
 constexpr int64_t kTile = 32;
@@ -37,11 +95,14 @@ void transpose(const Context& context, const T* in, T* out, int64_t batch, int64
 
 void transpose_f32(const Context& context, const float* in, float* out, int64_t batch, int64_t rows,
                    int64_t columns) {
+  if (rows == 3) return OUNCE_DISPATCH(planes_to_pixels_f32)(context, in, out, batch, columns);
   transpose(context, in, out, batch, rows, columns);
 }
 void transpose_u8(const Context& context, const uint8_t* in, uint8_t* out, int64_t batch,
                   int64_t rows, int64_t columns) {
+  if (rows == 3) return OUNCE_DISPATCH(planes_to_pixels_u8)(context, in, out, batch, columns);
   transpose(context, in, out, batch, rows, columns);
 }
 
 }  // namespace ounce::engine
+#endif  // HWY_ONCE
