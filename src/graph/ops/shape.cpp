@@ -263,7 +263,7 @@ std::vector<Dim> split_extents(const InferenceContext& context, const Dim& exten
       throw Error(std::to_string(sizes->size()) + " split sizes for " + std::to_string(parts) +
                   " outputs");
     }
-    const SymbolicShape extents = shape_from(*sizes);
+    SymbolicShape extents = shape_from(*sizes);
     Dim sum = 0;
     for (const Dim& part : extents) sum = sum + part;
     unified(sum, extent, "sum of split sizes and extent");
