@@ -86,26 +86,17 @@ void ThreadPool::run_round(int64_t first, int64_t count) {
   }
 }
 
-int64_t ThreadPool::take_first(Share& share) {
+// An index of the share, or -1 when nothing is left.
+int64_t ThreadPool::take(Share& share, End from) {
   uint64_t range = share.range.load();
   for (;;) {
     const uint64_t begin = range & 0xffffffffU;
     const uint64_t end = range >> 32;
     if (begin >= end) return -1;
-    if (share.range.compare_exchange_weak(range, pack_range(begin + 1, end))) {
-      return static_cast<int64_t>(begin);
-    }
-  }
-}
-
-int64_t ThreadPool::take_last(Share& share) {
-  uint64_t range = share.range.load();
-  for (;;) {
-    const uint64_t begin = range & 0xffffffffU;
-    const uint64_t end = range >> 32;
-    if (begin >= end) return -1;
-    if (share.range.compare_exchange_weak(range, pack_range(begin, end - 1))) {
-      return static_cast<int64_t>(end - 1);
+    const bool front = from == End::kFront;
+    const uint64_t left = front ? pack_range(begin + 1, end) : pack_range(begin, end - 1);
+    if (share.range.compare_exchange_weak(range, left)) {
+      return static_cast<int64_t>(front ? begin : end - 1);
     }
   }
 }
@@ -115,13 +106,11 @@ void ThreadPool::work(int thread) {
   void* const context = context_;
   const int64_t first = first_;
   const auto own = static_cast<size_t>(thread);
-  for (int64_t i = take_first(shares_[own]); i >= 0; i = take_first(shares_[own])) {
-    call(context, first + i, thread);
-  }
+  int64_t i = -1;
+  while ((i = take(shares_[own], End::kFront)) >= 0) call(context, first + i, thread);
   for (size_t other = 1; other < shares_.size(); ++other) {
     Share& share = shares_[(own + other) % shares_.size()];
-    for (int64_t i = take_last(share); i >= 0; i = take_last(share))
-      call(context, first + i, thread);
+    while ((i = take(share, End::kBack)) >= 0) call(context, first + i, thread);
   }
 }
 

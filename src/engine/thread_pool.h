@@ -59,8 +59,8 @@ class ThreadPool {
   void run_round(int64_t first, int64_t count);
   void worker_main(int thread);
   void work(int thread);
-  static int64_t take_first(Share& share);
-  static int64_t take_last(Share& share);
+  enum class End { kFront, kBack };
+  static int64_t take(Share& share, End from);
 
   // The current parallel_for: written by the caller while no job is open, read by workers while one
   // is.
