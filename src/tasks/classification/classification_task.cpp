@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "graph/error.h"
 #include "tasks/classification/accuracy.h"
 #include "tasks/task.h"
@@ -70,7 +72,7 @@ class ClassificationTask final : public Task {
 
  private:
   static std::string percent(double share) {
-    return std::to_string(static_cast<int>(share * 100 + 0.5)) + "%";
+    return std::to_string(std::lround(share * 100)) + "%";
   }
 
   Accuracy accuracy_;
