@@ -69,7 +69,7 @@ std::vector<std::string> annotation_names(const fs::path& folder, const fs::path
 
 fs::path find_picture(const fs::path& folder, const std::string& name, const std::string& where) {
   for (const char* extension : {".jpg", ".jpeg", ".png", ".JPG", ".bmp"}) {
-    const fs::path candidate = confined(folder, name + extension, where);
+    fs::path candidate = confined(folder, name + extension, where);
     if (fs::is_regular_file(candidate)) return candidate;
   }
   // Let the stream name it as unreadable: one missing picture must not stop the others.

@@ -228,8 +228,9 @@ class CandidateReader {
   }
 
   Box read_box(const float* values, int64_t anchor, int64_t cell) const {
+    const int64_t row = cell / level_.columns;
     const double x = static_cast<double>(cell % level_.columns) + head_.cell_offset;
-    const double y = static_cast<double>(cell / level_.columns) + head_.cell_offset;
+    const double y = static_cast<double>(row) + head_.cell_offset;
     const double stride = level_.stride;
     if (distribution_) return read_distances(values, x * stride, y * stride);
     const double a = value(values, first_box_);
