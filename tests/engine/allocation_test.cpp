@@ -83,12 +83,7 @@ TEST(SteadyState, Movement) {
   GraphBuilder b;
   const ValueId x = b.input("x", {2, 6, 8, 8});
   const ValueId low = b.conv(x, {10, 6, 3, 3}, 2, 1);
-  AttributeMap nearest;
-  nearest.set("mode", std::string("nearest"));
-  nearest.set("coordinate_transformation_mode", std::string("asymmetric"));
-  nearest.set("nearest_mode", std::string("floor"));
-  const ValueId scales = b.constant(Tensor::of(std::vector<float>{1, 1, 2, 2}, {4}));
-  const ValueId up = b.node("Resize", {low, kNoValue, scales}, nearest);
+  const ValueId up = b.upsample(low);
   const ValueId joined = b.node("Concat", {up, x}, axis_attribute(1));
   const ValueId part = b.graph.add_node("Split", {joined, b.constant(Tensor::of_i64({5, 11}))},
                                         axis_attribute(1), "split", 2);

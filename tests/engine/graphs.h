@@ -40,6 +40,15 @@ class GraphBuilder {
   ValueId reshape(ValueId x, std::vector<int64_t> shape) {
     return node("Reshape", {x, constant(Tensor::of_i64(std::move(shape)))});
   }
+  /// Twice the height and width, by repetition.
+  ValueId upsample(ValueId x) {
+    AttributeMap nearest;
+    nearest.set("mode", std::string("nearest"));
+    nearest.set("coordinate_transformation_mode", std::string("asymmetric"));
+    nearest.set("nearest_mode", std::string("floor"));
+    const ValueId scales = constant(Tensor::of(std::vector<float>{1, 1, 2, 2}, {4}));
+    return node("Resize", {x, kNoValue, scales}, std::move(nearest));
+  }
   ValueId quantize(ValueId x, float scale, uint8_t zero_point) {
     return node("QuantizeLinear",
                 {x, constant(Tensor::scalar(scale)), constant(Tensor::scalar(zero_point))});

@@ -128,12 +128,7 @@ TEST(SessionFloat, FeaturePyramidWithConcatResizeSplitAndChannelGate) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 6, 16, 16});
   const ValueId low = b.node("LeakyRelu", {b.conv(x, {10, 6, 3, 3}, 2, 1)});
-  AttributeMap nearest;
-  nearest.set("mode", std::string("nearest"));
-  nearest.set("coordinate_transformation_mode", std::string("asymmetric"));
-  nearest.set("nearest_mode", std::string("floor"));
-  const ValueId scales = b.constant(Tensor::of(std::vector<float>{1, 1, 2, 2}, {4}));
-  const ValueId up = b.node("Resize", {low, kNoValue, scales}, nearest);
+  const ValueId up = b.upsample(low);
   AttributeMap axis;
   axis.set("axis", int64_t{1});
   const ValueId joined = b.node("Concat", {up, x}, axis);
