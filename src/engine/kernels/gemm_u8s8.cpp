@@ -101,11 +101,20 @@ IntegerEpilogue epilogue_of_columns(const IntegerEpilogue& epilogue, int64_t fir
     case IntegerOutput::kU8:
       e.c = static_cast<uint8_t*>(e.c) + first;
       break;
+    case IntegerOutput::kBits:
+      e.c = static_cast<uint16_t*>(e.c) + first / kPanelColumns;
+      break;
   }
-  if (e.scale != nullptr) e.scale += first;
-  if (e.f32.bias != nullptr) e.f32.bias += first;
-  if (e.f32.residual != nullptr) e.f32.residual += first;
+  for (const float** channels : {&e.scale, &e.f32.bias, &e.f32.residual, &e.prelu_slope,
+                                 &e.prelu_before, &e.prelu_after, &e.sign_shift}) {
+    if (*channels != nullptr) *channels += first;
+  }
   if (e.residual != nullptr) e.residual += first;
+  if (e.thresholds != nullptr) e.thresholds += first;
+  if (e.flips != nullptr) e.flips += first / kPanelColumns;
+  if (e.sign_bits != nullptr) {
+    e.sign_bits = static_cast<uint16_t*>(e.sign_bits) + first / kPanelColumns;
+  }
   return e;
 }
 

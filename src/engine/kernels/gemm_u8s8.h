@@ -23,6 +23,7 @@ enum class IntegerOutput {
   kI32,  // acc
   kF32,  // act(float(acc) * scale[c] + bias[c] + residual)
   kU8,  // clamp(round_half_even(float(acc) * scale[c] + residual) + zero_point, lo, hi), then table
+  kBits,  // a bit: (acc < thresholds[c]) xor bit c % 16 of flips[c / 16]
 };
 
 /// What happens to the corrected accumulator acc = sum (a - a_zero_point) * b + bias_i32, and where
@@ -31,12 +32,27 @@ enum class IntegerOutput {
 /// conversion of the 32-bit integer, rounded half to even.
 struct IntegerEpilogue {
   IntegerOutput output = IntegerOutput::kI32;
-  void* c = nullptr;             // [M, N] of int32_t, float or uint8_t
-  int64_t ldc = 0;               // elements between rows
+  // [M, N] of int32_t, float or uint8_t; kBits: [M] rows of 64-bit words, zero beyond N.
+  void* c = nullptr;
+  int64_t ldc = 0;               // elements between rows; kBits: 64-bit words
   const float* scale = nullptr;  // [N] for kF32 and kU8
 
   // kF32 only. bias is added after scaling; activation as in Epilogue.
   Epilogue f32{};
+  // kF32 only: y = prelu(y + prelu_before[c]) + prelu_after[c] instead of the activation, where
+  // prelu(x) = x < 0 ? prelu_slope[c] * x : x. [N]; without a slope, none of the three is looked
+  // at; the shifts may be null.
+  const float* prelu_slope = nullptr;
+  const float* prelu_before = nullptr;
+  const float* prelu_after = nullptr;
+  // kF32 only: also writes the signs of y + sign_shift[c] (bit set where < 0), zero beyond N.
+  void* sign_bits = nullptr;          // [M] rows of 64-bit words, or null
+  int64_t sign_stride = 0;            // words between rows
+  const float* sign_shift = nullptr;  // [N], or null
+
+  // kBits only: see fold_sign_thresholds.
+  const int32_t* thresholds = nullptr;  // [N]
+  const uint16_t* flips = nullptr;      // [N / 16 rounded up], or null
 
   // kU8 only. Fused ReLU: lo = zero_point. Fused clip: lo, hi.
   int32_t zero_point = 0;

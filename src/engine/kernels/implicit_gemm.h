@@ -27,7 +27,8 @@ struct PanelsS8 {
 void implicit_gemm_u8s8(const Context& context, const RowSource<uint8_t>& rows, const PanelsS8& b,
                         const IntegerEpilogue& epilogue);
 
-/// The epilogue of the columns from `first` on: all pointers of the output moved there.
+/// The epilogue of the columns from `first` on: all pointers of the output moved there. Bits can
+/// only begin at a multiple of 16.
 IntegerEpilogue epilogue_of_columns(const IntegerEpilogue& epilogue, int64_t first);
 
 /// Scratch of either.

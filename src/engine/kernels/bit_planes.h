@@ -1,0 +1,78 @@
+#pragma once
+
+#include "engine/kernels/common.h"
+
+// Operands of 1 to 3 bits as planes of bits, which products take by popcount.
+//
+// Polarity: a set bit of a sign plane means -1, as in the IEEE sign bit; sign(0) = sign(-0) = +1
+// and sign(NaN) = +1. The canonical unpacked form of every format is int8 VALUES (not codes).
+//
+// | coding    | planes | value of an element                                  | values           |
+// | kSign     | 1      | 1 - 2 * bit                                          | -1, +1           |
+// | kUnsigned | 1 to 3 | sum of 2^p * bit of plane p                          | 0 .. 2^planes - 1 |
+// | kSigned   | 2 to 3 | the same - 2^(planes - 1): two's complement with the | -2^(planes - 1) ..
+// | |           |        | top bit inverted, so that all planes add             | 2^(planes - 1) -
+// 1 | | kTernary  | 2      | plane 0 = Z, not zero; plane 1 = S, negative (S only | -1, 0, +1 | |
+// |        | where Z): Z - 2 * S                                  |                  |
+//
+// Activations lie in memory as [pixel or row][plane][word] of 64-bit words: bit k % 64 of word
+// k / 64 is channel k. Bits beyond the channels are zero. Weights: see PackedBits.
+namespace ounce::engine {
+
+enum class BitCoding { kSign, kUnsigned, kSigned, kTernary };
+
+struct BitFormat {
+  BitCoding coding = BitCoding::kSign;
+  int planes = 1;
+
+  /// 64-bit words of one plane of `channels` elements, and of all planes.
+  static constexpr int64_t plane_words(int64_t channels) { return ceil_div(channels, 64); }
+  constexpr int64_t words(int64_t channels) const { return planes * plane_words(channels); }
+  /// Smallest and largest value.
+  constexpr int32_t lowest() const {
+    if (coding == BitCoding::kUnsigned) return 0;
+    return coding == BitCoding::kSigned ? -(1 << (planes - 1)) : -1;
+  }
+  constexpr int32_t highest() const {
+    if (coding == BitCoding::kUnsigned) return (1 << planes) - 1;
+    return coding == BitCoding::kSigned ? (1 << (planes - 1)) - 1 : 1;
+  }
+  /// Whether the format has a code for 0.
+  constexpr bool has_zero() const { return coding != BitCoding::kSign; }
+  constexpr bool operator==(const BitFormat&) const = default;
+};
+
+inline constexpr BitFormat kSignBits = {BitCoding::kSign, 1};
+inline constexpr BitFormat kMapBits = {BitCoding::kUnsigned, 1};  // {0, 1} attention maps
+inline constexpr BitFormat kTernaryBits = {BitCoding::kTernary, 2};
+
+/// The number of planes fits the coding.
+bool is_valid(BitFormat format);
+
+/// Whether there is a product of activations `a` and weights `b`: sign x sign; sign x ternary;
+/// ternary x ternary; and kSign, kUnsigned, kSigned in any mixture. A ternary operand meets the
+/// others as kSigned with two planes, which has all of its values.
+bool can_multiply(BitFormat a, BitFormat b);
+
+/// Rows of int8 values of the format (others: unspecified bits) <-> bits [rows][plane][word].
+/// `ld`: elements between rows of values.
+void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
+               int64_t channels, BitFormat format, uint64_t* bits);
+void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat format,
+                 int8_t* values, int64_t ld);
+
+/// Unsigned codes (values in [0, 2^planes)) to kUnsigned bits.
+void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                int64_t channels, int planes, uint64_t* bits);
+
+/// kSign bits of x + shift[channel]: set where x + shift < 0. `shift`: [channels] or null.
+void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
+                const float* shift, uint64_t* bits);
+
+/// Bits of clamp(round_half_even(x * inverse_scale) + zero_point, lowest, highest) of a format
+/// other than kSign. NaN becomes the zero point.
+void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
+                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
+                   uint64_t* bits);
+
+}  // namespace ounce::engine
