@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/limits.h"
 #include "graph/graph.h"
 
 namespace ounce::engine {
@@ -31,6 +32,8 @@ struct StepProfile {
   std::string kernel;              // kernel chosen, e.g. "conv_u8s8 avx512vnni"
   std::vector<std::string> nodes;  // all graph nodes that were fused into the step
   int64_t macs = 0;
+  int64_t bytes = 0;              // weights as packed, and the values it reads and writes
+  Multiplication multiplication;  // what bounds it where macs > 0
   int64_t runs = 0;
   double total_ms = 0;
   double median_ms = 0;

@@ -172,6 +172,7 @@ class IntegerBatchMatMulStep final : public Step {
     return matmul_u8_scratch_bytes(shape_, static_cast<int64_t>(items_.size()), threads_);
   }
   std::string_view kernel() const override { return "matmul_u8"; }
+  Multiplication multiplication() const override { return kInt8Multiplication; }
 
  private:
   Node node_;

@@ -141,6 +141,7 @@ class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
   std::string_view kernel() const override {
     return is_depthwise(shape_) ? "depthwise_u8s8" : "conv_u8s8";
   }
+  Multiplication multiplication() const override { return kInt8Multiplication; }
 
  private:
   IntegerOutputPlan output_;

@@ -76,6 +76,7 @@ class IntegerMatMulStep final : public Step {
   }
   int64_t weight_bytes() const override { return static_cast<int64_t>(packed_.data.size()); }
   std::string_view kernel() const override { return "gemm_u8s8"; }
+  Multiplication multiplication() const override { return kInt8Multiplication; }
 
  private:
   Node node_;

@@ -289,6 +289,22 @@ void Plan::run(std::span<const Tensor> inputs, std::span<Tensor> outputs,
   if (!tail_.nodes.empty()) run_tail(outputs, on_tap);
 }
 
+int64_t Plan::moved_bytes(const PlannedStep& planned) const {
+  const Node& node = lowered_.nodes[planned.node];
+  std::vector<ValueId> values = node.inputs;
+  values.insert(values.end(), node.outputs.begin(), node.outputs.end());
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  const int64_t packed = planned.step->weight_bytes();
+  int64_t bytes = packed;
+  for (const ValueId id : values) {
+    if (id == kNoValue || (packed > 0 && lowered_.value(id).is_constant())) continue;
+    bytes += static_cast<int64_t>(
+        byte_size(lowered_.value(id).dtype, element_count(shape_of(lowered_, id))));
+  }
+  return bytes;
+}
+
 std::vector<StepProfile> Plan::profile() const {
   std::vector<StepProfile> profiles;
   for (const PlannedStep& planned : steps_) {
@@ -300,6 +316,8 @@ std::vector<StepProfile> Plan::profile() const {
         std::string(planned.step->kernel()) + " " + std::string(isa_name(current_isa()));
     profile.nodes = fused_nodes(node);
     profile.macs = step_macs(lowered_, node);
+    profile.bytes = moved_bytes(planned);
+    profile.multiplication = planned.step->multiplication();
     profile.runs = static_cast<int64_t>(planned.samples_ms.size());
     std::vector<double> sorted = planned.samples_ms;
     std::sort(sorted.begin(), sorted.end());

@@ -49,6 +49,7 @@ class Plan {
   void run_steps(const Session::TapCallback& on_tap);
   void run_tail(std::span<Tensor> outputs, const Session::TapCallback& on_tap);
   Tensor window(ValueId id) const;
+  int64_t moved_bytes(const PlannedStep& planned) const;
 
   std::vector<Shape> input_shapes_;
   Graph lowered_;

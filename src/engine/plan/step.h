@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/kernels/common.h"
+#include "engine/limits.h"
 #include "graph/graph.h"
 
 namespace ounce::engine {
@@ -37,6 +38,8 @@ class Step {
   virtual int64_t weight_bytes() const { return 0; }
   /// Kernel name for the profile, e.g. "conv_u8s8".
   virtual std::string_view kernel() const = 0;
+  /// How it multiplies, for the profile; of no meaning where it does not.
+  virtual Multiplication multiplication() const { return {}; }
 };
 
 /// What a step factory may look at.
