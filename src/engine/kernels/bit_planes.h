@@ -42,6 +42,33 @@ struct BitFormat {
   constexpr bool operator==(const BitFormat&) const = default;
 };
 
+/// The value whose bit in plane p is bit p of `code`.
+constexpr int8_t value_of_code(BitFormat format, int code) {
+  switch (format.coding) {
+    case BitCoding::kSign:
+      return static_cast<int8_t>(1 - 2 * code);
+    case BitCoding::kUnsigned:
+    case BitCoding::kSigned:
+      return static_cast<int8_t>(code + format.lowest());
+    case BitCoding::kTernary:
+      return static_cast<int8_t>((code & 1) - (code & 2));
+  }
+  return 0;
+}
+/// Its inverse.
+constexpr int code_of_value(BitFormat format, int value) {
+  switch (format.coding) {
+    case BitCoding::kSign:
+      return value < 0 ? 1 : 0;
+    case BitCoding::kUnsigned:
+    case BitCoding::kSigned:
+      return value - format.lowest();
+    case BitCoding::kTernary:
+      return value & 3;
+  }
+  return 0;
+}
+
 inline constexpr BitFormat kSignBits = {BitCoding::kSign, 1};
 inline constexpr BitFormat kMapBits = {BitCoding::kUnsigned, 1};  // {0, 1} attention maps
 inline constexpr BitFormat kTernaryBits = {BitCoding::kTernary, 2};

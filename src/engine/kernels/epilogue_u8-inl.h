@@ -7,22 +7,12 @@
 #endif
 
 #include "engine/kernels/dot4-inl.h"
+#include "engine/kernels/epilogue_bits-inl.h"
 #include "engine/kernels/epilogue_f32-inl.h"
-#include "engine/kernels/gemm_u8s8.h"
 #include "engine/kernels/lookup-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
-
-inline constexpr int64_t kSumStride = 64;  // row stride of a tile of sums: four panels
-
-// A tile of corrected sums and its place in the output.
-struct SumTile {
-  int32_t* sums;  // [rows][kSumStride]
-  int64_t rows, columns;
-  int64_t row, column;         // of the output
-  const int32_t* row_offsets;  // [rows of the output] added to the sums, or null
-};
 
 // Scaled sums are rounded as floats that cannot overflow the conversion: above this bound every
 // code is saturated anyway, and what is far below converts to the lowest integer.
@@ -223,7 +213,23 @@ struct Dequantizer {
   }
 };
 
+// Scale, bias, residual and PReLU in one go.
+inline void prelu_tile(const SumTile& t, const IntegerEpilogue& e) {
+  const Dequantizer dequantize{e, t};
+  for (int64_t i = 0; i < t.rows; ++i) {
+    float* c = static_cast<float*>(e.c) + (t.row + i) * e.ldc + t.column;
+    const float* residual = e.f32.residual == nullptr
+                                ? nullptr
+                                : e.f32.residual + (t.row + i) * e.f32.residual_stride + t.column;
+    for_vectors(t.columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VF x = add_shift(dequantize(i, j, lanes), residual, j, lanes);
+      store_lanes(prelu_lanes(x, e, t.column + j, lanes), c + j, lanes);
+    });
+  }
+}
+
 inline void dequantize_tile(const SumTile& t, const IntegerEpilogue& e) {
+  if (e.prelu_slope != nullptr) return prelu_tile(t, e);
   const Clamp clamp = clamp_of(e.f32);
   const bool direct = clamp.direct && e.f32.residual == nullptr;
   alignas(64) float values[kMostTileRows * kSumStride];
@@ -258,7 +264,12 @@ inline void finish_sums(const SumTile& t, const IntegerEpilogue& e) {
       }
     }
   }
-  if (e.output == IntegerOutput::kF32) return dequantize_tile(t, e);
+  if (e.output == IntegerOutput::kBits) return threshold_tile(t, e);
+  if (e.output == IntegerOutput::kF32) {
+    dequantize_tile(t, e);
+    if (e.sign_bits != nullptr) store_signs(t, e);
+    return;
+  }
   if (e.output == IntegerOutput::kU8) {
     return e.residual != nullptr ? requantize_tile<true>(t, e) : requantize_tile<false>(t, e);
   }

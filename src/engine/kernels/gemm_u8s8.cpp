@@ -23,6 +23,7 @@ struct ProductU8S8 {
   const PanelsS8* b;
   int64_t taps, run;
   const IntegerEpilogue* epilogue;
+  int64_t first_panel = 0;  // where the panels begin
 };
 
 template <class Dot>
@@ -35,7 +36,7 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
   TileU8S8 t = {pointers,
                 p.taps,
                 p.run,
-                p.b->data + column / kPanelColumns * panel_stride,
+                p.b->data + (column / kPanelColumns - p.first_panel) * panel_stride,
                 panel_stride,
                 p.b->offsets + column,
                 p.b->column_sums + column,
@@ -50,7 +51,7 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
                      columns == panels * kPanelColumns;
   if (!plain) {
     tile_function<TileKernelU8S8<Dot>>(rows, panels)(t);
-    return finish_sums({sums, rows, columns, row, column, p.b->row_offsets}, e);
+    return finish_sums({sums, rows, columns, row, column, p.b->row_offsets, p.b->n}, e);
   }
   t.codes = static_cast<uint8_t*>(e.c) + row * e.ldc + column;
   tile_function<TileKernelU8S8<Dot>>(rows, panels)(t);
@@ -62,8 +63,23 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
 template <class Dot>
 void multiply(const Context& context, const RowSource<uint8_t>& source, const PanelsS8& b,
               const IntegerEpilogue& epilogue) {
+  const TileLimits limits = limits_for_rows<TileKernelU8S8<Dot>>(source.row_count);
+  if (b.maker != nullptr) {
+    return for_all_made_tiles(
+        context, source, b.n, limits, limits.panels * b.maker->panel_elements,
+        [&](int64_t panel, int64_t panels, std::byte* own) {
+          b.maker->make(panel, panels, reinterpret_cast<int8_t*>(own));
+        },
+        [&](const uint8_t* const* rows, const TileRange& tile, const std::byte* own) {
+          PanelsS8 made = b;
+          made.data = reinterpret_cast<const int8_t*>(own);
+          const int64_t panel = tile.column / kPanelColumns;
+          const int64_t first = panel / limits.panels * limits.panels;
+          run_tile_u8s8<Dot>({&made, source.taps, source.run, &epilogue, first}, rows, tile);
+        });
+  }
   const ProductU8S8 p = {&b, source.taps, source.run, &epilogue};
-  for_all_tiles(context, source, b.n, limits_for_rows<TileKernelU8S8<Dot>>(source.row_count),
+  for_all_tiles(context, source, b.n, limits,
                 [&](const uint8_t* const* rows, const TileRange& tile) {
                   run_tile_u8s8<Dot>(p, rows, tile);
                 });

@@ -45,12 +45,13 @@ struct IntegerEpilogue {
   const float* prelu_slope = nullptr;
   const float* prelu_before = nullptr;
   const float* prelu_after = nullptr;
-  // kF32 only: also writes the signs of y + sign_shift[c] (bit set where < 0), zero beyond N.
+  // kF32 only, not depthwise: also writes the signs of y + sign_shift[c] (bit set where < 0), zero
+  // beyond N.
   void* sign_bits = nullptr;          // [M] rows of 64-bit words, or null
   int64_t sign_stride = 0;            // words between rows
   const float* sign_shift = nullptr;  // [N], or null
 
-  // kBits only: see fold_sign_thresholds.
+  // kBits only (not depthwise): see fold_sign_thresholds.
   const int32_t* thresholds = nullptr;  // [N]
   const uint16_t* flips = nullptr;      // [N / 16 rounded up], or null
 

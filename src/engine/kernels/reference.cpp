@@ -14,7 +14,31 @@ double finish(double x, int64_t row, int64_t column, const Epilogue& e) {
   return activate(x + residual, e.activation);
 }
 
+void set_bit(void* words, int64_t index, bool value) {
+  uint64_t& word = static_cast<uint64_t*>(words)[index / 64];
+  const uint64_t bit = uint64_t{1} << (index % 64);
+  word = value ? word | bit : word & ~bit;
+}
+
+float or_zero(const float* values, int64_t column) {
+  return values == nullptr ? 0.0F : values[column];
+}
+
+// x = float(sum) * scale. The PReLU in single steps of f32: the signs of its results are exact.
+float finish_float(float x, int64_t row, int64_t column, const IntegerEpilogue& e) {
+  if (e.prelu_slope == nullptr) return static_cast<float>(finish(x, row, column, e.f32));
+  x += or_zero(e.f32.bias, column);
+  if (e.f32.residual != nullptr) x += e.f32.residual[row * e.f32.residual_stride + column];
+  x += or_zero(e.prelu_before, column);
+  if (x < 0.0F) x *= e.prelu_slope[column];
+  return x + or_zero(e.prelu_after, column);
+}
+
 void finish(int32_t sum, int64_t row, int64_t column, const IntegerEpilogue& e) {
+  if (e.output == IntegerOutput::kBits) {
+    const bool flip = e.flips != nullptr && (e.flips[column / 16] >> (column % 16) & 1) != 0;
+    return set_bit(e.c, row * e.ldc * 64 + column, (sum < e.thresholds[column]) != flip);
+  }
   const int64_t at = row * e.ldc + column;
   if (e.output == IntegerOutput::kI32) {
     static_cast<int32_t*>(e.c)[at] = sum;
@@ -22,8 +46,11 @@ void finish(int32_t sum, int64_t row, int64_t column, const IntegerEpilogue& e) 
   }
   float x = static_cast<float>(sum) * e.scale[column];
   if (e.output == IntegerOutput::kF32) {
-    static_cast<float*>(e.c)[at] = static_cast<float>(finish(x, row, column, e.f32));
-    return;
+    const float y = finish_float(x, row, column, e);
+    static_cast<float*>(e.c)[at] = y;
+    if (e.sign_bits == nullptr) return;
+    const bool negative = y + or_zero(e.sign_shift, column) < 0.0F;
+    return set_bit(e.sign_bits, row * e.sign_stride * 64 + column, negative);
   }
   if (e.residual != nullptr) {
     const int32_t code = e.residual[row * e.residual_stride + column];

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "engine/kernels/conv_bits.h"
+
+// What products of bit planes must compute, from unpacked values. Bits are written into outputs
+// that hold zeros.
+namespace ounce::engine::reference {
+
+/// Bits [rows][plane][word] of contiguous values [rows, channels].
+std::vector<uint64_t> pack_rows(const std::vector<int8_t>& values, int64_t rows, int64_t channels,
+                                BitFormat format);
+
+/// A: [m, k] values, B: [k, n] (kKxN) or [n, k] (kNxK) values, both contiguous.
+void gemm_bits(const int8_t* a, const int8_t* b, WeightLayout layout, int64_t m, int64_t n,
+               int64_t k, int32_t a_zero_point, const int32_t* bias,
+               const IntegerEpilogue& epilogue);
+
+/// Image [batch, height, width, channels] of values; what lies outside contributes nothing.
+void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
+               int32_t a_zero_point, const int32_t* bias, const IntegerEpilogue& epilogue);
+
+}  // namespace ounce::engine::reference

@@ -1,0 +1,278 @@
+#include <algorithm>
+#include <bit>
+
+#include "engine/kernels/gemm_bits.h"
+#include "engine/kernels/reference_bits.h"
+#include "tests/engine_kernels/kernel_test.h"
+
+namespace ounce::engine {
+namespace {
+
+constexpr BitFormat kFormats[] = {kSignBits,
+                                  kMapBits,
+                                  {BitCoding::kUnsigned, 2},
+                                  {BitCoding::kUnsigned, 3},
+                                  {BitCoding::kSigned, 2},
+                                  {BitCoding::kSigned, 3},
+                                  kTernaryBits};
+constexpr int64_t kLengths[] = {1, 31, 32, 63, 64, 127, 128, 129, 255, 256, 1000};
+constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 17};
+
+std::string name(BitFormat f) {
+  const char* codings[] = {"sign", "unsigned", "signed", "ternary"};
+  return codings[static_cast<int>(f.coding)] + std::to_string(f.planes);
+}
+
+enum class Fill { kRandom, kHighest, kLowest, kAlternating };
+constexpr Fill kFills[] = {Fill::kRandom, Fill::kHighest, Fill::kLowest, Fill::kAlternating};
+
+std::vector<int8_t> values_of(Random& random, BitFormat format, int64_t count,
+                              Fill fill = Fill::kRandom) {
+  std::vector<int8_t> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) {
+    int64_t value = random.between(format.lowest(), format.highest());
+    const bool high = fill == Fill::kHighest || (fill == Fill::kAlternating && i % 2 == 0);
+    if (fill != Fill::kRandom) value = high ? format.highest() : format.lowest();
+    if (format.coding == BitCoding::kSign && value == 0) value = 1;
+    values[i] = static_cast<int8_t>(value);
+  }
+  return values;
+}
+
+TEST(BitPlanes, PackThenUnpackIsTheIdentityAndHoldsTrueBits) {
+  Random random(1);
+  for (const BitFormat format : kFormats) {
+    for (const int64_t channels : kLengths) {
+      const int64_t rows = 11;
+      const auto values = values_of(random, format, rows * channels);
+      const auto expected = reference::pack_rows(values, rows, channels, format);
+      ASSERT_EQ(expected.size() * 64,
+                static_cast<size_t>(rows * format.planes * round_up(channels, 64)));
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
+        pack_rows({pool, {}}, values.data(), channels, rows, channels, format, bits.data());
+        expect_equal(expected, bits, name(format) + " channels " + std::to_string(channels));
+        std::vector<int8_t> again(values.size());
+        unpack_rows(bits.data(), rows, channels, format, again.data(), channels);
+        expect_equal(values, again, "unpacked " + name(format));
+      });
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(BitPlanes, UnsignedCodesArePackedAsTheyAre) {
+  Random random(2);
+  for (const int planes : {1, 2, 3}) {
+    for (const int64_t channels : kLengths) {
+      const int64_t rows = 5;
+      const BitFormat format = {BitCoding::kUnsigned, planes};
+      const auto values = values_of(random, format, rows * channels);
+      const std::vector<uint8_t> codes(values.begin(), values.end());
+      const auto expected = reference::pack_rows(values, rows, channels, format);
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<uint64_t> bits(expected.size());
+        pack_codes({pool, {}}, codes.data(), channels, rows, channels, planes, bits.data());
+        expect_equal(expected, bits, name(format));
+      });
+    }
+  }
+}
+
+TEST(BitPlanes, SignsAreTakenAfterTheShiftAndZeroIsPositive) {
+  Random random(3);
+  for (const int64_t channels : kLengths) {
+    const int64_t rows = 9, ld = channels + 3;
+    auto x = random.floats(rows * ld);
+    for (size_t i = 0; i < x.size(); i += 7) x[i] = i % 2 == 0 ? 0.0F : -0.0F;
+    x[0] = -std::numeric_limits<float>::quiet_NaN();
+    const auto shift = random.floats(channels, -0.3F, 0.3F);
+    for (const bool shifted : {false, true}) {
+      std::vector<int8_t> values(static_cast<size_t>(rows * channels));
+      for (int64_t i = 0; i < rows * channels; ++i) {
+        const int64_t c = i % channels;
+        const float v = x[static_cast<size_t>(i / channels * ld + c)] +
+                        (shifted ? shift[static_cast<size_t>(c)] : 0.0F);
+        values[static_cast<size_t>(i)] = v < 0.0F ? int8_t{-1} : int8_t{1};
+      }
+      const auto expected = reference::pack_rows(values, rows, channels, kSignBits);
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
+        pack_signs({pool, {}}, x.data(), ld, rows, channels, shifted ? shift.data() : nullptr,
+                   bits.data());
+        expect_equal(expected, bits, "channels " + std::to_string(channels));
+      });
+    }
+  }
+}
+
+TEST(BitPlanes, FloatsBecomeTheNearestCodes) {
+  Random random(4);
+  for (const BitFormat format : kFormats) {
+    if (format == kSignBits) continue;
+    for (const int64_t channels : {1, 63, 64, 129}) {
+      const int64_t rows = 9;
+      auto x = random.floats(rows * channels, -5.0F, 5.0F);
+      for (size_t i = 0; i < x.size(); i += 5) x[i] = static_cast<float>(i % 7) - 2.5F;  // ties
+      x[0] = std::numeric_limits<float>::quiet_NaN();
+      if (channels > 1) x[1] = std::numeric_limits<float>::infinity();
+      const int32_t zero = format.coding == BitCoding::kUnsigned ? 1 : 0;
+      std::vector<int8_t> values(x.size());
+      for (size_t i = 0; i < x.size(); ++i) {
+        const float scaled = std::isnan(x[i]) ? 0.0F : x[i] * 0.75F;
+        const float q = std::nearbyint(scaled) + static_cast<float>(zero);
+        values[i] = static_cast<int8_t>(std::clamp(q, static_cast<float>(format.lowest()),
+                                                   static_cast<float>(format.highest())));
+      }
+      const auto expected = reference::pack_rows(values, rows, channels, format);
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<uint64_t> bits(expected.size());
+        quantize_bits({pool, {}}, x.data(), channels, rows, channels, format, 0.75F, zero,
+                      bits.data());
+        expect_equal(expected, bits, name(format));
+      });
+    }
+  }
+}
+
+TEST(PackedBits, UnpackGivesTheWeightsAgainAndPanelsHoldTrueBits) {
+  Random random(5);
+  for (const BitFormat format : kFormats) {
+    for (const int64_t run : kLengths) {
+      for (const int64_t taps : {1, 3}) {
+        const int64_t n = 21;
+        const auto values = values_of(random, format, n * taps * run);
+        const BitActivations a = {format == kTernaryBits ? kSignBits : kMapBits, 0};
+        const PackedBits packed =
+            pack_bits(values.data(), taps, run, n, WeightLayout::kNxK, format, a, nullptr);
+        EXPECT_EQ(packed.data.size() * 32,
+                  static_cast<size_t>(32 * taps * format.planes * round_up(run, 64)));
+        expect_equal(values, unpack_bits(packed), name(format));
+      }
+    }
+  }
+}
+
+struct Product {
+  int64_t m, n, k;
+};
+
+// The integers of a product of two formats, on every instruction set.
+void expect_exact_product(Random& random, const BitFormat a_format, const BitFormat b_format,
+                          const Product& s, Fill fill_a, Fill fill_b, int32_t zero_point) {
+  const auto a = values_of(random, a_format, s.m * s.k, fill_a);
+  const auto b = values_of(random, b_format, s.n * s.k, fill_b);
+  const auto bias = random.integers(s.n, -1000, 1000);
+  const auto bits = reference::pack_rows(a, s.m, s.k, a_format);
+  IntegerEpilogue e;
+  e.ldc = s.n;
+  std::vector<int32_t> expected(static_cast<size_t>(s.m * s.n));
+  e.c = expected.data();
+  const auto layout = s.k % 2 == 0 ? WeightLayout::kNxK : WeightLayout::kKxN;
+  reference::gemm_bits(a.data(), b.data(), layout, s.m, s.n, s.k, zero_point, bias.data(), e);
+  const PackedBits packed =
+      pack_bits(b.data(), 1, s.k, s.n, layout, b_format, {a_format, zero_point}, bias.data());
+  on_every_isa([&](ThreadPool& pool) {
+    Scratch scratch(gemm_bits_scratch_bytes(s.m, s.n, s.k, pool.size()));
+    std::vector<int32_t> c(expected.size());
+    IntegerEpilogue own = e;
+    own.c = c.data();
+    gemm_bits({pool, scratch.span()}, bits.data(), a_format.words(s.k), packed, s.m, own);
+    expect_equal(expected, c,
+                 name(a_format) + " x " + name(b_format) + ", M " + std::to_string(s.m) + " N " +
+                     std::to_string(s.n) + " K " + std::to_string(s.k));
+  });
+}
+
+TEST(GemmBits, EveryPairOfFormatsGivesTheIntegersOfItsValues) {
+  Random random(6);
+  size_t turn = 0;
+  for (const BitFormat a : kFormats) {
+    for (const BitFormat b : kFormats) {
+      if (!can_multiply(a, b)) continue;
+      for (const int64_t k : kLengths) {
+        const Product s = {kRows[turn % std::size(kRows)], 1 + static_cast<int64_t>(turn % 5) * 13,
+                           k};
+        const bool zeroed =
+            turn % 3 == 0 && (a.coding == BitCoding::kUnsigned || a.coding == BitCoding::kSigned);
+        expect_exact_product(random, a, b, s, kFills[turn % 4], kFills[turn / 4 % 4],
+                             zeroed ? 1 : 0);
+        ++turn;
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(GemmBits, SignProductsAreExactForAllRowsLengthsAndExtremes) {
+  Random random(7);
+  for (const int64_t m : kRows) {
+    for (const int64_t k : kLengths) {
+      for (const Fill a : kFills) {
+        for (const Fill b : kFills) {
+          if ((a == Fill::kRandom) != (b == Fill::kRandom)) continue;
+          expect_exact_product(random, kSignBits, kSignBits, {m, 35, k}, a, b, 0);
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmBits, LongRowsDoNotOverflowTheirCounters) {
+  Random random(8);
+  for (const auto& [a, b] : {std::pair{kSignBits, kSignBits},
+                             {BitFormat{BitCoding::kUnsigned, 3}, BitFormat{BitCoding::kSigned, 3}},
+                             {kSignBits, kTernaryBits},
+                             {kTernaryBits, kTernaryBits}}) {
+    for (const Fill fill : {Fill::kHighest, Fill::kLowest}) {
+      expect_exact_product(random, a, b, {3, 17, 20000}, fill, Fill::kLowest, 0);
+    }
+  }
+}
+
+TEST(GemmBits, EqualRowsGivePlusKAndOppositeRowsMinusK) {
+  for (const int64_t k : kLengths) {
+    const std::vector<int8_t> plus(static_cast<size_t>(k), 1), minus(static_cast<size_t>(k), -1);
+    const auto bits = reference::pack_rows(plus, 1, k, kSignBits);
+    for (const bool equal : {true, false}) {
+      const PackedBits packed = pack_bits((equal ? plus : minus).data(), 1, k, 1,
+                                          WeightLayout::kNxK, kSignBits, {}, nullptr);
+      on_every_isa([&](ThreadPool& pool) {
+        Scratch scratch(gemm_bits_scratch_bytes(1, 1, k, pool.size()));
+        int32_t acc = 0;
+        IntegerEpilogue e;
+        e.c = &acc;
+        e.ldc = 1;
+        gemm_bits({pool, scratch.span()}, bits.data(), BitFormat::plane_words(k), packed, 1, e);
+        EXPECT_EQ(acc, equal ? k : -k);
+      });
+    }
+  }
+}
+
+TEST(SignThresholds, EqualFloatBatchNormAndSignForEveryAccumulator) {
+  Random random(9);
+  const int32_t k = 2304;
+  auto scale = random.floats(400, -0.01F, 0.01F);
+  auto bias = random.floats(400, -8.0F, 8.0F);
+  for (size_t c = 0; c < 40; ++c) scale[c] = c % 2 == 0 ? 0.0F : -0.0F;
+  for (size_t c = 30; c < 60; ++c) bias[c] = c % 2 == 0 ? 0.0F : -0.0F;
+  for (size_t c = 60; c < 80; ++c) bias[c] = scale[c] * -static_cast<float>(c);  // ties at zero
+  scale[80] = 1e30F;
+  scale[81] = 1e-42F;
+  scale[82] = -1e-42F;
+  const SignThresholds folded = fold_sign_thresholds(scale, bias);
+  for (size_t c = 0; c < scale.size(); ++c) {
+    for (int32_t acc = -k; acc <= k; ++acc) {
+      const float scaled = static_cast<float>(acc) * scale[c];
+      const bool expected = scaled + bias[c] < 0.0F;
+      const bool flip = (folded.flips[c / 16] >> (c % 16) & 1) != 0;
+      ASSERT_EQ(expected, (acc < folded.thresholds[c]) != flip)
+          << "acc " << acc << " scale " << scale[c] << " bias " << bias[c];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ounce::engine
