@@ -102,6 +102,59 @@ std::vector<engine::StepProfile> profile_steps(const Graph& graph, std::span<con
   return session.profile();
 }
 
+/// A step against the machine. A step whose data come from the cache may pass the memory limit.
+struct Rates {
+  bool timed = false;
+  bool multiplies = false;
+  double gops = 0;
+  double limit_gops = 0;
+  double limit_share = 0;
+  double gbs = 0;
+  double memory_share = 0;
+};
+
+Rates rates_of(const engine::StepProfile& step, const engine::MachineLimits& limits) {
+  Rates rates;
+  rates.timed = step.median_ms > 0 && limits.read_gbs > 0;
+  rates.limit_gops = limits.gops(step.multiplication);
+  rates.multiplies = rates.timed && step.macs > 0 && rates.limit_gops > 0;
+  if (!rates.timed) return rates;
+  const double seconds = step.median_ms / 1000;
+  rates.gbs = 1e-9 * static_cast<double>(step.bytes) / seconds;
+  rates.memory_share = rates.gbs / limits.read_gbs;
+  if (!rates.multiplies) return rates;
+  rates.gops = 2e-9 * static_cast<double>(step.macs) / seconds;
+  rates.limit_share = rates.gops / rates.limit_gops;
+  return rates;
+}
+
+Json step_json(const engine::StepProfile& step, const engine::MachineLimits& limits) {
+  Json json{{"name", step.name},          {"op", step.op},     {"kernel", step.kernel},
+            {"nodes", step.nodes},        {"macs", step.macs}, {"bytes", step.bytes},
+            {"median_ms", step.median_ms}};
+  const Rates rates = rates_of(step, limits);
+  if (rates.timed) {
+    json["gbs"] = rates.gbs;
+    json["memory_share"] = rates.memory_share;
+  }
+  if (!rates.multiplies) return json;
+  json["weight_bits"] = step.multiplication.weight_bits;
+  json["activation_bits"] = step.multiplication.activation_bits;
+  json["gops"] = rates.gops;
+  json["limit_gops"] = rates.limit_gops;
+  json["limit_share"] = rates.limit_share;
+  return json;
+}
+
+/// "8x8", "32x32": bits of weights and activations.
+std::string bits_text(const engine::Multiplication& multiplication) {
+  return fmt::format("{}x{}", multiplication.weight_bits, multiplication.activation_bits);
+}
+
+std::string percent(double share) {
+  return fmt::format("{:.1f} %", 100 * share);
+}
+
 }  // namespace
 
 std::optional<std::vector<Shape>> input_shapes_if_known(const Graph& graph,
@@ -194,6 +247,7 @@ std::vector<Measurement> measure_interleaved(std::span<const Graph* const> graph
   }
   for (size_t i = 0; options.profile && i < graphs.size(); ++i) {
     results[i].steps = profile_steps(*graphs[i], inputs, options, after_run);
+    results[i].limits = engine::machine_limits(options.threads);
   }
   return results;
 }
@@ -220,12 +274,13 @@ Json to_json(const Measurement& measurement, int threads) {
             {"weight_bytes", measurement.weight_bytes},
             {"layers", Json::array()}};
   for (const engine::StepProfile& step : measurement.steps) {
-    json["layers"].push_back({{"name", step.name},
-                              {"op", step.op},
-                              {"kernel", step.kernel},
-                              {"nodes", step.nodes},
-                              {"macs", step.macs},
-                              {"median_ms", step.median_ms}});
+    json["layers"].push_back(step_json(step, measurement.limits));
+  }
+  if (!measurement.steps.empty()) {
+    json["limits"] = {{"f32_gops", measurement.limits.f32_gops},
+                      {"int8_gops", measurement.limits.int8_gops},
+                      {"bit_gops", measurement.limits.bit_gops},
+                      {"read_gbs", measurement.limits.read_gbs}};
   }
   return json;
 }
@@ -260,15 +315,27 @@ std::string profile_text(const Measurement& measurement) {
                {"kernel", Align::left},
                {"ms", Align::right},
                {"share", Align::right},
-               {"GOP/s", Align::right}});
+               {"bits", Align::right},
+               {"GOP/s", Align::right},
+               {"of limit", Align::right},
+               {"GB/s", Align::right},
+               {"of memory", Align::right}});
   for (const engine::StepProfile& step : measurement.steps) {
-    const double giga_operations = 2e-9 * static_cast<double>(step.macs);
-    const bool rated = step.macs > 0 && step.median_ms > 0;
+    const Rates rates = rates_of(step, measurement.limits);
     table.add_row({step.name, step.op, step.kernel, fmt::format("{:.4f}", step.median_ms),
-                   total > 0 ? fmt::format("{:.1f} %", 100 * step.median_ms / total) : "-",
-                   rated ? fmt::format("{:.1f}", giga_operations / (step.median_ms / 1000)) : ""});
+                   total > 0 ? percent(step.median_ms / total) : "-",
+                   rates.multiplies ? bits_text(step.multiplication) : "",
+                   rates.multiplies ? fmt::format("{:.1f}", rates.gops) : "",
+                   rates.multiplies ? percent(rates.limit_share) : "",
+                   rates.timed ? fmt::format("{:.1f}", rates.gbs) : "",
+                   rates.timed ? percent(rates.memory_share) : ""});
   }
-  return table.text();
+  const engine::MachineLimits& limits = measurement.limits;
+  return table.text() +
+         fmt::format(
+             "limits measured: f32 {:.0f} GOP/s, int8 {:.0f} GOP/s, bits {:.0f} GOP/s, "
+             "memory {:.1f} GB/s\n",
+             limits.f32_gops, limits.int8_gops, limits.bit_gops, limits.read_gbs);
 }
 
 }  // namespace ounce::report

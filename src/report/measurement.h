@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/limits.h"
 #include "engine/session.h"
 #include "graph/graph.h"
 #include "report/json.h"
@@ -41,6 +42,7 @@ struct Measurement {
   int64_t arena_bytes = 0;
   int64_t weight_bytes = 0;
   std::vector<engine::StepProfile> steps;  // empty unless profiled
+  engine::MachineLimits limits;            // of its threads, if profiled
 
   double quantile_ms(double q) const;
   Latency latency() const;
@@ -69,7 +71,8 @@ int64_t peak_resident_bytes();
 /// `median_ms`, `p95_ms`, `threads`, `peak_bytes`, `layers`, ...
 Json to_json(const Measurement& measurement, int threads);
 std::string text(std::span<const Measurement> measurements);
-/// Time by step, in order, with share and GOP/s (two operations a multiply-accumulate).
+/// Time by step, in order: share, GOP/s (two operations a multiply-accumulate), and how much of the
+/// machine's limits for its arithmetic and for reading memory that is.
 std::string profile_text(const Measurement& measurement);
 
 }  // namespace ounce::report
