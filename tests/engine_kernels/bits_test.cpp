@@ -3,6 +3,7 @@
 
 #include "engine/kernels/gemm_bits.h"
 #include "engine/kernels/reference_bits.h"
+#include "tests/engine_kernels/bit_values.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {
@@ -18,43 +19,24 @@ constexpr BitFormat kFormats[] = {kSignBits,
 constexpr int64_t kLengths[] = {1, 31, 32, 63, 64, 127, 128, 129, 255, 256, 1000};
 constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 17};
 
-std::string name(BitFormat f) {
-  const char* codings[] = {"sign", "unsigned", "signed", "ternary"};
-  return codings[static_cast<int>(f.coding)] + std::to_string(f.planes);
-}
-
-enum class Fill { kRandom, kHighest, kLowest, kAlternating };
 constexpr Fill kFills[] = {Fill::kRandom, Fill::kHighest, Fill::kLowest, Fill::kAlternating};
-
-std::vector<int8_t> values_of(Random& random, BitFormat format, int64_t count,
-                              Fill fill = Fill::kRandom) {
-  std::vector<int8_t> values(static_cast<size_t>(count));
-  for (size_t i = 0; i < values.size(); ++i) {
-    int64_t value = random.between(format.lowest(), format.highest());
-    const bool high = fill == Fill::kHighest || (fill == Fill::kAlternating && i % 2 == 0);
-    if (fill != Fill::kRandom) value = high ? format.highest() : format.lowest();
-    if (format.coding == BitCoding::kSign && value == 0) value = 1;
-    values[i] = static_cast<int8_t>(value);
-  }
-  return values;
-}
 
 TEST(BitPlanes, PackThenUnpackIsTheIdentityAndHoldsTrueBits) {
   Random random(1);
   for (const BitFormat format : kFormats) {
     for (const int64_t channels : kLengths) {
       const int64_t rows = 11;
-      const auto values = values_of(random, format, rows * channels);
+      const auto values = bit_values(random, format, rows * channels);
       const auto expected = reference::pack_rows(values, rows, channels, format);
       ASSERT_EQ(expected.size() * 64,
                 static_cast<size_t>(rows * format.planes * round_up(channels, 64)));
       on_every_isa([&](ThreadPool& pool) {
         std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
         pack_rows({pool, {}}, values.data(), channels, rows, channels, format, bits.data());
-        expect_equal(expected, bits, name(format) + " channels " + std::to_string(channels));
+        expect_equal(expected, bits, bit_name(format) + " channels " + std::to_string(channels));
         std::vector<int8_t> again(values.size());
         unpack_rows(bits.data(), rows, channels, format, again.data(), channels);
-        expect_equal(values, again, "unpacked " + name(format));
+        expect_equal(values, again, "unpacked " + bit_name(format));
       });
       if (HasFailure()) return;
     }
@@ -67,13 +49,13 @@ TEST(BitPlanes, UnsignedCodesArePackedAsTheyAre) {
     for (const int64_t channels : kLengths) {
       const int64_t rows = 5;
       const BitFormat format = {BitCoding::kUnsigned, planes};
-      const auto values = values_of(random, format, rows * channels);
+      const auto values = bit_values(random, format, rows * channels);
       const std::vector<uint8_t> codes(values.begin(), values.end());
       const auto expected = reference::pack_rows(values, rows, channels, format);
       on_every_isa([&](ThreadPool& pool) {
         std::vector<uint64_t> bits(expected.size());
         pack_codes({pool, {}}, codes.data(), channels, rows, channels, planes, bits.data());
-        expect_equal(expected, bits, name(format));
+        expect_equal(expected, bits, bit_name(format));
       });
     }
   }
@@ -99,7 +81,7 @@ TEST(BitPlanes, SignsAreTakenAfterTheShiftAndZeroIsPositive) {
       on_every_isa([&](ThreadPool& pool) {
         std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
         pack_signs({pool, {}}, x.data(), ld, rows, channels, shifted ? shift.data() : nullptr,
-                   bits.data());
+                   BitFormat::plane_words(channels), bits.data());
         expect_equal(expected, bits, "channels " + std::to_string(channels));
       });
     }
@@ -129,7 +111,7 @@ TEST(BitPlanes, FloatsBecomeTheNearestCodes) {
         std::vector<uint64_t> bits(expected.size());
         quantize_bits({pool, {}}, x.data(), channels, rows, channels, format, 0.75F, zero,
                       bits.data());
-        expect_equal(expected, bits, name(format));
+        expect_equal(expected, bits, bit_name(format));
       });
     }
   }
@@ -141,13 +123,13 @@ TEST(PackedBits, UnpackGivesTheWeightsAgainAndPanelsHoldTrueBits) {
     for (const int64_t run : kLengths) {
       for (const int64_t taps : {1, 3}) {
         const int64_t n = 21;
-        const auto values = values_of(random, format, n * taps * run);
+        const auto values = bit_values(random, format, n * taps * run);
         const BitActivations a = {format == kTernaryBits ? kSignBits : kMapBits, 0};
         const PackedBits packed =
             pack_bits(values.data(), taps, run, n, WeightLayout::kNxK, format, a, nullptr);
         EXPECT_EQ(packed.data.size() * 32,
                   static_cast<size_t>(32 * taps * format.planes * round_up(run, 64)));
-        expect_equal(values, unpack_bits(packed), name(format));
+        expect_equal(values, unpack_bits(packed), bit_name(format));
       }
     }
   }
@@ -160,8 +142,8 @@ struct Product {
 // The integers of a product of two formats, on every instruction set.
 void expect_exact_product(Random& random, const BitFormat a_format, const BitFormat b_format,
                           const Product& s, Fill fill_a, Fill fill_b, int32_t zero_point) {
-  const auto a = values_of(random, a_format, s.m * s.k, fill_a);
-  const auto b = values_of(random, b_format, s.n * s.k, fill_b);
+  const auto a = bit_values(random, a_format, s.m * s.k, fill_a);
+  const auto b = bit_values(random, b_format, s.n * s.k, fill_b);
   const auto bias = random.integers(s.n, -1000, 1000);
   const auto bits = reference::pack_rows(a, s.m, s.k, a_format);
   IntegerEpilogue e;
@@ -179,8 +161,8 @@ void expect_exact_product(Random& random, const BitFormat a_format, const BitFor
     own.c = c.data();
     gemm_bits({pool, scratch.span()}, bits.data(), a_format.words(s.k), packed, s.m, own);
     expect_equal(expected, c,
-                 name(a_format) + " x " + name(b_format) + ", M " + std::to_string(s.m) + " N " +
-                     std::to_string(s.n) + " K " + std::to_string(s.k));
+                 bit_name(a_format) + " x " + bit_name(b_format) + ", M " + std::to_string(s.m) +
+                     " N " + std::to_string(s.n) + " K " + std::to_string(s.k));
   });
 }
 

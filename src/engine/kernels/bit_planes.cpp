@@ -101,13 +101,12 @@ void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_
 }
 
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
-                const float* shift, uint64_t* bits) {
-  const int64_t words = BitFormat::plane_words(channels);
+                const float* shift, int64_t bit_stride, uint64_t* bits) {
   for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
     for (int64_t c = 0; c < channels; c += kPanelColumns) {
       const int64_t count = std::min(kPanelColumns, channels - c);
       store_panel_bits(sign_bits(x + i * ld + c, shift == nullptr ? nullptr : shift + c, count), c,
-                       channels, bits + i * words);
+                       channels, bits + i * bit_stride);
     }
   });
 }
@@ -153,8 +152,8 @@ void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_
   OUNCE_DISPATCH(pack_codes)(context, codes, ld, rows, channels, planes, bits);
 }
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
-                const float* shift, uint64_t* bits) {
-  OUNCE_DISPATCH(pack_signs)(context, x, ld, rows, channels, shift, bits);
+                const float* shift, int64_t bit_stride, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_signs)(context, x, ld, rows, channels, shift, bit_stride, bits);
 }
 void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
                    int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,

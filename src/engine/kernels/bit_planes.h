@@ -92,9 +92,10 @@ void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits);
 
-/// kSign bits of x + shift[channel]: set where x + shift < 0. `shift`: [channels] or null.
+/// kSign bits of x + shift[channel]: set where x + shift < 0. `shift`: [channels] or null; rows of
+/// bits are `bit_stride` words apart.
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
-                const float* shift, uint64_t* bits);
+                const float* shift, int64_t bit_stride, uint64_t* bits);
 
 /// Bits of clamp(round_half_even(x * inverse_scale) + zero_point, lowest, highest) of a format
 /// other than kSign. NaN becomes the zero point.
