@@ -68,7 +68,8 @@ MachineLimits measure(int threads) {
   MachineLimits limits;
   limits.f32_gops = arithmetic_rate(pool, probe_f32);
   limits.int8_gops = arithmetic_rate(pool, probe_int8);
-  limits.bit_gops = arithmetic_rate(pool, probe_bits);
+  limits.bit_gops =
+      std::max(arithmetic_rate(pool, probe_bits), arithmetic_rate(pool, probe_bits_with_carry));
   limits.read_gbs = read_rate(pool);
   return limits;
 }
