@@ -17,6 +17,7 @@ struct TileLimits {
 
 /// No instruction set has a higher tile: scratch sizes must not depend on the instruction set.
 inline constexpr int64_t kMostTileRows = 14;
+inline constexpr int64_t kMostTilePanels = 4;
 
 /// Where A's rows come from: row i of the product is the concatenation of `taps` runs of `run`
 /// elements. A plain matrix has one tap; a convolution one per kernel position.
@@ -59,23 +60,31 @@ class MatrixRows final : public RowSource<T> {
   int64_t lda_;
 };
 
+/// Whether panels of B are read as they lie or made by each task before its rows meet them.
+enum class PanelUse { kInPlace, kMadePerTask };
+
 /// Rows are cut into tiles of nearly equal height, tiles are grouped into blocks whose part of A
 /// stays in L2 while the panels of B pass by, and panels are cut into chunks when there are too few
 /// blocks to keep all threads busy. A task is one (block, chunk). Where all of B stays in L1
-/// anyway, a block is one tile: then whole rows of C are written one after the other.
+/// anyway, a block is one tile: then whole rows of C are written one after the other. Where a task
+/// makes its panels, it should have many rows: threads then share the columns first.
 class Blocking {
  public:
   template <class T>
-  Blocking(const RowSource<T>& source, int64_t panels, TileLimits limits, int threads)
+  Blocking(const RowSource<T>& source, int64_t panels, TileLimits limits, int threads,
+           PanelUse use = PanelUse::kInPlace)
       : rows_(source.row_count), limits_(limits) {
     const int64_t rows = source.row_count;
     const int64_t weight_bytes =
         panels * kPanelColumns * source.taps * source.run * static_cast<int64_t>(sizeof(T));
     tiles_ = std::max<int64_t>(ceil_div(rows, limits.rows), 1);
     columns_ = ceil_div(panels, limits.panels);
-    block_tiles_ =
-        weight_bytes <= kSmallWeights ? 1 : block_tiles(source.taps, source.row_bytes, limits);
-    if (threads > 1) {
+    const bool in_place = use == PanelUse::kInPlace;
+    block_tiles_ = in_place && weight_bytes <= kSmallWeights
+                       ? 1
+                       : block_tiles(source.taps, source.row_bytes, limits);
+    const bool few_columns = columns_ < threads * kTasksPerThread;
+    if (threads > 1 && (in_place || few_columns)) {
       const int64_t fair = ceil_div(tiles_, threads * kTasksPerThread);
       block_tiles_ = std::clamp<int64_t>(fair, std::min<int64_t>(2, block_tiles_), block_tiles_);
     }
@@ -154,9 +163,10 @@ struct TileRange {
 /// Calls run(row pointers [taps][rows], tile) for the tiles of one task of a product with `n`
 /// columns. Panels are the outer loop, so that they stay in the cache while all rows of the task
 /// meet them; row pointers are made once a task. Panels that do not fill a tile come one at a time.
-template <class T, class Run>
+/// enter(first panel, count) comes before the tiles of up to limits.panels panels.
+template <class T, class Enter, class Run>
 void for_each_tile(const RowSource<T>& source, const Blocking& blocking, int64_t task, int64_t n,
-                   const T** pointers, const Run& run) {
+                   const T** pointers, const Enter& enter, const Run& run) {
   const auto [first_tile, last_tile] = blocking.tiles_of(task);
   const auto [first_column, last_column] = blocking.columns_of(task);
   const T** next = pointers;
@@ -170,6 +180,7 @@ void for_each_tile(const RowSource<T>& source, const Blocking& blocking, int64_t
     const int64_t panel = column * width;
     const int64_t panels = std::min(width, ceil_div(n, kPanelColumns) - panel);
     const int64_t step = panels == width ? width : 1;
+    enter(panel, panels);
     const T* const* rows = pointers;
     for (int64_t tile = first_tile; tile < last_tile; ++tile) {
       const auto [begin, end] = blocking.rows_of(tile);

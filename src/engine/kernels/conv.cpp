@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/kernels/conv_rows.h"
+#include "engine/kernels/implicit_codes.h"
 #include "engine/kernels/implicit_gemm.h"
 #include "engine/kernels/pack.h"
 
@@ -188,6 +189,44 @@ void conv_u8s8(const Context& context, const uint8_t* input, const PackedConvS8&
 
 size_t conv_u8s8_scratch_bytes(const ConvShape& shape, int threads) {
   return scratch_bytes<uint8_t>(shape, threads);
+}
+
+PackedConvCodes pack_conv_codes(const int8_t* ohwi, CodeFormat format, const ConvShape& shape,
+                                int32_t a_zero_point, const int8_t* zero_points,
+                                const int32_t* bias) {
+  PackedConvCodes packed;
+  packed.shape = shape;
+  packed.a_zero_point = a_zero_point;
+  const Reduction r = reduction_of(shape);
+  for (int64_t group = 0; group < shape.groups; ++group) {
+    const int64_t first = group * shape.group_out();
+    CodeMatrix matrix;
+    matrix.format = format;
+    matrix.taps = r.taps;
+    matrix.run = r.run;
+    matrix.n = shape.group_out();
+    matrix.codes = ohwi + first * r.taps * r.run;
+    matrix.zero_points = zero_points == nullptr ? nullptr : zero_points + first;
+    packed.groups.push_back(
+        pack_codes(matrix, a_zero_point, bias == nullptr ? nullptr : bias + first));
+  }
+  return packed;
+}
+
+void conv_u8_codes(const Context& context, const uint8_t* input, const PackedConvCodes& weights,
+                   const ConvShape& shape, const IntegerEpilogue& epilogue) {
+  for_groups(context, input, shape, static_cast<uint8_t>(weights.a_zero_point),
+             [&](const Context& rest, const RowSource<uint8_t>& rows, int64_t group) {
+               implicit_gemm_u8_codes(rest, rows, weights.groups[static_cast<size_t>(group)],
+                                      epilogue_of_columns(epilogue, group * shape.group_out()));
+             });
+}
+
+size_t conv_u8_codes_scratch_bytes(const PackedConvCodes& weights, const ConvShape& shape,
+                                   int threads) {
+  // What the two count twice are a few row pointers.
+  return scratch_bytes<uint8_t>(shape, threads) +
+         implicit_gemm_u8_codes_scratch_bytes(weights.groups.front(), threads);
 }
 
 }  // namespace ounce::engine

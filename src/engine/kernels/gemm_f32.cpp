@@ -25,7 +25,8 @@ struct ProductF32 {
   float* c;
   int64_t ldc;
   const Epilogue* epilogue;
-  Clamp clamp;  // where the micro-kernel finishes full tiles itself
+  Clamp clamp;              // where the micro-kernel finishes full tiles itself
+  int64_t first_panel = 0;  // where the panels begin
 };
 
 void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileRange& tile) {
@@ -39,7 +40,7 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
                p.taps,
                p.run,
                p.rows_collide,
-               p.panels + column / kPanelColumns * panel_stride,
+               p.panels + (column / kPanelColumns - p.first_panel) * panel_stride,
                panel_stride,
                e.bias == nullptr ? nullptr : e.bias + column,
                p.c + row * p.ldc + column,
@@ -78,9 +79,23 @@ void implicit_gemm_f32(const Context& context, const RowSource<float>& source, c
                        float* c, int64_t ldc, const Epilogue& epilogue) {
   const ProductF32 p = {b.data, b.n, source.taps, source.run,        source.rows_collide,
                         c,      ldc, &epilogue,   clamp_of(epilogue)};
-  for_all_tiles(
-      context, source, b.n, limits_for_rows<TileKernelF32>(source.row_count),
-      [&](const float* const* rows, const TileRange& tile) { run_tile_f32(p, rows, tile); });
+  const TileLimits limits = limits_for_rows<TileKernelF32>(source.row_count);
+  if (b.maker != nullptr) {
+    return for_all_made_tiles(
+        context, source, b.n, limits, limits.panels * b.maker->panel_elements * 4,
+        [&](int64_t panel, int64_t panels, std::byte* own) {
+          b.maker->make(panel, panels, reinterpret_cast<float*>(own));
+        },
+        [&](const float* const* rows, const TileRange& tile, const std::byte* own) {
+          ProductF32 made = p;
+          made.panels = reinterpret_cast<const float*>(own);
+          made.first_panel = tile.column / kPanelColumns / limits.panels * limits.panels;
+          run_tile_f32(made, rows, tile);
+        });
+  }
+  for_all_tiles(context, source, b.n, limits, [&](const float* const* rows, const TileRange& tile) {
+    run_tile_f32(p, rows, tile);
+  });
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
@@ -97,6 +112,12 @@ void implicit_gemm_f32(const Context& context, const RowSource<float>& rows, con
 
 size_t implicit_gemm_scratch_bytes(int64_t taps, int threads) {
   return ScratchCursor::need<const float*>(Blocking::pointers_per_thread(taps) * threads);
+}
+
+size_t made_gemm_scratch_bytes(int64_t taps, int64_t panel_bytes, int threads) {
+  const int64_t bytes = round_up(kMostTilePanels * panel_bytes, 64);
+  return implicit_gemm_scratch_bytes(taps, threads) +
+         ScratchCursor::need<std::byte>(bytes * threads);
 }
 
 void gemm_f32(const Context& context, const float* a, int64_t lda, const PackedF32& b, float* c,

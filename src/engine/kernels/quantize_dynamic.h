@@ -39,7 +39,8 @@ enum class LogBase : uint8_t {
 
 /// Codes of values in [0, 1], such as softmax outputs: k = round(-log_base(x)) of the exact
 /// logarithm, clamped to [0, 2^bits - 1]; there are no ties, since the borders are irrational. Zero
-/// and negative numbers get the highest code, NaN gets 0. `bits`: 1 to 7.
+/// and negative numbers get the highest code, NaN gets 0. `bits`: 1 to 6
+/// (what is below the normal numbers is then clamped).
 void quantize_log(const Context& context, const float* x, uint8_t* codes, int64_t count,
                   LogBase base, int bits);
 

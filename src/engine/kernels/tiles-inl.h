@@ -18,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
-inline constexpr int kMostPanels = 4;
+inline constexpr int kMostPanels = kMostTilePanels;
 
 /// The largest tile for a product of `rows` rows.
 template <class Kernel>
@@ -61,7 +61,30 @@ void for_all_tiles(const Context& context, const RowSource<T>& source, int64_t n
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);
   const T** table = ScratchCursor(context.scratch).take<const T*>(pointers * threads);
   context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
-    for_each_tile(source, blocking, task, n, table + thread * pointers, run);
+    for_each_tile(
+        source, blocking, task, n, table + thread * pointers, [](int64_t, int64_t) {}, run);
+  });
+}
+
+/// The same with panels that a task makes: make(first panel, count, scratch) into the thread's own
+/// scratch of `bytes`, then run(row pointers, tile, scratch) for its rows.
+template <class T, class Make, class Run>
+void for_all_made_tiles(const Context& context, const RowSource<T>& source, int64_t n,
+                        TileLimits limits, int64_t bytes, const Make& make, const Run& run) {
+  const int threads = context.pool.size();
+  const Blocking blocking(source, ceil_div(n, kPanelColumns), limits, threads,
+                          PanelUse::kMadePerTask);
+  const int64_t pointers = Blocking::pointers_per_thread(source.taps);
+  ScratchCursor cursor(context.scratch);
+  const T** table = cursor.take<const T*>(pointers * threads);
+  bytes = round_up(bytes, 64);
+  std::byte* const made = cursor.take<std::byte>(bytes * threads);
+  context.pool.parallel_for(blocking.tasks(), [&](int64_t task, int thread) {
+    std::byte* const own = made + thread * bytes;
+    for_each_tile(
+        source, blocking, task, n, table + thread * pointers,
+        [&](int64_t panel, int64_t panels) HWY_ATTR { make(panel, panels, own); },
+        [&](const T* const* rows, const TileRange& tile) HWY_ATTR { run(rows, tile, own); });
   });
 }
 

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "engine/kernels/packed_codes.h"
+
+// Products of up to three rows with packed codes: what gemm_*_codes call for them.
+namespace ounce::engine {
+
+inline constexpr int64_t kMostGemvRows = 3;
+
+void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
+                   int64_t m, const IntegerEpilogue& epilogue);
+void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
+                          int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
+void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
+                    int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
+
+/// Scratch of each.
+size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m);
+
+}  // namespace ounce::engine
