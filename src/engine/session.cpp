@@ -56,6 +56,7 @@ class Session::Impl {
   const Graph& graph() const { return original_; }
   size_t output_count() const { return output_count_; }
   Plan* plan() { return plan_.get(); }
+  const KernelHints& kernel_hints() const { return options_.kernel_hints; }
 
  private:
   void check_inputs(std::span<const Tensor> inputs) const {
@@ -89,7 +90,8 @@ class Session::Impl {
     std::vector<Shape> shapes;
     for (const Tensor& input : inputs) shapes.push_back(input.shape());
     plan_.reset();
-    plan_ = std::make_unique<Plan>(optimized_, shapes, options_.taps, pool_, options_.profile);
+    plan_ = std::make_unique<Plan>(optimized_, shapes, options_.taps, pool_, options_.profile,
+                                   options_.kernel_hints);
   }
 
   void run_reference(std::span<const Tensor> inputs, std::span<Tensor> outputs,
@@ -143,6 +145,10 @@ std::vector<StepProfile> Session::profile() const {
 
 void Session::reset_profile() {
   if (Plan* plan = impl_->plan()) plan->reset_profile();
+}
+
+const KernelHints& Session::kernel_hints() const {
+  return impl_->kernel_hints();
 }
 
 int64_t Session::arena_bytes() const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,11 @@
 
 namespace ounce::engine {
 
+/// Which kernel is fastest for a layer on this machine: layer signature -> kernel name. Kernels of
+/// a layer compute the same results, so a wrong hint costs time and nothing else; what is not here
+/// is measured once.
+using KernelHints = std::map<std::string, std::string, std::less<>>;
+
 /// How a session runs its graph.
 struct SessionOptions {
   int threads = 1;
@@ -21,6 +27,8 @@ struct SessionOptions {
   std::vector<std::string> taps;
   /// Measure every step of every run (see `Session::profile`).
   bool profile = false;
+  /// What earlier sessions measured.
+  KernelHints kernel_hints;
   /// Run every node with the naive reference operators, unfused: the specification.
   bool reference_only = false;
 };
@@ -67,6 +75,9 @@ class Session {
   /// Per-step times since the session began or `reset_profile`; empty unless `profile` was set.
   std::vector<StepProfile> profile() const;
   void reset_profile();
+
+  /// The hints given and those measured since.
+  const KernelHints& kernel_hints() const;
 
   /// Bytes of the activation arena and of the packed weights of the current plan (0 before the
   /// first run).

@@ -16,7 +16,7 @@ struct DTypeInfo {
   int bits;
 };
 
-constexpr std::array<DTypeInfo, 18> kInfos = {{
+constexpr std::array<DTypeInfo, 19> kInfos = {{
     {DType::undefined, "undefined", 0},
     {DType::f32, "f32", 32},
     {DType::f16, "f16", 16},
@@ -33,6 +33,7 @@ constexpr std::array<DTypeInfo, 18> kInfos = {{
     {DType::boolean, "bool", 8},
     {DType::u4, "u4", 4},
     {DType::i4, "i4", 4},
+    {DType::i3, "i3", 3},
     {DType::i2, "i2", 2},
     {DType::u1, "u1", 1},
 }};
@@ -48,7 +49,9 @@ size_t byte_size(DType dtype, int64_t elements) {
   if (elements < 0 || (bits > 0 && elements > (std::numeric_limits<int64_t>::max() - 7) / bits)) {
     throw Error("tensor of " + std::to_string(elements) + " elements is too large");
   }
-  return static_cast<size_t>((elements * bits + 7) / 8);
+  const auto whole_bytes = [&](int64_t width) { return (elements * width + 7) / 8; };
+  return static_cast<size_t>(dtype == DType::i3 ? whole_bytes(2) + whole_bytes(1)
+                                                : whole_bytes(bits));
 }
 
 bool is_float(DType dtype) {

@@ -11,6 +11,8 @@ namespace ounce {
 ///
 /// The packed types hold several elements a byte, the first element in the lowest bits: u4/i4 two,
 /// i2 (ternary or 2-bit two's complement) four, u1 eight (a set bit means -1, the IEEE sign bit).
+/// i3 is two planes, one behind the other: the low two bits of all elements as i2, then the high
+/// bit of all elements as u1.
 enum class DType : uint8_t {
   undefined,
   f32,
@@ -28,6 +30,7 @@ enum class DType : uint8_t {
   boolean,
   u4,
   i4,
+  i3,
   i2,
   u1,
 };

@@ -24,28 +24,56 @@ std::shared_ptr<std::byte> allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
 }
 
-/// Element `i` of a packed tensor, sign-extended where the type is signed.
-int64_t packed_element(const std::byte* data, DType dtype, int64_t i) {
-  const int bits = bits_of(dtype);
+/// Bits of element `i` of a plane of 1, 2 or 4 bits an element.
+unsigned plane_bits(const std::byte* plane, int bits, int64_t i) {
   const int per_byte = 8 / bits;
-  const auto byte = static_cast<unsigned>(data[i / per_byte]);
-  const unsigned code = (byte >> (bits * (i % per_byte))) & ((1u << bits) - 1u);
-  const bool is_signed = dtype == DType::i4 || dtype == DType::i2;
-  if (dtype == DType::u1) return code != 0 ? -1 : 1;
-  if (is_signed && (code >> (bits - 1)) != 0) return static_cast<int64_t>(code) - (1 << bits);
-  return code;
+  const auto byte = static_cast<unsigned>(plane[i / per_byte]);
+  return (byte >> (bits * (i % per_byte))) & ((1u << bits) - 1u);
 }
 
-void set_packed_element(std::byte* data, DType dtype, int64_t i, int64_t value) {
-  const int bits = bits_of(dtype);
+void set_plane_bits(std::byte* plane, int bits, int64_t i, unsigned code) {
   const int per_byte = 8 / bits;
   const int shift = static_cast<int>(bits * (i % per_byte));
   const unsigned mask = (1u << bits) - 1u;
-  const unsigned code =
-      dtype == DType::u1 ? (value < 0 ? 1u : 0u) : static_cast<unsigned>(value) & mask;
-  const auto old = static_cast<unsigned>(data[i / per_byte]);
-  data[i / per_byte] = static_cast<std::byte>((old & ~(mask << shift)) | (code << shift));
+  const auto old = static_cast<unsigned>(plane[i / per_byte]);
+  plane[i / per_byte] = static_cast<std::byte>((old & ~(mask << shift)) | ((code & mask) << shift));
 }
+
+/// Elements of a packed tensor.
+class PackedElements {
+ public:
+  PackedElements(DType dtype, int64_t size)
+      : dtype_(dtype), bits_(bits_of(dtype)), high_plane_(byte_size(DType::i2, size)) {}
+
+  /// Sign-extended where the type is signed.
+  int64_t get(const std::byte* data, int64_t i) const {
+    unsigned code = 0;
+    if (dtype_ == DType::i3) {
+      code = plane_bits(data, 2, i) | plane_bits(data + high_plane_, 1, i) << 2;
+    } else {
+      code = plane_bits(data, bits_, i);
+    }
+    if (dtype_ == DType::u1) return code != 0 ? -1 : 1;
+    const bool negative = dtype_ != DType::u4 && (code >> (bits_ - 1)) != 0;
+    return static_cast<int64_t>(code) - (negative ? 1 << bits_ : 0);
+  }
+
+  void set(std::byte* data, int64_t i, int64_t value) const {
+    const unsigned code =
+        dtype_ == DType::u1 ? (value < 0 ? 1u : 0u) : static_cast<unsigned>(value);
+    if (dtype_ == DType::i3) {
+      set_plane_bits(data, 2, i, code);
+      set_plane_bits(data + high_plane_, 1, i, code >> 2);
+    } else {
+      set_plane_bits(data, bits_, i, code);
+    }
+  }
+
+ private:
+  DType dtype_;
+  int bits_;
+  size_t high_plane_;  // of i3, in bytes
+};
 
 template <class T>
 T saturate_from_double(double value) {
@@ -127,9 +155,8 @@ void for_each_element(const Tensor& tensor, Sink&& sink) {
   if (is_half(tensor.dtype())) {
     for (int64_t i = 0; i < tensor.size(); ++i) sink(i, half_element(tensor, i));
   } else if (is_packed(tensor.dtype())) {
-    for (int64_t i = 0; i < tensor.size(); ++i) {
-      sink(i, packed_element(tensor.raw(), tensor.dtype(), i));
-    }
+    const PackedElements elements(tensor.dtype(), tensor.size());
+    for (int64_t i = 0; i < tensor.size(); ++i) sink(i, elements.get(tensor.raw(), i));
   } else {
     with_type(tensor.dtype(), [&](auto zero) {
       const auto values = tensor.data<decltype(zero)>();
@@ -278,9 +305,9 @@ Tensor cast(const Tensor& tensor, DType dtype) {
       halves[i] = dtype == DType::f16 ? float_to_half(number) : float_to_bfloat16(number);
     });
   } else if (is_packed(dtype)) {
-    for_each_element(tensor, [&](int64_t i, auto value) {
-      set_packed_element(target, dtype, i, packed_code(value, dtype));
-    });
+    const PackedElements elements(dtype, tensor.size());
+    for_each_element(
+        tensor, [&](int64_t i, auto value) { elements.set(target, i, packed_code(value, dtype)); });
   } else {
     with_type(dtype, [&](auto zero) {
       using To = decltype(zero);

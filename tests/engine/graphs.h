@@ -73,6 +73,40 @@ class GraphBuilder {
                  constant(Tensor(DType::i8, {channels}))},
                 std::move(attributes));
   }
+  /// Codes of a narrow type with one scale a slice of `axis` or, with `block`, a block along it.
+  ValueId low_bit_weights(const Shape& shape, DType dtype, int64_t axis, int64_t block = 0) {
+    Shape scale_shape = {shape[static_cast<size_t>(axis)]};
+    if (block != 0) {
+      scale_shape = shape;
+      int64_t& blocks = scale_shape[static_cast<size_t>(axis)];
+      blocks = (blocks + block - 1) / block;
+    }
+    std::vector<float> scales;
+    for (const float v : random_values(element_count(scale_shape), ++seed_)) {
+      scales.push_back(0.05F + 0.01F * v);
+    }
+    AttributeMap attributes;
+    attributes.set("axis", axis);
+    if (block != 0) attributes.set("block_size", block);
+    // Wider than the type, so that casting fills it to its ends.
+    const float width = dtype == DType::u1 ? 1.0F : static_cast<float>(1 << bits_of(dtype)) / 1.5F;
+    const Tensor codes = cast(random_tensor(shape, ++seed_, width), dtype);
+    return node("DequantizeLinear", {constant(codes), constant(Tensor::of(scales, scale_shape))},
+                attributes);
+  }
+  ValueId conv_with(ValueId x, ValueId weights, int64_t stride, int64_t pad, int64_t group = 1,
+                    ValueId bias = kNoValue) {
+    AttributeMap attributes;
+    attributes.set("strides", std::vector<int64_t>{stride, stride});
+    attributes.set("pads", std::vector<int64_t>{pad, pad, pad, pad});
+    attributes.set("group", group);
+    return node("Conv", {x, weights, bias}, std::move(attributes));
+  }
+  ValueId binarize(ValueId x, float scale, bool is_map = false) {
+    AttributeMap attributes;
+    attributes.set("unsigned", int64_t{is_map});
+    return node("Binarize", {x, constant(Tensor::scalar(scale))}, std::move(attributes));
+  }
   ValueId quantized_conv(ValueId x, const Shape& weight, int64_t stride, int64_t pad,
                          int64_t group = 1) {
     AttributeMap attributes;

@@ -24,9 +24,10 @@ Graph rich_graph() {
   Graph graph;
   graph.name = "rich \"graph\"\n\u00fc";
   const ValueId x = graph.add_input("x", DType::f32, {Dim("batch"), Dim(4), Dim()});
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i64, DType::i32,
-                            DType::i16, DType::i8, DType::u64, DType::u32, DType::u16, DType::u8,
-                            DType::boolean, DType::u4, DType::i4, DType::i2, DType::u1}) {
+  for (const DType dtype :
+       {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i64, DType::i32, DType::i16,
+        DType::i8, DType::u64, DType::u32, DType::u16, DType::u8, DType::boolean, DType::u4,
+        DType::i4, DType::i3, DType::i2, DType::u1}) {
     graph.add_constant("c." + std::string(name_of(dtype)),
                        cast(random_tensor({3, 5}, 1, 100.0f), dtype));
   }

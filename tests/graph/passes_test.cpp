@@ -512,7 +512,10 @@ TEST(ExpandFused, binarize_per_tensor_and_axis) {
   const ValueId plain = b.op("Binarize", {x});
   const ValueId tensor = b.op("Binarize", {x, b.number(0.3)});
   const ValueId axis = b.op("Binarize", {x, b.positive({3}, 1)}, attributes("axis", 1));
-  check_expansion(b.done({plain, tensor, axis}), 21, "Binarize");
+  AttributeMap map = attributes("axis", 1);
+  map.set("unsigned", int64_t{1});
+  const ValueId zero_or_scale = b.op("Binarize", {x, b.positive({3}, 1)}, map);
+  check_expansion(b.done({plain, tensor, axis, zero_or_scale}), 21, "Binarize");
 }
 
 TEST(ExpandFused, group_normalization_for_older_opsets) {

@@ -32,11 +32,8 @@ TEST(QuantizeLinear, fills_every_packed_type_to_its_ends) {
   const struct {
     DType dtype;
     int64_t low, high;
-  } types[] = {{DType::u4, 0, 15},
-               {DType::i4, -8, 7},
-               {DType::i2, -2, 1},
-               {DType::u16, 0, 65535},
-               {DType::i16, -32768, 32767}};
+  } types[] = {{DType::u4, 0, 15}, {DType::i4, -8, 7},     {DType::i3, -4, 3},
+               {DType::i2, -2, 1}, {DType::u16, 0, 65535}, {DType::i16, -32768, 32767}};
   for (const auto& type : types) {
     const Tensor x = floats({-1e9F, 0.0F, 1e9F}, {3});
     const Tensor q =
@@ -151,6 +148,14 @@ TEST(Binarize, takes_the_sign_with_zero_positive) {
                          attributes_of({{"axis", int64_t{0}}}))
                 .to_f32(),
             (Floats{-0.5F, 0.5F, 2.0F, 2.0F}));
+}
+
+TEST(Binarize, unsigned_is_zero_up_to_half_of_the_scale) {
+  const Tensor x = floats({-2.0F, 0.25F, 0.26F, 3.0F}, {4});
+  EXPECT_EQ(
+      evaluate_one("Binarize", {x, Tensor::scalar(0.5F)}, attributes_of({{"unsigned", int64_t{1}}}))
+          .to_f32(),
+      (Floats{0, 0, 0.5F, 0.5F}));
 }
 
 TEST(Quantization, refuses_parameters_that_do_not_fit) {

@@ -44,9 +44,9 @@ bool is_image_op(const Node& node) {
       node.attributes.get_int("count_include_pad", 0) != 0) {
     return false;
   }
-  return is_one_of(node.op, {internal::kConv, internal::kConvTranspose, internal::kQConv, "MaxPool",
-                             "AveragePool", "GlobalAveragePool", internal::kQAveragePool,
-                             internal::kQGlobalAveragePool});
+  return is_one_of(node.op, {internal::kConv, internal::kConvTranspose, internal::kQConv,
+                             internal::kBitConv, "MaxPool", "AveragePool", "GlobalAveragePool",
+                             internal::kQAveragePool, internal::kQGlobalAveragePool});
 }
 
 /// Operators that compute every element for itself, whatever the order of the axes.

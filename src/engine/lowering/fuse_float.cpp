@@ -168,11 +168,15 @@ void lower(Graph& graph) {
   sink_dequantize(graph);
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
+  fuse_bit_products(graph);
+  fuse_code_products(graph);
   graph.remove_dead();  // weights that integer kernels read as codes need not become floats
   fold_dequantized_constants(graph);
   fuse_float(graph);
   graph.remove_dead();
   assign_layout(graph);
+  graph.remove_dead();
+  pack_bit_operands(graph);
   absorb_views(graph);
   graph.remove_dead();
 }

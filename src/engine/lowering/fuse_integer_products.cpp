@@ -20,23 +20,6 @@ struct Product {
   bool bias_may_follow = false;
 };
 
-/// A bias as f32 values: a constant, or DequantizeLinear of one. Empty when it is computed.
-std::vector<float> bias_values(const Rewriter& rewriter, ValueId bias) {
-  const Graph& graph = rewriter.graph();
-  if (const Tensor* constant = graph.constant(bias)) return constant->to_f32();
-  const int i = rewriter.producer(bias, "DequantizeLinear");
-  if (i < 0) return {};
-  const Node& node = rewriter.node(i);
-  const Tensor* codes = graph.constant(node.input(0));
-  const Tensor* scale = graph.constant(node.input(1));
-  if (codes == nullptr || scale == nullptr) return {};
-  std::vector<float> values = codes->to_f32();
-  const std::vector<float> scales = scale->to_f32();
-  if (scales.size() != 1 && scales.size() != values.size()) return {};
-  for (size_t c = 0; c < values.size(); ++c) values[c] *= scales[scales.size() == 1 ? 0 : c];
-  return values;
-}
-
 float product_scale(const Product& product, size_t channel) {
   return product.x_scale * product.w_scales[product.w_scales.size() == 1 ? 0 : channel];
 }
@@ -139,7 +122,7 @@ void fuse_product(Rewriter& rewriter, Product product) {
   std::vector<float> bias;
   const ValueId bias_value = chain.bias != kNoValue ? chain.bias : product.bias;
   if (bias_value != kNoValue) {
-    bias = bias_values(rewriter, bias_value);
+    bias = constant_values(rewriter, bias_value);
     if (static_cast<int64_t>(bias.size()) != product.channels) return;  // stays float
   }
   const auto bias_codes = integer_bias(product, bias);

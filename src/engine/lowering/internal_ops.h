@@ -31,6 +31,19 @@ inline constexpr std::string_view kQMatMul = "engine.QMatMul";
 inline constexpr std::string_view kBatchMatMul = "engine.BatchMatMul";
 /// The same on codes; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., transpose_b
 inline constexpr std::string_view kQBatchMatMul = "engine.QBatchMatMul";
+/// (x f32, w constant u1 / i2 / i3, bias f32 constant?, residual f32?) -> f32. x is read as
+/// sign(x + x_shift) * x_scale or, with is_map, (x > x_scale / 2) * x_scale; product_scales =
+/// x_scale * w_scales. Behind the residual: prelu_before, prelu_slope, prelu_after (one a channel).
+/// Once operands are packed: x is words u64 [.., words] of x_channels bits; output 1 is the words
+/// of sign(y + sign_shift); with bits_only these are output 0.
+inline constexpr std::string_view kBitConv = "engine.BitConv";
+inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
+/// (x [.., K] f32, or u8 with x_scale and x_zero_point; w signed codes constant [K, N]; bias f32
+/// constant?; residual f32?) -> f32. `scales` (f32) and `zero_points` (i8, optional) are [groups,
+/// N] or, with n_by_k, [N, groups]; `group` elements of the reduction share one, 0: all.
+inline constexpr std::string_view kCodeMatMul = "engine.CodeMatMul";
+/// (x f32 [.., channels]) -> u64 [.., words] as the two above read x
+inline constexpr std::string_view kPackBits = "engine.PackBits";
 /// (x u8) -> u8 by `table`
 inline constexpr std::string_view kLookup = "engine.Lookup";
 /// (a u8, b u8) -> u8; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., lo, hi

@@ -27,8 +27,16 @@ bool moves_elements(const Node& node);
 /// DQ -> Conv / Gemm / MatMul -> [Relu, Clip] -> [Q -> table] becomes one integer node.
 void fuse_integer_products(Graph& graph);
 
+/// Binarize -> Conv / Gemm / MatMul with weights of one to three bits -> [shifted PRelu] becomes
+/// one node of bits.
+void fuse_bit_products(Graph& graph);
+
 /// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
 void fuse_integer_elementwise(Graph& graph);
+
+/// Gemm / MatMul of f32 activations, or of codes where weights have scales of groups, with weights
+/// that are codes becomes one node.
+void fuse_code_products(Graph& graph);
 
 /// Whatever is still DequantizeLinear of a constant becomes a float constant.
 void fold_dequantized_constants(Graph& graph);
@@ -38,5 +46,9 @@ void fuse_float(Graph& graph);
 
 /// Images between convolutions become channels-last; Transpose nodes mark where they change.
 void assign_layout(Graph& graph);
+
+/// Products of bits read packed bits: made once for all that read the same, and where a product
+/// makes what is packed, by its epilogue.
+void pack_bit_operands(Graph& graph);
 
 }  // namespace ounce::engine

@@ -48,6 +48,22 @@ std::optional<DequantizedValue> dequantized(const Rewriter& rewriter, const Grap
   return DequantizedValue{i, codes, *quantization};
 }
 
+std::vector<float> constant_values(const Rewriter& rewriter, ValueId value) {
+  const Graph& graph = rewriter.graph();
+  if (const Tensor* constant = graph.constant(value)) return constant->to_f32();
+  const int i = rewriter.producer(value, "DequantizeLinear");
+  if (i < 0) return {};
+  const Node& node = rewriter.node(i);
+  const Tensor* codes = graph.constant(node.input(0));
+  const Tensor* scale = graph.constant(node.input(1));
+  if (codes == nullptr || scale == nullptr) return {};
+  std::vector<float> values = codes->to_f32();
+  const std::vector<float> scales = scale->to_f32();
+  if (scales.size() != 1 && scales.size() != values.size()) return {};
+  for (size_t c = 0; c < values.size(); ++c) values[c] *= scales[scales.size() == 1 ? 0 : c];
+  return values;
+}
+
 std::optional<DequantizedWeight> dequantized_weight(const Rewriter& rewriter, const Graph& graph,
                                                     ValueId value) {
   const int i = rewriter.producer(value, "DequantizeLinear");
@@ -56,9 +72,9 @@ std::optional<DequantizedWeight> dequantized_weight(const Rewriter& rewriter, co
   const Tensor* codes = graph.constant(node.input(0));
   if (codes == nullptr || !has_zero_zero_points(graph, node)) return std::nullopt;
   const bool is_signed =
-      codes->dtype() == DType::i8 || codes->dtype() == DType::i4 || codes->dtype() == DType::i2;
+      codes->dtype() == DType::i8 || (is_packed(codes->dtype()) && codes->dtype() != DType::u4);
   if (!is_signed || node.attributes.get_int("block_size", 0) != 0) return std::nullopt;
-  DequantizedWeight weight{i, cast(*codes, DType::i8), constant_scales(graph, node), 0};
+  DequantizedWeight weight{i, *codes, constant_scales(graph, node), 0};
   if (weight.scales.empty()) return std::nullopt;
   if (weight.scales.size() > 1) {
     weight.axis = normalize_axis(node.attributes.get_int("axis", 1), codes->rank());

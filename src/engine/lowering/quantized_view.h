@@ -29,11 +29,15 @@ struct DequantizedValue {
 std::optional<DequantizedValue> dequantized(const Rewriter& rewriter, const Graph& graph,
                                             ValueId value);
 
-/// A float value that is DequantizeLinear(constant s8 codes) with zero point 0 and one scale, or
-/// one a slice along `axis`.
+/// The values of a constant, or of DequantizeLinear(constant) with one scale or one an element.
+/// Empty when it is computed.
+std::vector<float> constant_values(const Rewriter& rewriter, ValueId value);
+
+/// A float value that is DequantizeLinear(constant signed codes) with zero point 0 and one scale,
+/// or one a slice along `axis`.
 struct DequantizedWeight {
   int node = -1;
-  Tensor codes;               // i8, unpacked
+  Tensor codes;               // i8, i4, i3, i2 or u1
   std::vector<float> scales;  // [1] or [dim of axis]
   int64_t axis = 0;
 };

@@ -50,6 +50,35 @@ ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t ker
   return shape;
 }
 
+ConvShape conv_shape(const StepRequest& request) {
+  const Shape& weight = request.constant(request.node.input(1))->shape();
+  return window_shape(request, weight[2], weight[3]);
+}
+
+bool is_depthwise(const ConvShape& shape) {
+  return shape.groups > 1 && shape.groups == shape.in_channels &&
+         shape.groups == shape.out_channels;
+}
+
+MatrixShape matrix_shape(const StepRequest& request) {
+  const Shape a = request.shape(request.node.input(0));
+  const Shape c = request.shape(request.node.output(0));
+  MatrixShape shape;
+  shape.k = a.back();
+  shape.n = c.empty() ? 1 : c.back();
+  shape.m = shape.k == 0 ? 0 : element_count(a) / shape.k;
+  return shape;
+}
+
+WeightLayout weight_layout(const Node& node) {
+  return node.attributes.get_int("n_by_k", 0) != 0 ? WeightLayout::kNxK : WeightLayout::kKxN;
+}
+
+bool is_ternary(const Tensor& codes) {
+  const std::vector<int64_t> values = codes.to_i64();
+  return std::find(values.begin(), values.end(), -2) == values.end();
+}
+
 ConvShape pool_shape(const StepRequest& request) {
   const std::vector<int64_t> kernel = request.node.attributes.get_ints("kernel_shape", {1, 1});
   return window_shape(request, kernel.at(0), kernel.at(1));
@@ -101,6 +130,15 @@ IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns) {
     epilogue.output = IntegerOutput::kF32;
     epilogue.f32.activation = load_activation(attributes);
     epilogue.f32.activation_first = attributes.get_int("activation_first", 0) != 0;
+    const Tensor* bias = request.constant(request.node.input(2));
+    if (bias != nullptr && bias->dtype() == DType::f32) plan.bias = *bias;
+    const auto vector = [&](const char* name) {
+      const Tensor* values = attributes.get_tensor(name);
+      return values != nullptr ? *values : Tensor();
+    };
+    plan.prelu_slope = vector("prelu_slope");
+    plan.prelu_before = vector("prelu_before");
+    plan.prelu_after = vector("prelu_after");
     plan.f32_residual = request.node.input(3) != kNoValue;
   }
   return plan;
@@ -112,6 +150,13 @@ IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, c
   epilogue.c = context.at<void>(node.output(0));
   epilogue.ldc = columns;
   epilogue.scale = plan.scales.data();
+  const auto values = [](const Tensor& vector) {
+    return vector.defined() ? vector.data<float>().data() : nullptr;
+  };
+  epilogue.f32.bias = values(plan.bias);
+  epilogue.prelu_slope = values(plan.prelu_slope);
+  epilogue.prelu_before = values(plan.prelu_before);
+  epilogue.prelu_after = values(plan.prelu_after);
   if (!plan.table.empty()) epilogue.table = plan.table.data();
   if (node.input(3) != kNoValue) {
     if (plan.f32_residual) {

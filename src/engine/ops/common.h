@@ -9,8 +9,26 @@ namespace ounce::engine {
 /// [N, H, W, C], output 0 [N, OH, OW, OC].
 ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t kernel_w);
 
+/// The same with the kernel size of the weights, input 1: constant [O, I, H, W].
+ConvShape conv_shape(const StepRequest& request);
+
+bool is_depthwise(const ConvShape& shape);
+
 /// The same with the kernel size in the attribute `kernel_shape`.
 ConvShape pool_shape(const StepRequest& request);
+
+/// A matrix product with constant right operand, input 1: all leading dimensions of input 0 are
+/// rows.
+struct MatrixShape {
+  int64_t m = 0, n = 0, k = 0;
+};
+MatrixShape matrix_shape(const StepRequest& request);
+
+/// By the attribute `n_by_k`.
+WeightLayout weight_layout(const Node& node);
+
+/// Whether i2 codes are -1, 0 and 1 only.
+bool is_ternary(const Tensor& codes);
 
 /// Channels-first weights [O, I, H, W] as [O, H, W, I].
 template <class T>
@@ -64,12 +82,14 @@ struct IntegerOutputPlan {
   IntegerEpilogue epilogue;
   AlignedVector<float> scales;   // one an output column, panel-padded
   AlignedVector<uint8_t> table;  // 256 entries or empty
+  Tensor bias;                   // f32, added behind the scales
   bool f32_residual = false;
+  Tensor prelu_slope, prelu_before, prelu_after;  // f32 [columns] or undefined
 };
 
-/// Reads `product_scales`, `y_...`, `lo`, `hi`, `table`, `residual_...` of an internal node.
-/// Columns is the number of output channels. Call `bind` after the plan has reached its final
-/// address.
+/// Reads `product_scales`, `y_...`, `lo`, `hi`, `table`, `residual_...`, `prelu_...` and an f32
+/// bias (input 2) of an internal node. Columns is the number of output channels. Call `bind` after
+/// the plan has reached its final address.
 IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns);
 
 /// The epilogue for one run: output and residual addresses filled in, rows `columns` apart.

@@ -1,3 +1,4 @@
+#include "engine/kernels/winograd.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
 
@@ -7,16 +8,6 @@ namespace {
 template <class T>
 int64_t byte_count(const AlignedVector<T>& values) {
   return static_cast<int64_t>(values.size() * sizeof(T));
-}
-
-ConvShape conv_shape(const StepRequest& request) {
-  const Shape& weight = request.constant(request.node.input(1))->shape();
-  return window_shape(request, weight[2], weight[3]);
-}
-
-bool is_depthwise(const ConvShape& shape) {
-  return shape.groups > 1 && shape.groups == shape.in_channels &&
-         shape.groups == shape.out_channels;
 }
 
 /// What float and integer convolutions share: a dense form and a depthwise one of packed weights,
@@ -77,6 +68,33 @@ class FloatConvStep final : public ConvStep<PackedConvF32, PackedDepthwiseF32> {
   FloatOutputPlan output_;
 };
 
+class WinogradConvStep final : public Step {
+ public:
+  WinogradConvStep(const StepRequest& request, WinogradTile tile)
+      : node_(request.node),
+        threads_(request.threads),
+        weights_(pack_winograd_f32(to_ohwi<float>(*request.constant(node_.input(1))).data(),
+                                   conv_shape(request), tile)),
+        output_(float_output(request, weights_.shape.out_channels)) {}
+
+  void run(const RunContext& context) override {
+    winograd_f32(context.kernels, context.at<const float>(node_.input(0)), weights_, weights_.shape,
+                 context.at<float>(node_.output(0)), weights_.shape.out_channels,
+                 bind(output_, context, node_));
+  }
+  size_t scratch_bytes() const override {
+    return winograd_f32_scratch_bytes(weights_.shape, weights_.tile, threads_);
+  }
+  int64_t weight_bytes() const override { return byte_count(weights_.data); }
+  std::string_view kernel() const override { return "winograd_f32"; }
+
+ private:
+  Node node_;
+  int threads_;
+  PackedWinogradF32 weights_;
+  FloatOutputPlan output_;
+};
+
 class ConvTransposeStep final : public Step {
  public:
   explicit ConvTransposeStep(const StepRequest& request)
@@ -114,7 +132,7 @@ class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
  public:
   explicit IntegerConvStep(const StepRequest& request)
       : ConvStep(request), output_(integer_output(request, shape_.out_channels)) {
-    const Tensor& weight = *request.constant(node_.input(1));
+    const Tensor weight = cast(*request.constant(node_.input(1)), DType::i8);
     const auto zero_point = static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0));
     const int32_t* bias = integer_bias(request);
     if (is_depthwise(shape_)) {
@@ -150,6 +168,9 @@ class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
 }  // namespace
 
 std::unique_ptr<Step> make_conv(const StepRequest& request) {
+  if (const auto tile = choose_winograd(conv_shape(request))) {
+    return std::make_unique<WinogradConvStep>(request, *tile);
+  }
   return std::make_unique<FloatConvStep>(request);
 }
 
@@ -157,7 +178,7 @@ std::unique_ptr<Step> make_conv_transpose(const StepRequest& request) {
   return std::make_unique<ConvTransposeStep>(request);
 }
 
-std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {
+std::unique_ptr<Step> make_int8_conv(const StepRequest& request) {
   return std::make_unique<IntegerConvStep>(request);
 }
 

@@ -8,8 +8,14 @@ namespace ounce::engine {
 std::unique_ptr<Step> make_conv(const StepRequest& request);
 std::unique_ptr<Step> make_conv_transpose(const StepRequest& request);
 std::unique_ptr<Step> make_integer_conv(const StepRequest& request);
+std::unique_ptr<Step> make_int8_conv(const StepRequest& request);
+std::unique_ptr<Step> make_bit_conv(const StepRequest& request);
+std::unique_ptr<Step> make_bit_matmul(const StepRequest& request);
+std::unique_ptr<Step> make_pack_bits(const StepRequest& request);
 std::unique_ptr<Step> make_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_matmul(const StepRequest& request);
+std::unique_ptr<Step> make_int8_matmul(const StepRequest& request);
+std::unique_ptr<Step> make_code_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_attention(const StepRequest& request);

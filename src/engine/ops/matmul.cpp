@@ -4,30 +4,11 @@
 namespace ounce::engine {
 namespace {
 
-/// A matrix product with constant right operand: all leading dimensions are rows.
-struct Rows {
-  int64_t m = 0, n = 0, k = 0;
-};
-
-Rows rows_of(const StepRequest& request) {
-  const Shape a = request.shape(request.node.input(0));
-  const Shape c = request.shape(request.node.output(0));
-  Rows rows;
-  rows.k = a.back();
-  rows.n = c.empty() ? 1 : c.back();
-  rows.m = rows.k == 0 ? 0 : element_count(a) / rows.k;
-  return rows;
-}
-
-WeightLayout weight_layout(const Node& node) {
-  return node.attributes.get_int("n_by_k", 0) != 0 ? WeightLayout::kNxK : WeightLayout::kKxN;
-}
-
 class MatMulStep final : public Step {
  public:
   explicit MatMulStep(const StepRequest& request)
       : node_(request.node),
-        rows_(rows_of(request)),
+        rows_(matrix_shape(request)),
         output_(float_output(request, rows_.n)),
         threads_(request.threads) {
     const Tensor& weight = *request.constant(request.node.input(1));
@@ -48,7 +29,7 @@ class MatMulStep final : public Step {
 
  private:
   Node node_;
-  Rows rows_;
+  MatrixShape rows_;
   FloatOutputPlan output_;
   int threads_;
   PackedF32 packed_;
@@ -58,10 +39,10 @@ class IntegerMatMulStep final : public Step {
  public:
   explicit IntegerMatMulStep(const StepRequest& request)
       : node_(request.node),
-        rows_(rows_of(request)),
+        rows_(matrix_shape(request)),
         output_(integer_output(request, rows_.n)),
         threads_(request.threads) {
-    const Tensor& weight = *request.constant(request.node.input(1));
+    const Tensor weight = cast(*request.constant(request.node.input(1)), DType::i8);
     packed_ = pack_s8(weight.data<int8_t>().data(), rows_.k, rows_.n, weight_layout(request.node),
                       static_cast<int32_t>(request.node.attributes.get_int("x_zero_point", 0)),
                       integer_bias(request));
@@ -80,7 +61,7 @@ class IntegerMatMulStep final : public Step {
 
  private:
   Node node_;
-  Rows rows_;
+  MatrixShape rows_;
   IntegerOutputPlan output_;
   int threads_;
   PackedS8 packed_;
@@ -93,7 +74,7 @@ std::unique_ptr<Step> make_matmul(const StepRequest& request) {
   return std::make_unique<MatMulStep>(request);
 }
 
-std::unique_ptr<Step> make_integer_matmul(const StepRequest& request) {
+std::unique_ptr<Step> make_int8_matmul(const StepRequest& request) {
   return std::make_unique<IntegerMatMulStep>(request);
 }
 

@@ -48,11 +48,12 @@ bool is_view(const Graph& graph, const Node& node) {
 }  // namespace
 
 Plan::Plan(const Graph& graph, std::span<const Shape> input_shapes,
-           const std::vector<std::string>& taps, ThreadPool& pool, bool profile)
+           const std::vector<std::string>& taps, ThreadPool& pool, bool profile, KernelHints& hints)
     : input_shapes_(input_shapes.begin(), input_shapes.end()),
       taps_(taps),
       pool_(pool),
-      profile_(profile) {
+      profile_(profile),
+      hints_(hints) {
   Graph specialised = graph;
   InferOptions options;
   options.evaluator = &reference::evaluator();
@@ -121,8 +122,8 @@ void Plan::split_tail(Graph graph) {
   tail_.remove_dead();
 }
 
-std::unique_ptr<Step> Plan::make_one(const Node& node, int threads) const {
-  const StepRequest request{lowered_, node, threads};
+std::unique_ptr<Step> Plan::make_one(const Node& node, int threads) {
+  const StepRequest request{lowered_, node, threads, pool_, hints_};
   if (const StepFactory factory = find_step_factory(node.op)) {
     if (std::unique_ptr<Step> step = factory(request)) return step;
   }

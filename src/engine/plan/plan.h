@@ -19,7 +19,7 @@ class Plan {
   /// `graph`: optimised; `taps`: values (among its outputs) that are handed to the tap callback and
   /// are no results.
   Plan(const Graph& graph, std::span<const Shape> input_shapes,
-       const std::vector<std::string>& taps, ThreadPool& pool, bool profile);
+       const std::vector<std::string>& taps, ThreadPool& pool, bool profile, KernelHints& hints);
 
   const std::vector<Shape>& input_shapes() const { return input_shapes_; }
 
@@ -43,7 +43,7 @@ class Plan {
 
   void split_tail(Graph graph);
   void make_steps(int threads);
-  std::unique_ptr<Step> make_one(const Node& node, int threads) const;
+  std::unique_ptr<Step> make_one(const Node& node, int threads);
   void place_values();
   void attach_taps();
   void run_steps(const Session::TapCallback& on_tap);
@@ -69,6 +69,7 @@ class Plan {
   std::vector<std::byte> scratch_;
   ThreadPool& pool_;
   bool profile_;
+  KernelHints& hints_;
 };
 
 }  // namespace ounce::engine

@@ -7,6 +7,7 @@
 
 #include "engine/kernels/common.h"
 #include "engine/limits.h"
+#include "engine/session.h"
 #include "graph/graph.h"
 
 namespace ounce::engine {
@@ -47,6 +48,8 @@ struct StepRequest {
   const Graph& graph;  // lowered: every shape concrete
   const Node& node;
   int threads;
+  ThreadPool& pool;
+  KernelHints& hints;  // see choose_kernel.h
 
   const Value& value(ValueId id) const { return graph.value(id); }
   Shape shape(ValueId id) const { return *concrete(*graph.value(id).shape); }

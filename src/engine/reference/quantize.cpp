@@ -111,19 +111,25 @@ void dynamic_quantize_linear(OperatorContext& context) {
   store(context, 2, Tensor::scalar(static_cast<uint8_t>(zero_point)));
 }
 
-/// y = scale * sign(x) with sign(0) = +1; the scale is 1 when omitted.
+/// y = scale * sign(x) with sign(0) = +1, or with `unsigned` scale * (x > scale / 2 ? 1 : 0); the
+/// scale is 1 when omitted.
 void binarize(OperatorContext& context) {
   const Tensor& x = input(context, 0);
   const Tensor scale = context.has_input(1) ? context.inputs[1] : Tensor::scalar(1.0F);
   const Granularity scale_of(context, x.shape(), scale);
   const std::vector<float> scales = scale.to_f32();
+  const bool is_unsigned = context.attributes().get_int("unsigned", 0) != 0;
   Tensor& y = output(context, 0, x.dtype(), x.shape());
   with_float_type(x.dtype(), [&]<class T>(Type<T>) {
     const T* from = elements<T>(x);
     T* to = mutable_elements<T>(y);
     for (int64_t i = 0; i < x.size(); ++i) {
       const T magnitude = static_cast<T>(scales[scale_of(i)]);
-      to[i] = from[i] < T{0} ? -magnitude : magnitude;
+      if (is_unsigned) {
+        to[i] = from[i] > magnitude / T{2} ? magnitude : T{0};
+      } else {
+        to[i] = from[i] < T{0} ? -magnitude : magnitude;
+      }
     }
   });
 }

@@ -25,11 +25,11 @@ int ir_version_of(int opset) {
   return opset >= 15 ? 8 : 7;
 }
 
-/// Two-bit and one-bit constants fit the four-bit integers of the standard, in a narrow range.
+/// Constants of three bits and fewer fit the four-bit integers of the standard, in a narrow range.
 void widen_sub_nibble_constants(Graph& graph) {
   for (Value& value : graph.values) {
     const DType dtype = value.is_constant() ? value.constant.dtype() : value.dtype;
-    if (dtype != DType::i2 && dtype != DType::u1) continue;
+    if (dtype != DType::i3 && dtype != DType::i2 && dtype != DType::u1) continue;
     if (!value.is_constant()) {
       throw Error("a computed tensor of type " + std::string(name_of(dtype)) + " has no ONNX form",
                   "value '" + value.name + "'");

@@ -82,7 +82,8 @@ void infer_dynamic_quantize(InferenceContext& context) {
   context.set_output(2, DType::u8, SymbolicShape{});
 }
 
-/// y = scale * sign(x), sign(0) = +1; scale per tensor or along `axis`.
+/// y = scale * sign(x), sign(0) = +1; with `unsigned` scale * (x > scale / 2 ? 1 : 0). Scale per
+/// tensor or along `axis`.
 void infer_binarize(InferenceContext& context) {
   check_granularity(context);
   infer_same_as_input(context);

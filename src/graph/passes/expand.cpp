@@ -163,24 +163,33 @@ void expand_rotary(Expansion& e) {
   e.finish("Reshape", {pairs, e.integers(std::move(target))});
 }
 
-/// sign(x) with sign(0) = +1, times the scale along `axis`.
+/// The scale of a Binarize node, shaped so that it broadcasts along `axis`.
+ValueId binarize_scale(Expansion& e) {
+  if (e.input(1) == kNoValue) return e.number(1);
+  if (e.rank(1) != 1 || e.shape(1)[0] == Dim(1)) return e.input(1);
+  const auto axis = static_cast<size_t>(
+      normalize_axis(e.node().attributes.get_int("axis", 1), static_cast<int64_t>(e.rank(0))));
+  std::vector<int64_t> shape(e.rank(0) - axis, 1);
+  shape[0] = -1;
+  return e.step("Reshape", {e.input(1), e.integers(std::move(shape))});
+}
+
+/// scale * sign(x) with sign(0) = +1, or scale * (x > scale / 2 ? 1 : 0).
 void expand_binarize(Expansion& e) {
+  const ValueId scale = binarize_scale(e);
+  if (e.node().attributes.get_int("unsigned", 0) != 0) {
+    const ValueId above = e.step("Greater", {e.input(0), e.step("Mul", {scale, e.number(0.5)})});
+    e.set_dtype(above, DType::boolean);
+    e.finish("Where", {above, scale, e.number(0)});
+    return;
+  }
   const ValueId negative = e.step("Less", {e.input(0), e.number(0)});
   e.set_dtype(negative, DType::boolean);
   if (e.input(1) == kNoValue) {
     e.finish("Where", {negative, e.number(-1), e.number(1)});
-    return;
+  } else {
+    e.finish("Mul", {e.step("Where", {negative, e.number(-1), e.number(1)}), scale});
   }
-  const ValueId sign = e.step("Where", {negative, e.number(-1), e.number(1)});
-  ValueId scale = e.input(1);
-  if (e.rank(1) == 1 && !(e.shape(1)[0] == Dim(1))) {
-    const auto axis = static_cast<size_t>(
-        normalize_axis(e.node().attributes.get_int("axis", 1), static_cast<int64_t>(e.rank(0))));
-    std::vector<int64_t> shape(e.rank(0) - axis, 1);
-    shape[0] = -1;
-    scale = e.step("Reshape", {scale, e.integers(std::move(shape))});
-  }
-  e.finish("Mul", {sign, scale});
 }
 
 void expand_gelu(Expansion& e) {

@@ -1,0 +1,124 @@
+#include <algorithm>
+
+#include "engine/lowering/internal_ops.h"
+#include "engine/lowering/lower.h"
+#include "engine/lowering/output_chain.h"
+
+// MatMul / Gemm whose weights are codes that no integer accumulator takes: f32 activations
+// (weight-only quantization), or weights with scales of groups along the reduction.
+namespace ounce::engine {
+namespace {
+
+/// Groups that the packed kernels take.
+constexpr int64_t kGroupUnit = 32;
+
+/// Signed weight codes of rank 2 with one scale a column or a group of its reduction.
+struct CodeWeights {
+  Tensor codes;
+  Tensor scales;       // f32: [groups, n] or, with n_by_k, [n, groups]
+  Tensor zero_points;  // i8, likewise, or undefined: all 0
+  int64_t group = 0;   // 0: one group
+};
+
+Tensor repeated(const Tensor& scale, int64_t count) {
+  return Tensor::of(std::vector<float>(static_cast<size_t>(count), scale.to_f32()[0]), {count});
+}
+
+std::optional<CodeWeights> code_weights(const Rewriter& rewriter, ValueId value, bool n_by_k) {
+  const Graph& graph = rewriter.graph();
+  const int i = rewriter.producer(value, "DequantizeLinear");
+  if (i < 0) return std::nullopt;
+  const Node& node = rewriter.node(i);
+  const Tensor* codes = graph.constant(node.input(0));
+  const Tensor* scale = graph.constant(node.input(1));
+  if (codes == nullptr || scale == nullptr || codes->rank() != 2 || scale->dtype() != DType::f32) {
+    return std::nullopt;
+  }
+  const bool is_signed =
+      codes->dtype() == DType::i8 || (is_packed(codes->dtype()) && codes->dtype() != DType::u4);
+  if (!is_signed) return std::nullopt;
+  CodeWeights weights;
+  weights.codes = *codes;
+  weights.group = node.attributes.get_int("block_size", 0);
+  const int64_t axis = normalize_axis(node.attributes.get_int("axis", 1), 2);
+  const int64_t column_axis = n_by_k ? 0 : 1;
+  const int64_t columns = codes->shape()[static_cast<size_t>(column_axis)];
+  if (weights.group != 0) {
+    if (axis == column_axis || weights.group % kGroupUnit != 0) return std::nullopt;
+    weights.scales = *scale;
+  } else if (scale->size() == 1) {
+    weights.scales = repeated(*scale, columns);
+  } else {
+    if (axis != column_axis) return std::nullopt;
+    weights.scales = *scale;
+  }
+  if (node.input(2) == kNoValue) return weights;
+  const Tensor* zero_points = graph.constant(node.input(2));
+  if (zero_points == nullptr) return std::nullopt;
+  const std::vector<int64_t> values = zero_points->to_i64();
+  if (std::all_of(values.begin(), values.end(), [](int64_t z) { return z == 0; })) return weights;
+  if (zero_points->size() != weights.scales.size()) return std::nullopt;
+  weights.zero_points = cast(*zero_points, DType::i8);
+  return weights;
+}
+
+bool is_plain_gemm(const Node& node) {
+  return node.attributes.get_int("transA", 0) == 0 &&
+         node.attributes.get_float("alpha", 1) == 1.0F &&
+         node.attributes.get_float("beta", 1) == 1.0F;
+}
+
+void fuse(Rewriter& rewriter, int i) {
+  Graph& graph = rewriter.graph();
+  const Node& node = rewriter.node(i);
+  const bool n_by_k = node.op == "Gemm" && node.attributes.get_int("transB", 0) != 0;
+  const auto weights = code_weights(rewriter, node.input(1), n_by_k);
+  if (!weights || graph.value(node.input(0)).dtype != DType::f32) return;
+  const int64_t columns = weights->codes.shape()[n_by_k ? 0 : 1];
+
+  Node fused;
+  fused.op = internal::kCodeMatMul;
+  fused.name = node.name;
+  fused.scope = node.scope;
+  fused.attributes.set("n_by_k", int64_t{n_by_k});
+  fused.attributes.set("scales", weights->scales);
+  fused.attributes.set("group", weights->group);
+  if (weights->zero_points.defined()) fused.attributes.set("zero_points", weights->zero_points);
+  ValueId x = node.input(0);
+  if (const auto input = dequantized(rewriter, graph, x)) {
+    x = input->codes;
+    fused.attributes.set("x_scale", input->quantization.scale);
+    fused.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
+  }
+  const bool has_bias = node.op == "Gemm" && node.input(2) != kNoValue;
+  const OutputChain chain = follow_float(rewriter, node.output(0), has_bias ? 0 : columns);
+  const ValueId bias = has_bias ? node.input(2) : chain.bias;
+  ValueId bias_constant = kNoValue;
+  if (bias != kNoValue) {
+    const std::vector<float> values = constant_values(rewriter, bias);
+    if (static_cast<int64_t>(values.size()) != columns) return;  // stays float
+    bias_constant = graph.add_constant(node.name + ".bias", Tensor::of(values, {columns}));
+  }
+  store_activation(fused.attributes, chain.activation);
+  fused.attributes.set("activation_first", int64_t{chain.activation_first});
+  fused.inputs = {x, graph.add_constant(node.name + ".weight", weights->codes), bias_constant,
+                  chain.residual};
+  fused.outputs = {chain.result};
+  std::vector<int> absorbed = {i};
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  rewriter.replace(absorbed, std::move(fused));
+}
+
+}  // namespace
+
+void fuse_code_products(Graph& graph) {
+  Rewriter rewriter(graph);
+  for (int i = 0; i < rewriter.node_count(); ++i) {
+    if (rewriter.absorbed(i)) continue;
+    const Node& node = rewriter.node(i);
+    if (node.op == "MatMul" || (node.op == "Gemm" && is_plain_gemm(node))) fuse(rewriter, i);
+  }
+  rewriter.finish();
+}
+
+}  // namespace ounce::engine

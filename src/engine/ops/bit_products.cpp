@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/kernels/conv_bits.h"
+#include "engine/ops/common.h"
+#include "engine/ops/factories.h"
+
+// Products of bit planes: Binarize and what multiplies its result with weights of few bits.
+namespace ounce::engine {
+namespace {
+
+/// The planes of weights of one to three bits.
+BitFormat weight_format(const Tensor& codes, BitFormat activations) {
+  if (codes.dtype() == DType::u1) return kSignBits;
+  const BitFormat two_bits = {BitCoding::kSigned, 2};
+  if (codes.dtype() == DType::i3) return {BitCoding::kSigned, 3};
+  return activations == kSignBits && is_ternary(codes) ? kTernaryBits : two_bits;
+}
+
+BitFormat activation_format(const Node& node) {
+  return node.attributes.get_int("is_map", 0) != 0 ? kMapBits : kSignBits;
+}
+
+/// What both kinds of products do with their sums: f32, f32 and signs, or signs alone.
+class BitOutput {
+ public:
+  BitOutput(const StepRequest& request, int64_t columns)
+      : columns_(columns),
+        words_(BitFormat::plane_words(columns)),
+        plan_(integer_output(request, columns)) {
+    const AttributeMap& attributes = request.node.attributes;
+    if (const Tensor* shift = attributes.get_tensor("sign_shift")) sign_shift_ = shift->to_f32();
+    bits_only_ = attributes.get_int("bits_only", 0) != 0;
+    if (!bits_only_) return;
+    std::vector<float> bias(static_cast<size_t>(columns), 0.0F);
+    if (plan_.bias.defined()) bias = plan_.bias.to_f32();
+    for (size_t c = 0; c < sign_shift_.size(); ++c) bias[c] += sign_shift_[c];
+    thresholds_ = fold_sign_thresholds({plan_.scales.data(), static_cast<size_t>(columns)}, bias);
+  }
+
+  IntegerEpilogue bind(const RunContext& context, const Node& node) const {
+    IntegerEpilogue epilogue = ounce::engine::bind(plan_, context, node, columns_);
+    if (bits_only_) {
+      epilogue.output = IntegerOutput::kBits;
+      epilogue.ldc = words_;
+      epilogue.thresholds = thresholds_.thresholds.data();
+      epilogue.flips = thresholds_.flips.data();
+    } else if (node.output(1) != kNoValue) {
+      epilogue.sign_bits = context.at<void>(node.output(1));
+      epilogue.sign_stride = words_;
+      epilogue.sign_shift = sign_shift_.empty() ? nullptr : sign_shift_.data();
+    }
+    return epilogue;
+  }
+
+ private:
+  int64_t columns_;
+  int64_t words_;
+  IntegerOutputPlan plan_;
+  std::vector<float> sign_shift_;
+  bool bits_only_ = false;
+  SignThresholds thresholds_;
+};
+
+int64_t packed_bytes(const PackedBits& packed) {
+  return static_cast<int64_t>(packed.data.size() * sizeof(packed.data[0]));
+}
+
+Multiplication multiplication_of(const PackedBits& packed) {
+  const int planes = packed.format.planes * packed.activations.format.planes;
+  return {Arithmetic::kBits, packed.format.planes, packed.activations.format.planes, planes};
+}
+
+class BitConvStep final : public Step {
+ public:
+  explicit BitConvStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(bit_shape(request)),
+        threads_(request.threads),
+        output_(request, shape_.out_channels) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const BitActivations activations = {activation_format(node_), 0};
+    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
+                             weight_format(weight, activations.format), activations, nullptr);
+  }
+
+  void run(const RunContext& context) override {
+    conv_bits(context.kernels, context.at<const uint64_t>(node_.input(0)), packed_, shape_,
+              output_.bind(context, node_));
+  }
+  size_t scratch_bytes() const override {
+    return conv_bits_scratch_bytes(packed_, shape_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = 0;
+    for (const PackedBits& group : packed_.groups) bytes += packed_bytes(group);
+    return bytes;
+  }
+  std::string_view kernel() const override { return "conv_bits"; }
+  Multiplication multiplication() const override {
+    return multiplication_of(packed_.groups.front());
+  }
+
+ private:
+  /// The image and, where only signs leave, the output are words: their channels are counted apart.
+  static ConvShape bit_shape(const StepRequest& request) {
+    ConvShape shape = conv_shape(request);
+    shape.in_channels = request.node.attributes.get_int("x_channels", 0);
+    shape.out_channels = request.constant(request.node.input(1))->shape()[0];
+    return shape;
+  }
+
+  Node node_;
+  ConvShape shape_;
+  int threads_;
+  BitOutput output_;
+  PackedConvBits packed_;
+};
+
+class BitMatMulStep final : public Step {
+ public:
+  explicit BitMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(bit_shape(request)),
+        threads_(request.threads),
+        output_(request, shape_.n) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const BitActivations activations = {activation_format(node_), 0};
+    packed_ = pack_bits(cast(weight, DType::i8).data<int8_t>().data(), 1, shape_.k, shape_.n,
+                        weight_layout(node_), weight_format(weight, activations.format),
+                        activations, nullptr);
+  }
+
+  void run(const RunContext& context) override {
+    gemm_bits(context.kernels, context.at<const uint64_t>(node_.input(0)),
+              BitFormat::plane_words(shape_.k), packed_, shape_.m, output_.bind(context, node_));
+  }
+  size_t scratch_bytes() const override {
+    return gemm_bits_scratch_bytes(shape_.m, shape_.n, shape_.k, threads_);
+  }
+  int64_t weight_bytes() const override { return packed_bytes(packed_); }
+  std::string_view kernel() const override { return "gemm_bits"; }
+  Multiplication multiplication() const override { return multiplication_of(packed_); }
+
+ private:
+  static MatrixShape bit_shape(const StepRequest& request) {
+    const Shape words = request.shape(request.node.input(0));
+    const Shape& weight = request.constant(request.node.input(1))->shape();
+    const bool n_by_k = weight_layout(request.node) == WeightLayout::kNxK;
+    MatrixShape shape;
+    shape.k = weight[n_by_k ? 1 : 0];
+    shape.n = weight[n_by_k ? 0 : 1];
+    shape.m = words.back() == 0 ? 0 : element_count(words) / words.back();
+    return shape;
+  }
+
+  Node node_;
+  MatrixShape shape_;
+  int threads_;
+  BitOutput output_;
+  PackedBits packed_;
+};
+
+class PackBitsStep final : public Step {
+ public:
+  explicit PackBitsStep(const StepRequest& request) : node_(request.node) {
+    const Shape x = request.shape(node_.input(0));
+    channels_ = x.back();
+    rows_ = channels_ == 0 ? 0 : element_count(x) / channels_;
+    words_ = BitFormat::plane_words(channels_);
+    is_map_ = activation_format(node_) == kMapBits;
+    if (is_map_) {
+      // The least x of a 1. Below it x - least is negative, without rounding.
+      const float threshold = node_.attributes.get_float("x_scale", 1.0F) / 2.0F;
+      const float least = std::nextafter(threshold, std::numeric_limits<float>::infinity());
+      shift_.assign(static_cast<size_t>(channels_), -least);
+    }
+    if (const Tensor* shift = node_.attributes.get_tensor("x_shift")) shift_ = shift->to_f32();
+  }
+
+  void run(const RunContext& context) override {
+    auto* bits = context.at<uint64_t>(node_.output(0));
+    pack_signs(context.kernels, context.at<const float>(node_.input(0)), channels_, rows_,
+               channels_, shift_.empty() ? nullptr : shift_.data(), words_, bits);
+    if (is_map_) invert(bits);
+  }
+  std::string_view kernel() const override { return "pack_signs"; }
+
+ private:
+  /// Signs of what lies below a threshold become the map of what lies above it.
+  void invert(uint64_t* bits) const {
+    const int64_t rest = channels_ % 64;
+    const uint64_t last = rest == 0 ? ~uint64_t{0} : (uint64_t{1} << rest) - 1;
+    for (int64_t row = 0; row < rows_; ++row, bits += words_) {
+      for (int64_t word = 0; word < words_; ++word) bits[word] = ~bits[word];
+      bits[words_ - 1] &= last;
+    }
+  }
+
+  Node node_;
+  int64_t rows_ = 0, channels_ = 0, words_ = 0;
+  bool is_map_ = false;
+  std::vector<float> shift_;  // one a channel, or empty
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_bit_conv(const StepRequest& request) {
+  return std::make_unique<BitConvStep>(request);
+}
+
+std::unique_ptr<Step> make_bit_matmul(const StepRequest& request) {
+  return std::make_unique<BitMatMulStep>(request);
+}
+
+std::unique_ptr<Step> make_pack_bits(const StepRequest& request) {
+  return std::make_unique<PackBitsStep>(request);
+}
+
+}  // namespace ounce::engine

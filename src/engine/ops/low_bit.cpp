@@ -1,0 +1,211 @@
+#include <algorithm>
+
+#include "engine/kernels/conv_bits.h"
+#include "engine/kernels/gemm_bits.h"
+#include "engine/kernels/packed_codes.h"
+#include "engine/ops/common.h"
+#include "engine/ops/factories.h"
+#include "engine/plan/choose_kernel.h"
+
+// Products of 8-bit codes with weights of fewer bits: the packed weights as they are, or unpacked
+// to int8 once at load; and f32 products with packed weights.
+namespace ounce::engine {
+namespace {
+
+CodeFormat code_format(const Tensor& codes) {
+  switch (codes.dtype()) {
+    case DType::u1:
+      return CodeFormat::kSign;
+    case DType::i2:
+      return is_ternary(codes) ? CodeFormat::kTernary : CodeFormat::kInt2;
+    case DType::i3:
+      return CodeFormat::kInt3;
+    case DType::i4:
+      return CodeFormat::kInt4;
+    default:
+      return CodeFormat::kInt8;
+  }
+}
+
+Multiplication multiplication_of(CodeFormat format) {
+  Multiplication multiplication = kInt8Multiplication;
+  multiplication.weight_bits = code_bits(format);
+  return multiplication;
+}
+
+/// `codes`: the weights as i8, which must outlive the matrix.
+CodeMatrix code_matrix(const StepRequest& request, const MatrixShape& shape, const Tensor& codes,
+                       CodeFormat format) {
+  CodeMatrix matrix;
+  matrix.format = format;
+  matrix.run = shape.k;
+  matrix.n = shape.n;
+  matrix.layout = weight_layout(request.node);
+  matrix.codes = codes.data<int8_t>().data();
+  return matrix;
+}
+
+class CodeConvStep final : public Step {
+ public:
+  explicit CodeConvStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(conv_shape(request)),
+        threads_(request.threads),
+        output_(integer_output(request, shape_.out_channels)) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    packed_ =
+        pack_conv_codes(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), code_format(weight),
+                        shape_, static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0)),
+                        nullptr, integer_bias(request));
+  }
+
+  void run(const RunContext& context) override {
+    conv_u8_codes(context.kernels, context.at<const uint8_t>(node_.input(0)), packed_, shape_,
+                  bind(output_, context, node_, shape_.out_channels));
+  }
+  size_t scratch_bytes() const override {
+    return conv_u8_codes_scratch_bytes(packed_, shape_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = 0;
+    for (const PackedCodes& group : packed_.groups) bytes += group.packed_bytes();
+    return bytes;
+  }
+  std::string_view kernel() const override { return "conv_u8_codes"; }
+  Multiplication multiplication() const override {
+    return multiplication_of(packed_.groups.front().format);
+  }
+
+ private:
+  Node node_;
+  ConvShape shape_;
+  int threads_;
+  IntegerOutputPlan output_;
+  PackedConvCodes packed_;
+};
+
+class CodeMatMulStep final : public Step {
+ public:
+  explicit CodeMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(matrix_shape(request)),
+        threads_(request.threads),
+        output_(integer_output(request, shape_.n)) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const Tensor codes = cast(weight, DType::i8);
+    packed_ = pack_codes(code_matrix(request, shape_, codes, code_format(weight)),
+                         static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0)),
+                         integer_bias(request));
+  }
+
+  void run(const RunContext& context) override {
+    gemm_u8_codes(context.kernels, context.at<const uint8_t>(node_.input(0)), shape_.k, packed_,
+                  shape_.m, bind(output_, context, node_, shape_.n));
+  }
+  size_t scratch_bytes() const override {
+    return gemm_codes_scratch_bytes(packed_, shape_.m, threads_);
+  }
+  int64_t weight_bytes() const override { return packed_.packed_bytes(); }
+  std::string_view kernel() const override { return "gemm_u8_codes"; }
+  Multiplication multiplication() const override { return multiplication_of(packed_.format); }
+
+ private:
+  Node node_;
+  MatrixShape shape_;
+  int threads_;
+  IntegerOutputPlan output_;
+  PackedCodes packed_;
+};
+
+/// f32 out: f32 activations, or codes and weights with scales of groups.
+class CodeFloatMatMulStep final : public Step {
+ public:
+  explicit CodeFloatMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(matrix_shape(request)),
+        threads_(request.threads),
+        output_(float_output(request, shape_.n)),
+        on_codes_(request.dtype(node_.input(0)) == DType::u8),
+        x_scale_(node_.attributes.get_float("x_scale", 1.0F)),
+        x_zero_point_(static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0))) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const Tensor codes = cast(weight, DType::i8);
+    CodeMatrix matrix = code_matrix(request, shape_, codes, code_format(weight));
+    matrix.group = node_.attributes.get_int("group", 0);
+    matrix.scales = node_.attributes.get_tensor("scales")->data<float>().data();
+    if (const Tensor* zero_points = node_.attributes.get_tensor("zero_points")) {
+      matrix.zero_points = zero_points->data<int8_t>().data();
+    }
+    packed_ = pack_codes(matrix);
+  }
+
+  void run(const RunContext& context) override {
+    auto* c = context.at<float>(node_.output(0));
+    const Epilogue epilogue = bind(output_, context, node_);
+    if (on_codes_) {
+      const QuantizedRows a = {context.at<const uint8_t>(node_.input(0)), shape_.k, &x_scale_,
+                               &x_zero_point_, true};
+      gemm_quantized_codes(context.kernels, a, packed_, shape_.m, c, shape_.n, epilogue);
+    } else {
+      gemm_f32_codes(context.kernels, context.at<const float>(node_.input(0)), shape_.k, packed_,
+                     shape_.m, c, shape_.n, epilogue);
+    }
+  }
+  size_t scratch_bytes() const override {
+    return gemm_codes_scratch_bytes(packed_, shape_.m, threads_);
+  }
+  int64_t weight_bytes() const override { return packed_.packed_bytes(); }
+  std::string_view kernel() const override {
+    return on_codes_ ? "gemm_quantized_codes" : "gemm_f32_codes";
+  }
+  Multiplication multiplication() const override {
+    if (on_codes_) return multiplication_of(packed_.format);
+    return {Arithmetic::kF32, code_bits(packed_.format), 32};
+  }
+
+ private:
+  Node node_;
+  MatrixShape shape_;
+  int threads_;
+  FloatOutputPlan output_;
+  bool on_codes_;
+  float x_scale_;
+  int32_t x_zero_point_;
+  PackedCodes packed_;
+};
+
+template <class S>
+std::unique_ptr<Step> make(const StepRequest& request) {
+  return std::make_unique<S>(request);
+}
+
+/// Weights that take the matrix kernels of few bits.
+bool is_low_bit(const StepRequest& request) {
+  return is_packed(request.constant(request.node.input(1))->dtype());
+}
+
+}  // namespace
+
+std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {
+  if (!is_low_bit(request) || is_depthwise(conv_shape(request))) return make_int8_conv(request);
+  const KernelCandidate candidates[] = {
+      {"conv_u8_codes", [&] { return make<CodeConvStep>(request); }},
+      {"conv_u8s8", [&] { return make_int8_conv(request); }},
+  };
+  return fastest(request, candidates);
+}
+
+std::unique_ptr<Step> make_integer_matmul(const StepRequest& request) {
+  if (!is_low_bit(request)) return make_int8_matmul(request);
+  const KernelCandidate candidates[] = {
+      {"gemm_u8_codes", [&] { return make<CodeMatMulStep>(request); }},
+      {"gemm_u8s8", [&] { return make_int8_matmul(request); }},
+  };
+  return fastest(request, candidates);
+}
+
+std::unique_ptr<Step> make_code_matmul(const StepRequest& request) {
+  return make<CodeFloatMatMulStep>(request);
+}
+
+}  // namespace ounce::engine

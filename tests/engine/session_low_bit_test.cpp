@@ -1,0 +1,188 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/reference/reference.h"
+#include "engine/session.h"
+#include "tests/engine/graphs.h"
+
+namespace ounce::engine {
+namespace {
+
+using ounce::testing::close;
+using ounce::testing::codes_close;
+using ounce::testing::GraphBuilder;
+using ounce::testing::random_tensor;
+
+constexpr DType kLowBitTypes[] = {DType::u1, DType::i2, DType::i3, DType::i4};
+
+std::vector<std::string> kernels_of(const Graph& graph, const std::vector<Tensor>& inputs) {
+  SessionOptions options;
+  options.profile = true;
+  Session session(graph, options);
+  session.run(inputs);
+  std::vector<std::string> kernels;
+  for (const StepProfile& step : session.profile()) kernels.push_back(step.kernel);
+  return kernels;
+}
+
+int64_t count_kernels(const std::vector<std::string>& kernels, std::string_view prefix) {
+  return std::count_if(kernels.begin(), kernels.end(),
+                       [&](const std::string& kernel) { return kernel.starts_with(prefix); });
+}
+
+/// The engine against the float meaning of the graph; returns the kernels that ran.
+std::vector<std::string> expect_close(const Graph& graph, const Shape& input_shape,
+                                      double tolerance) {
+  Graph inferred = graph;
+  infer_shapes(inferred);
+  const std::vector<Tensor> inputs = {random_tensor(input_shape, 31)};
+  const std::vector<Tensor> expected = reference::run(inferred, inputs);
+  const std::vector<Tensor> actual = Session(inferred).run(inputs);
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_TRUE(close(actual[i], expected[i], tolerance)) << "output " << i;
+  }
+  return kernels_of(inferred, inputs);
+}
+
+TEST(SessionLowBit, NarrowWeightsMeetCodesAsEightBitOnesDo) {
+  for (const DType dtype : kLowBitTypes) {
+    GraphBuilder b;
+    ValueId x = b.fake_quantize(b.input("x", {1, 20, 9, 11}), 0.008F, 120);
+    x = b.conv_with(x, b.low_bit_weights({33, 20, 3, 3}, dtype, 0), 1, 1);
+    x = b.fake_quantize(b.node("Relu", {x}), 0.05F, 0);
+    x = b.conv_with(x, b.low_bit_weights({33, 1, 3, 3}, dtype, 0), 2, 1, 33);
+    b.output(b.quantize(x, 0.1F, 120));
+    Graph graph = b.graph;
+    infer_shapes(graph);
+    const std::vector<Tensor> inputs = {random_tensor({1, 20, 9, 11}, 31)};
+    EXPECT_TRUE(
+        codes_close(Session(graph).run(inputs)[0], reference::run(graph, inputs)[0], 1, 0.005))
+        << name_of(dtype);
+    for (const IntegerSupport& support : integer_support(graph)) {
+      EXPECT_TRUE(support.integer) << support.node << ": " << support.reason;
+    }
+  }
+}
+
+TEST(SessionLowBit, LinearLayersOfNarrowWeights) {
+  for (const DType dtype : kLowBitTypes) {
+    for (const int64_t rows : {1, 19}) {
+      GraphBuilder b;
+      ValueId x = b.fake_quantize(b.input("x", {1, rows, 70}), 0.008F, 128);
+      x = b.node("MatMul", {x, b.low_bit_weights({70, 50}, dtype, 1)});
+      b.output(b.node("Gelu", {x}));
+      expect_close(b.graph, {1, rows, 70}, 2e-3);
+    }
+  }
+}
+
+TEST(SessionLowBit, WeightOnlyLayersReadPackedCodes) {
+  for (const DType dtype : {DType::i2, DType::i3, DType::i4, DType::i8}) {
+    for (const int64_t block : {0, 32}) {
+      for (const int64_t rows : {1, 7}) {
+        GraphBuilder b;
+        const ValueId x = b.input("x", {rows, 96});
+        const int64_t axis = block == 0 ? 1 : 0;
+        const ValueId y = b.node("MatMul", {x, b.low_bit_weights({96, 40}, dtype, axis, block)});
+        b.output(b.node("Add", {y, b.weights({40})}));
+        const auto kernels = expect_close(b.graph, {rows, 96}, 2e-4);
+        EXPECT_EQ(count_kernels(kernels, "gemm_f32_codes"), 1) << name_of(dtype);
+      }
+    }
+  }
+}
+
+TEST(SessionLowBit, GroupedWeightsMeetCodes) {
+  for (const DType dtype : {DType::i3, DType::i4, DType::i8}) {
+    GraphBuilder b;
+    const ValueId x = b.fake_quantize(b.input("x", {5, 96}), 0.008F, 117);
+    b.output(b.node("MatMul", {x, b.low_bit_weights({96, 40}, dtype, 0, 32)}));
+    const auto kernels = expect_close(b.graph, {5, 96}, 2e-4);
+    EXPECT_EQ(count_kernels(kernels, "gemm_quantized_codes"), 1) << name_of(dtype);
+  }
+}
+
+TEST(SessionLowBit, BinaryConvolutionWithExactZeroPadding) {
+  for (const DType dtype : {DType::u1, DType::i2, DType::i3}) {
+    for (const bool is_map : {false, true}) {
+      GraphBuilder b;
+      const ValueId x = b.binarize(b.input("x", {2, 70, 9, 7}), 0.4F, is_map);
+      b.output(
+          b.conv_with(x, b.low_bit_weights({33, 70, 3, 3}, dtype, 0), 2, 1, 1, b.weights({33})));
+      const auto kernels = expect_close(b.graph, {2, 70, 9, 7}, 2e-4);
+      EXPECT_EQ(count_kernels(kernels, "conv_bits"), 1) << name_of(dtype);
+    }
+  }
+}
+
+TEST(SessionLowBit, BinaryLinearLayersChainWithoutFloats) {
+  GraphBuilder b;
+  ValueId x = b.binarize(b.input("x", {11, 70}), 0.5F);
+  x = b.node("MatMul", {x, b.low_bit_weights({70, 130}, DType::u1, 1)});
+  x = b.binarize(b.node("Add", {x, b.weights({130})}), 0.7F);
+  b.output(b.node("MatMul", {x, b.low_bit_weights({130, 20}, DType::u1, 1)}));
+  const auto kernels = expect_close(b.graph, {11, 70}, 2e-4);
+  EXPECT_EQ(count_kernels(kernels, "gemm_bits"), 2);
+  EXPECT_EQ(kernels.size(), 3U);  // signs of the input, and the two products
+}
+
+/// The block of a binary residual network: shift, sign, convolution, residual, shifted PRelu.
+ValueId residual_block(GraphBuilder& b, ValueId x, int64_t channels) {
+  ValueId y = b.binarize(b.node("Add", {x, b.weights({channels, 1, 1}, 0.1F)}), 0.6F);
+  y = b.conv_with(y, b.low_bit_weights({channels, channels, 3, 3}, DType::u1, 0), 1, 1, 1,
+                  b.weights({channels}));
+  y = b.node("Add", {y, x});
+  y = b.node("Add", {y, b.weights({channels, 1, 1}, 0.1F)});
+  y = b.node("PRelu", {y, b.weights({channels, 1, 1}, 0.2F)});
+  return b.node("Add", {y, b.weights({channels, 1, 1}, 0.1F)});
+}
+
+TEST(SessionLowBit, BinaryResidualBlocksAreOneNodeEach) {
+  GraphBuilder b;
+  ValueId x = b.input("x", {1, 64, 8, 8});
+  for (int i = 0; i < 3; ++i) x = residual_block(b, x, 64);
+  b.output(b.node("GlobalAveragePool", {x}));
+  const auto kernels = expect_close(b.graph, {1, 64, 8, 8}, 2e-4);
+  EXPECT_EQ(count_kernels(kernels, "conv_bits"), 3);
+  EXPECT_EQ(count_kernels(kernels, "pack_signs"), 1);  // the rest leaves the epilogues
+  EXPECT_LE(kernels.size(), 6U);
+}
+
+TEST(SessionLowBit, OneValueIsPackedOnceForAllItsReaders) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 64, 6, 6});
+  for (int i = 0; i < 3; ++i) {
+    b.output(
+        b.conv_with(b.binarize(x, 0.5F), b.low_bit_weights({16, 64, 1, 1}, DType::u1, 0), 1, 0));
+  }
+  const auto kernels = expect_close(b.graph, {1, 64, 6, 6}, 2e-4);
+  EXPECT_EQ(count_kernels(kernels, "pack_signs"), 1);
+  EXPECT_EQ(count_kernels(kernels, "conv_bits"), 3);
+}
+
+TEST(SessionLowBit, KernelHintsAreKeptAndObeyed) {
+  GraphBuilder b;
+  ValueId x = b.fake_quantize(b.input("x", {4, 64}), 0.008F, 128);
+  b.output(b.node("MatMul", {x, b.low_bit_weights({64, 48}, DType::i4, 1)}));
+  Graph graph = b.graph;
+  infer_shapes(graph);
+  const std::vector<Tensor> inputs = {random_tensor({4, 64}, 31)};
+  Session first(graph);
+  first.run(inputs);
+  ASSERT_EQ(first.kernel_hints().size(), 1U);
+  for (const std::string wanted : {"gemm_u8_codes", "gemm_u8s8"}) {
+    SessionOptions options;
+    options.profile = true;
+    options.kernel_hints = {{first.kernel_hints().begin()->first, wanted}};
+    Session session(graph, options);
+    session.run(inputs);
+    const std::vector<StepProfile> steps = session.profile();
+    EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [&](const StepProfile& step) {
+      return step.kernel.starts_with(wanted);
+    })) << wanted;
+  }
+}
+
+}  // namespace
+}  // namespace ounce::engine
