@@ -44,6 +44,7 @@ class QuantizeRun {
                                            const tasks::Dataset& dataset, const std::string& stage);
   void compare_tensors();
   void describe();
+  void note_ends();
   void note_slowness();
   void write_reports();
   report::Json manifest() const;
@@ -85,9 +86,15 @@ int QuantizeRun::plan_only() {
   const quantize::Options settings = methods::configure(method_, request_);
   const quantize::DryRun dry = quantize::dry_run(
       graph_, settings, report::input_shapes_if_known(graph_, {}).value_or(std::vector<Shape>()));
-  report::Json json{{"planned", dry.plan.layers.size()},
+  report::Json json{{"bits", bits_label(request_)},
+                    {"planned", dry.plan.layers.size()},
                     {"calibration_bytes", dry.calibration_bytes},
+                    {"layers", report::Json::array()},
                     {"kept_float", report::Json::array()}};
+  const auto planned = quantize::planned_layers(dry.prepared, dry.plan);
+  for (const report::Layer& layer : report::layers_of(dry.prepared, planned)) {
+    json["layers"].push_back(report::to_json(layer));
+  }
   for (const quantize::KeptFloat& kept : dry.plan.kept_float) {
     json["kept_float"].push_back({{"name", kept.node}, {"op", kept.op}, {"reason", kept.reason}});
   }
@@ -98,7 +105,7 @@ int QuantizeRun::plan_only() {
 }
 
 int QuantizeRun::carry_out() {
-  output_.emplace(output_folder(options_));
+  output_.emplace(output_folder(options_, request_));
   clock_.finish(report_.provenance, "read");
   compress();
   write_models();
@@ -108,7 +115,7 @@ int QuantizeRun::carry_out() {
   describe();
   write_reports();
   output_->commit();
-  const std::string where = output_folder(options_).string();
+  const std::string where = output_folder(options_, request_).string();
   print_result(options_.common, report::to_json(report_),
                report::summary_text(report_) + "\nwritten to " + report::printable(where) + "\n");
   return 0;
@@ -127,8 +134,9 @@ void QuantizeRun::write_models() {
   // No times in here: equal settings and data give equal bytes.
   const report::Json origin{{"ounce", report_.provenance.versions[0].second},
                             {"method", options_.method},
-                            {"weights", options_.weights},
-                            {"activations", options_.activations},
+                            {"weights", request_.weight_bits},
+                            {"activations", request_.activation_bits},
+                            {"bits", bits_label(request_)},
                             {"seed", options_.common.seed},
                             {"model_hash", report_.provenance.model_hash},
                             {"data_hash", report_.provenance.data_hash}};
@@ -216,9 +224,9 @@ void QuantizeRun::compare_tensors() {
 void QuantizeRun::describe() {
   report_.model = std::filesystem::path(options_.model).filename().string();
   report_.method = options_.method;
-  report_.settings = settings_text(options_);
+  report_.settings = settings_text(request_);
   report_.before.label = "float";
-  report_.after.label = bits_label(options_);
+  report_.after.label = bits_label(request_);
   report::add_quantization(report_, result_);
   if (result_.latency) report::add_latency(report_, *result_.latency, result_.prepared);
   if (!report_.provenance.skipped.empty()) {
@@ -230,10 +238,21 @@ void QuantizeRun::describe() {
     report_.notes.push_back(
         "judged on the data that was also calibrated on (--eval-data names other pictures)");
   }
+  note_ends();
   note_slowness();
   for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
-    report_.files.push_back((output_folder(options_) / name).string());
+    report_.files.push_back((output_folder(options_, request_) / name).string());
   }
+}
+
+void QuantizeRun::note_ends() {
+  std::string names;
+  for (const quantize::LayerRecord& layer : result_.layers) {
+    if (layer.is_end) names += (names.empty() ? "" : ", ") + layer.node;
+  }
+  if (names.empty()) return;
+  report_.notes.push_back("first and last layers keep 8 bits (--option keep-ends8=off: no): " +
+                          names);
 }
 
 void QuantizeRun::note_slowness() {
@@ -249,8 +268,9 @@ void QuantizeRun::note_slowness() {
 report::Json QuantizeRun::manifest() const {
   report::Json json = report::to_json(report_.provenance);
   json["method"] = options_.method;
-  json["weights"] = options_.weights;
-  json["activations"] = options_.activations;
+  json["weights"] = request_.weight_bits;
+  json["activations"] = request_.activation_bits;
+  json["bits"] = bits_label(request_);
   json["options"] = request_.options;
   json["set"] = options_.overrides;
   json["float_bytes"] = report_.before.file_bytes;
@@ -279,6 +299,8 @@ constexpr const char* kExamples =
     "  ounce quantize vit.onnx --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5\n"
     "  ounce quantize detector.onnx --data train.json --eval-data val.json\n"
     "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
+    "  ounce quantize model.onnx --data photos/ --weights ternary --set 'blocks.0.*:weights=4'\n"
+    "  ounce quantize model.onnx --data none --weights 4 --activations f32\n"
     "  ounce quantize model.onnx --dry-run\n";
 
 }  // namespace

@@ -5,34 +5,52 @@
 #include <algorithm>
 
 #include "graph/error.h"
+#include "quantize/affine.h"
 
 namespace ounce::cli {
 namespace {
 
 constexpr int kFloatBits = 32;
 
-/// 2 to 8 bits; 0 where activations stay in float.
-CLI::Validator bits(bool or_float) {
+bool is_float_activation(const std::string& text) {
+  return quantize::is_float_word(text) || text == "0";
+}
+
+CLI::Validator weight_bits() {
   return CLI::Validator(
-      [or_float](const std::string& text) -> std::string {
-        const bool one_digit = text.size() == 1;
-        const bool fits = one_digit && text[0] >= '2' && text[0] <= '8';
-        if (fits || (or_float && text == "0")) return {};
-        return or_float ? "2 to 8 bits, or 0 for float" : "2 to 8 bits";
+      [](const std::string& text) -> std::string {
+        quantize::WeightOptions scratch;
+        return quantize::set_weight_bits(scratch, text) ? "" : "1 to 8 bits, or ternary";
       },
       "BITS");
+}
+
+CLI::Validator activation_bits() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        const bool known = quantize::bits_from_text(text) || is_float_activation(text);
+        return known ? "" : "1 to 8 bits, or f32";
+      },
+      "BITS");
+}
+
+void set_bits(methods::Request& request, const QuantizeOptions& options) {
+  quantize::WeightOptions weights;
+  quantize::set_weight_bits(weights, options.weights);
+  request.weight_bits = weights.bits;
+  request.ternary = weights.ternary;
+  request.activation_bits = quantize::bits_from_text(options.activations).value_or(0);
 }
 
 methods::Request request_from(const QuantizeOptions& options) {
   if (options.data.data.empty() && !options.dry_run) {
     throw Error("is required", "--data", "a folder of pictures");
   }
-  if (options.data.data == "none" && options.activations != 0) {
-    throw Error("the ranges of activations need data", "--data none", "--activations 0");
+  if (options.data.data == "none" && !is_float_activation(options.activations)) {
+    throw Error("the ranges of activations need data", "--data none", "--activations f32");
   }
   methods::Request request;
-  request.weight_bits = options.weights;
-  request.activation_bits = options.activations;
+  set_bits(request, options);
   request.threads = options.common.threads;
   for (const std::string& text : options.method_options) {
     const size_t equals = text.find('=');
@@ -63,11 +81,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
       false);
   app.add_option("--method", options.method, "Method, one of those that `ounce methods` lists")
       ->capture_default_str();
-  app.add_option("--weights", options.weights, "Bits of weights")
-      ->check(bits(false))
+  app.add_option("--weights", options.weights, "Bits of weights, or ternary (-1, 0, 1)")
+      ->check(weight_bits())
       ->capture_default_str();
-  app.add_option("--activations", options.activations, "Bits of activations, 0 for float")
-      ->check(bits(true))
+  app.add_option("--activations", options.activations, "Bits of activations, or f32 for none")
+      ->check(activation_bits())
       ->capture_default_str();
   app.add_option("--set", options.overrides,
                  "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
@@ -97,23 +115,25 @@ methods::Request make_request(const QuantizeOptions& options) {
   }
 }
 
-std::filesystem::path output_folder(const QuantizeOptions& options) {
+std::filesystem::path output_folder(const QuantizeOptions& options,
+                                    const methods::Request& request) {
   if (!options.output.empty()) return options.output;
-  std::string bits = bits_label(options);
+  std::string bits = bits_label(request);
   std::transform(bits.begin(), bits.end(), bits.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return std::filesystem::path(options.model).stem().string() + "-" + bits;
 }
 
-std::string settings_text(const QuantizeOptions& options) {
+std::string settings_text(const methods::Request& request) {
   return fmt::format(
-      "weights {} bit, activations {}", options.weights,
-      options.activations == 0 ? std::string("float") : fmt::format("{} bit", options.activations));
+      "weights {}, activations {}",
+      request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),
+      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits));
 }
 
-std::string bits_label(const QuantizeOptions& options) {
-  return fmt::format("W{}A{}", options.weights,
-                     options.activations == 0 ? kFloatBits : options.activations);
+std::string bits_label(const methods::Request& request) {
+  return fmt::format("W{}A{}", request.ternary ? "T" : std::to_string(request.weight_bits),
+                     request.activation_bits == 0 ? kFloatBits : request.activation_bits);
 }
 
 }  // namespace ounce::cli

@@ -21,8 +21,8 @@ struct QuantizeOptions {
   std::string eval_images;
   TaskArguments task;
   std::string method = "q-yolo";
-  int weights = 8;
-  int activations = 8;
+  std::string weights = "8";      // bits, or "ternary"
+  std::string activations = "8";  // bits, or "f32"
   int64_t calibration = 128;
   int64_t compare = 16;
   int runs = 30;
@@ -38,11 +38,12 @@ void define_quantize(CLI::App& app, QuantizeOptions& options);
 methods::Request make_request(const QuantizeOptions& options);
 
 /// -o, or the model's name with the bits, beside nothing: "vit-w8a8".
-std::filesystem::path output_folder(const QuantizeOptions& options);
+std::filesystem::path output_folder(const QuantizeOptions& options,
+                                    const methods::Request& request);
 
 /// "weights 8 bit, activations 8 bit"
-std::string settings_text(const QuantizeOptions& options);
-/// "W8A8", "W4A32"
-std::string bits_label(const QuantizeOptions& options);
+std::string settings_text(const methods::Request& request);
+/// "W8A8", "W4A32", "WTA1" for ternary weights.
+std::string bits_label(const methods::Request& request);
 
 }  // namespace ounce::cli

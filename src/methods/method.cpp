@@ -16,9 +16,33 @@ namespace {
               std::string(possible));
 }
 
+/// Throws unless bits are those of weights and activations: a grid's, or one.
 void check_bits(const Request& request) {
-  quantize::check_bits(request.weight_bits);
-  if (request.activation_bits != 0) quantize::check_bits(request.activation_bits);
+  if (request.weight_bits != 1) quantize::check_bits(request.weight_bits);
+  if (request.activation_bits > 1) quantize::check_bits(request.activation_bits);
+}
+
+/// The fewest bits that weights or activations get unless an override says otherwise.
+int fewest_bits(const Request& request) {
+  return request.activation_bits == 0 ? request.weight_bits
+                                      : std::min(request.weight_bits, request.activation_bits);
+}
+
+bool flag_or_auto(const Request& request, const MethodOption& option, bool automatic) {
+  return option_text(request, option) == "auto" ? automatic : option_flag(request, option);
+}
+
+void set_guard(quantize::Options& options, const Request& request, const MethodOption& option) {
+  constexpr double kLeastDbPerBit = 3.5;
+  const std::string guard = option_text(request, option);
+  if (guard == "off") return;
+  if (guard != "auto") {
+    options.least_db_per_bit = option_number(request, option);
+    return;
+  }
+  if (fewest_bits(request) < quantize::kFewestPlainBits) return;
+  options.least_db_per_bit = kLeastDbPerBit;
+  options.fewest_guarded_bits = quantize::kFewestPlainBits;
 }
 
 }  // namespace
@@ -90,16 +114,19 @@ double option_number(const Request& request, const MethodOption& option) {
 
 std::vector<MethodOption> common_options(std::string_view weight_range) {
   return {
-      {"weight-range", weight_range, "minmax or mse: how the scale of weights is chosen"},
+      {"weight-range", weight_range,
+       "minmax or mse: how the scale of weights is chosen; auto: minmax, below 4 bits mse"},
       {"granularity", "channel", "tensor, channel or group:N: what shares a weight scale"},
       {"bias-correction", "auto",
        "on: the mean error of a layer goes into its bias; auto: on below 8 bits"},
-      {"keep-ends8", "off", "on: first and last layers at 8 bits when others have fewer"},
+      {"keep-ends8", "auto",
+       "on: first and last layers at 8 bits when others have fewer; auto: on below 4 bits"},
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
-      {"guard", "3.5",
-       "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good)"},
+      {"guard", "auto",
+       "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good); "
+       "auto: 3.5 for pieces of 4 bits and more, off when fewer are asked for"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -109,27 +136,28 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   quantize::Options options;
   quantize::LayerSettings& layer = options.layer;
   layer.weights.bits = request.weight_bits;
+  layer.weights.ternary = request.ternary;
   layer.float_activations = request.activation_bits == 0;
   if (!layer.float_activations) layer.activation_bits = request.activation_bits;
   const std::string range = option_text(request, common[0]);
-  const auto rule = quantize::weight_rule_from_name(range);
-  if (!rule) refuse(common[0], range, "minmax, mse");
+  options.search_few_bits = range == "auto";
+  const auto rule = quantize::weight_rule_from_name(options.search_few_bits ? "minmax" : range);
+  if (!rule) refuse(common[0], range, "minmax, mse, auto");
   layer.weights.rule = *rule;
   quantize::set_granularity(layer.weights, option_text(request, common[1]));
   // Correcting weight-only models would make them depend on data that they otherwise do without.
-  const bool narrow = request.activation_bits != 0 &&
-                      std::min(request.weight_bits, request.activation_bits) < quantize::kMaxBits;
   options.bias_correction =
-      option_text(request, common[2]) == "auto" ? narrow : option_flag(request, common[2]);
-  options.keep_ends8 = option_flag(request, common[3]);
+      flag_or_auto(request, common[2],
+                   request.activation_bits != 0 && fewest_bits(request) < quantize::kMaxBits);
+  options.keep_ends8 =
+      flag_or_auto(request, common[3], fewest_bits(request) < quantize::kFewestPlainBits);
   const std::string residual = option_text(request, common[4]);
   if (residual != "operands" && residual != "accumulator") {
     refuse(common[4], residual, "operands, accumulator");
   }
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
-  options.least_db_per_bit =
-      option_text(request, common[5]) == "off" ? 0.0 : option_number(request, common[5]);
+  set_guard(options, request, common[5]);
   options.drop_slow_layers = option_flag(request, common[6]);
   return options;
 }

@@ -12,8 +12,9 @@ namespace ounce::methods {
 
 /// What the user asked for, the same words for every method.
 struct Request {
-  int weight_bits = 8;
-  int activation_bits = 8;  // 0: activations stay float
+  int weight_bits = 8;      // 1 .. 8
+  bool ternary = false;     // the weights are -1, 0, 1 times a scale; `weight_bits` is 2
+  int activation_bits = 8;  // 1 .. 8; 0: activations stay float
   int threads = 1;
   /// Options of the method by name (`Method::options`).
   std::map<std::string, std::string> options;
@@ -58,7 +59,7 @@ bool option_flag(const Request& request, const MethodOption& option);  // on / o
 double option_number(const Request& request, const MethodOption& option);
 
 /// Options that every post-training method has: bias-correction, weight-range, granularity,
-/// keep-ends8, residual, drop-slow-layers.
+/// keep-ends8, residual, guard, drop-slow-layers.
 std::vector<MethodOption> common_options(std::string_view weight_range);
 /// Bits and common options of a request.
 quantize::Options common_settings(const Request& request, std::string_view weight_range);

@@ -8,7 +8,7 @@ const MethodOption kPercentile = {"percentile", "99.99", "share of the data insi
 template <quantize::RangeRule kRule>
 quantize::Options ptq(const Request& request) {
   constexpr bool kSearchWeights = kRule == quantize::RangeRule::kMse;
-  quantize::Options options = common_settings(request, kSearchWeights ? "mse" : "minmax");
+  quantize::Options options = common_settings(request, kSearchWeights ? "mse" : "auto");
   options.layer.range = kRule;
   if (kRule == quantize::RangeRule::kPercentile) {
     options.layer.percentile = option_number(request, kPercentile);
@@ -22,7 +22,7 @@ Method make(std::string_view summary) {
   method.name = quantize::name_of(kRule);
   method.summary = summary;
   method.needs = "some tens of unlabelled inputs";
-  method.options = common_options(kRule == quantize::RangeRule::kMse ? "mse" : "minmax");
+  method.options = common_options(kRule == quantize::RangeRule::kMse ? "mse" : "auto");
   if (kRule == quantize::RangeRule::kPercentile) method.options.push_back(kPercentile);
   method.configure = ptq<kRule>;
   return method;

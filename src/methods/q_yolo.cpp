@@ -11,8 +11,9 @@ const MethodOption kTableBits = {"table-bits", "8",
 /// Section "Method" of the paper, in its order.
 quantize::Options q_yolo(const Request& request) {
   // Weights: W_int = round(W / s), s = max|W| / (2^(b-1) - 1): plain min-max, symmetric, per output
-  // channel, after batch norm folding (which `quantize::prepare` does for every method).
-  quantize::Options options = common_settings(request, "minmax");
+  // channel, after batch norm folding (which `quantize::prepare` does for every method). Below 4
+  // bits, of which the paper does not speak, the scale is searched.
+  quantize::Options options = common_settings(request, "auto");
 
   // Activations: unilateral histogram. The lower end is known, l = min SiLU = -0.2785 (the plan
   // carries it from the operator to the quantizer, through pools and concatenations; sums take the
@@ -27,7 +28,9 @@ quantize::Options q_yolo(const Request& request) {
   options.quantize_before_tables = true;
   const std::string table_bits = option_text(request, kTableBits);
   if (table_bits == "layer") {
-    options.table_input_bits = options.layer.activation_bits;
+    // Signs index no table: where such a layer's bits are asked for, what stays is the default.
+    const int bits = options.layer.activation_bits;
+    if (bits >= quantize::kMinBits) options.table_input_bits = bits;
   } else {
     options.table_input_bits = static_cast<int>(option_number(request, kTableBits));
     quantize::check_bits(options.table_input_bits);
@@ -44,7 +47,7 @@ Method q_yolo_method() {
   method.paper =
       "Q-YOLO: Efficient Inference for Real-time Object Detection, arXiv 2307.04816 (2023)";
   method.needs = "a few hundred unlabelled pictures";
-  method.options = common_options("minmax");
+  method.options = common_options("auto");
   method.options.push_back(kTableBits);
   method.configure = q_yolo;
   return method;

@@ -7,12 +7,6 @@
 #include "graph/error.h"
 
 namespace ounce::quantize {
-namespace {
-
-/// Smaller steps would make x / scale overflow for ordinary x.
-constexpr float kSmallestScale = 1e-30F;
-
-}  // namespace
 
 int32_t QuantParams::quantize(float x) const {
   const auto low = static_cast<float>(lowest() - zero_point);
@@ -24,6 +18,11 @@ void check_bits(int bits) {
   if (bits < kMinBits || bits > kMaxBits) {
     throw Error("cannot quantize to " + std::to_string(bits) + " bits", {}, "2 to 8 bits");
   }
+}
+
+std::optional<int> bits_from_text(std::string_view text) {
+  if (text.size() != 1 || text[0] < '1' || text[0] > '8') return std::nullopt;
+  return text[0] - '0';
 }
 
 QuantParams affine_params(Range range, int bits) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 
 namespace ounce::quantize {
 
@@ -11,6 +13,9 @@ struct Range {
   float high = 0.0F;
   bool operator==(const Range&) const = default;
 };
+
+/// Smaller steps would make x / scale overflow for ordinary x.
+inline constexpr float kSmallestScale = 1e-30F;
 
 /// One uniform grid: x_hat = scale * (code - zero_point), code in [lowest(), highest()].
 ///
@@ -40,11 +45,15 @@ struct QuantParams {
   bool operator==(const QuantParams&) const = default;
 };
 
-inline constexpr int kMinBits = 2;
+inline constexpr int kMinBits = 2;  // of a grid; one bit is a sign
 inline constexpr int kMaxBits = 8;
+inline constexpr int kMinWeightBits = 1;
 
-/// Throws `Error` unless `bits` is one that the quantizers know (2 .. 8).
+/// Throws `Error` unless `bits` is a number of bits that grids have (2 .. 8).
 void check_bits(int bits);
+
+/// "1" .. "8" as a number.
+std::optional<int> bits_from_text(std::string_view text);
 
 /// round_half_even(clamp(x, low, high)) for integer bounds within +-2^22. Adding 1.5 * 2^23 leaves
 /// no bits for the fraction: the FPU rounds; unlike a library call it compiles to packed

@@ -8,6 +8,7 @@
 
 #include "engine/reference/reference.h"
 #include "graph/operator.h"
+#include "quantize/least_squares.h"
 #include "quantize/tapped_run.h"
 
 namespace ounce::quantize {
@@ -18,47 +19,62 @@ class Observer {
   Observer(const Graph& graph, const Plan& plan, int threads)
       : graph_(graph), plan_(plan), threads_(threads) {
     for (size_t i = 0; i < plan.grids.size(); ++i) {
-      for (const ValueId id : plan.grids[i].sources) grids_of_[graph.value(id).name].push_back(i);
+      for (const ValueId id : plan.grids[i].sources)
+        users_[graph.value(id).name].grids.push_back(i);
+    }
+    for (size_t i = 0; i < plan.binarizers.size(); ++i) {
+      users_[graph.value(plan.binarizers[i].value).name].binarizers.push_back(i);
     }
   }
 
   Observations run(InputSource& source, const Progress& progress) {
     Observations result;
-    if (plan_.grids.empty()) return result;
-    TappedRun values(graph_, names_of(grids_of_), threads_);
-    std::vector<Extent> extents(plan_.grids.size());
-    for_each_run(source, "ranges", progress, [&](const std::vector<Tensor>& inputs) {
-      values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
-        for (const size_t grid : grids_of_.find(name)->second) {
-          extents[grid].add(tensor.data<float>(), name);
-        }
-      });
-      ++result.runs;
-    });
-    result.grids.resize(extents.size());
-    for (size_t i = 0; i < extents.size(); ++i) {
-      result.grids[i].histogram = Histogram(extents[i].range());
-    }
+    if (users_.empty()) return result;
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : users_) names.push_back(name);
+    TappedRun values(graph_, names, threads_);
+    measure(source, progress, values, result);
     count(source, progress, values, result);
     refine(source, progress, values, result);
     return result;
   }
 
  private:
-  using Users = std::map<std::string, std::vector<size_t>, std::less<>>;
+  /// Who looks at a value.
+  struct Users {
+    std::vector<size_t> grids;
+    std::vector<size_t> binarizers;
+  };
 
-  static std::vector<std::string> names_of(const Users& users) {
-    std::vector<std::string> names;
-    for (const auto& [name, unused] : users) names.push_back(name);
-    return names;
+  void measure(InputSource& source, const Progress& progress, TappedRun& values,
+               Observations& result) const {
+    std::vector<Extent> grids(plan_.grids.size());
+    std::vector<Extent> binarizers(plan_.binarizers.size());
+    for_each_run(source, "ranges", progress, [&](const std::vector<Tensor>& inputs) {
+      values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
+        const Users& users = users_.find(name)->second;
+        for (const size_t i : users.grids) grids[i].add(tensor.data<float>(), name);
+        for (const size_t i : users.binarizers) binarizers[i].add(tensor.data<float>(), name);
+      });
+      ++result.runs;
+    });
+    for (const Extent& extent : grids) {
+      result.grids.emplace_back().histogram = Histogram(extent.range());
+    }
+    for (const Extent& extent : binarizers) {
+      result.binarizers.push_back({Histogram(extent.range()), MeanMagnitude(extent.range())});
+    }
   }
 
   void count(InputSource& source, const Progress& progress, TappedRun& values,
              Observations& result) const {
     for_each_run(source, "histograms", progress, [&](const std::vector<Tensor>& inputs) {
       values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
-        for (const size_t grid : grids_of_.find(name)->second) {
-          result.grids[grid].histogram.add(tensor.data<float>());
+        const Users& users = users_.find(name)->second;
+        for (const size_t i : users.grids) result.grids[i].histogram.add(tensor.data<float>());
+        for (const size_t i : users.binarizers) {
+          result.binarizers[i].histogram.add(tensor.data<float>());
+          result.binarizers[i].magnitude.add(tensor.data<float>());
         }
       });
     });
@@ -77,7 +93,7 @@ class Observer {
     if (starved.empty()) return;
     for_each_run(source, "finer histograms", progress, [&](const std::vector<Tensor>& inputs) {
       values.run(inputs, [&](std::string_view name, const Tensor& tensor) {
-        for (const size_t grid : grids_of_.find(name)->second) {
+        for (const size_t grid : users_.find(name)->second.grids) {
           if (starved.count(grid) != 0) result.grids[grid].refined->add(tensor.data<float>());
         }
       });
@@ -87,7 +103,7 @@ class Observer {
   const Graph& graph_;
   const Plan& plan_;
   int threads_;
-  Users grids_of_;  // value name -> indices of the grids that observe it
+  std::map<std::string, Users, std::less<>> users_;  // by value name
 };
 
 /// The function of one value that a table node computes, by the reference operator.
@@ -109,6 +125,16 @@ Function function_of(const Graph& graph, int table, ValueId argument) {
   };
 }
 
+/// Significant bits of a binarizer's scale: off by 0.4 % at most, far less than the data is.
+constexpr int kScaleBits = 7;
+
+/// `x` > 0 with `bits` significant bits.
+float rounded_to_bits(float x, int bits) {
+  int exponent = 0;
+  const float fraction = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, bits)), exponent - bits);
+}
+
 int64_t bytes_of(const Value& value) {
   const auto shape = value.shape ? concrete(*value.shape) : std::nullopt;
   if (!shape || value.dtype == DType::undefined) return 0;
@@ -126,6 +152,7 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
   const GraphIndex index(graph);
   std::set<ValueId> kept;  // looked at after the run
   for (const GridPlan& grid : plan.grids) kept.insert(grid.sources.begin(), grid.sources.end());
+  for (const BinarizerPlan& binarizer : plan.binarizers) kept.insert(binarizer.value);
   std::vector<size_t> readers(graph.values.size());
   int64_t weights = 0;
   for (size_t i = 0; i < graph.values.size(); ++i) {
@@ -148,8 +175,8 @@ int64_t calibration_bytes(const Graph& prepared, const Plan& plan,
       }
     }
   }
-  const auto histograms = static_cast<int64_t>(plan.grids.size()) * 2 * Histogram::kBins *
-                          static_cast<int64_t>(sizeof(uint64_t));
+  const auto histograms = static_cast<int64_t>(2 * plan.grids.size() + plan.binarizers.size()) *
+                          Histogram::kBins * static_cast<int64_t>(sizeof(uint64_t));
   int64_t outputs = 0;
   if (bias_correction) {
     // The twin of one layer at a time: operands as codes and numbers, result with and without bias.
@@ -193,6 +220,17 @@ std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,
     params.push_back(choose_range(data, request_for(prepared, plan.grids[i], data)).params);
   }
   return params;
+}
+
+std::vector<float> choose_binarizer_scales(const Plan& plan, const Observations& observations) {
+  std::vector<float> scales;
+  for (size_t i = 0; i < plan.binarizers.size(); ++i) {
+    const ObservedSigns& data = observations.binarizers[i];
+    const float scale =
+        plan.binarizers[i].is_unsigned ? zero_one_scale(data.histogram) : data.magnitude.mean();
+    scales.push_back(rounded_to_bits(std::max(scale, kSmallestScale), kScaleBits));
+  }
+  return scales;
 }
 
 }  // namespace ounce::quantize

@@ -8,9 +8,16 @@
 
 namespace ounce::quantize {
 
+/// What was seen of a value that is binarized.
+struct ObservedSigns {
+  Histogram histogram;
+  MeanMagnitude magnitude;
+};
+
 /// What the calibration data looked like where the plan needs to know.
 struct Observations {
-  std::vector<ObservedData> grids;  // as plan.grids
+  std::vector<ObservedData> grids;        // as plan.grids
+  std::vector<ObservedSigns> binarizers;  // as plan.binarizers
   int64_t runs = 0;
 };
 
@@ -31,6 +38,12 @@ Observations observe(const Graph& prepared, const Plan& plan, InputSource& sourc
 /// The quantizer of each grid by its rule.
 std::vector<QuantParams> choose_grids(const Graph& prepared, const Plan& plan,
                                       const Observations& observations);
+
+/// The scale of each binarizer: the mean magnitude for signs, that of least squares over the
+/// histogram for 0 and 1; positive even where the data is all zero. Scales have 7 significant bits:
+/// sums of up to 1024 products of two binarized values are then exact in f32, so that attention
+/// whose votes are even gives 0, and with it the same sign, whatever the order of the sum.
+std::vector<float> choose_binarizer_scales(const Plan& plan, const Observations& observations);
 
 /// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a
 /// bound from the graph, or data without negative values; two-sided tensors get the bilateral

@@ -47,6 +47,21 @@ void Extent::merge(const Extent& other) {
   max_ = std::max(max_, other.max_);
 }
 
+MeanMagnitude::MeanMagnitude(Range extent)
+    : step_(std::ldexp(std::max(std::fabs(extent.low), std::fabs(extent.high)), -20)) {}
+
+void MeanMagnitude::add(std::span<const float> values) {
+  double sum = 0.0;
+  for (const float value : values) sum += std::fabs(value);
+  if (step_ > 0.0) steps_ += std::llround(sum / step_);
+  count_ += static_cast<int64_t>(values.size());
+}
+
+float MeanMagnitude::mean() const {
+  if (count_ == 0) return 0.0F;
+  return static_cast<float>(static_cast<double>(steps_) * step_ / static_cast<double>(count_));
+}
+
 Histogram::Histogram(Range interval) : Histogram(interval, std::vector<uint64_t>(kBins)) {}
 
 Histogram::Histogram(Range interval, std::vector<uint64_t> counts)

@@ -28,6 +28,24 @@ class Extent {
   float max_ = -std::numeric_limits<float>::infinity();
 };
 
+/// Mean magnitude of a stream of tensors whose extent is known (the second pass). Sums are kept as
+/// integers, 2^20 to the largest magnitude, so that the order does not matter to the last bit; they
+/// hold 2^43 elements.
+class MeanMagnitude {
+ public:
+  MeanMagnitude() = default;
+  explicit MeanMagnitude(Range extent);
+
+  void add(std::span<const float> values);
+  /// 0 before the first value.
+  float mean() const;
+
+ private:
+  double step_ = 0.0;
+  int64_t steps_ = 0;
+  int64_t count_ = 0;
+};
+
 /// Counts of a stream of tensors in equal bins over a signed interval (the second pass; the
 /// interval comes from the first). Independent of order; additive.
 class Histogram {

@@ -21,6 +21,7 @@ class Inserter {
 
   Graph run() {
     for (size_t i = 0; i < plan_.grids.size(); ++i) insert_grid(i);
+    for (size_t i = 0; i < plan_.binarizers.size(); ++i) insert_binarizer(i);
     for (size_t i = 0; i < plan_.layers.size(); ++i) insert_layer(i);
     graph_.sort_topologically();
     eliminate_no_ops(graph_);  // the Identity nodes of `prepare`
@@ -63,6 +64,36 @@ class Inserter {
         if (input == value) input = back;
       }
     }
+  }
+
+  /// Comes after the grids: what the layers read by now is what the others read, codes or not.
+  void insert_binarizer(size_t i) {
+    const BinarizerPlan& binarizer = plan_.binarizers[i];
+    ValueId binarized = kNoValue;
+    for (const LayerPlan& layer : plan_.layers) {
+      if (!layer.reads_signs()) continue;
+      const auto node = static_cast<size_t>(layer.node);
+      for (size_t operand = 0; operand < (layer.weights ? 1U : 2U); ++operand) {
+        if (source_.nodes[node].input(operand) != binarizer.value) continue;
+        if (binarized == kNoValue) {
+          binarized = binarize(binarizer, graph_.nodes[node].inputs[operand],
+                               calibration_.binarizer_scales[i]);
+        }
+        graph_.nodes[node].inputs[operand] = binarized;
+      }
+    }
+  }
+
+  ValueId binarize(const BinarizerPlan& binarizer, ValueId seen, float scale) {
+    const Value& value = source_.value(binarizer.value);
+    AttributeMap attributes;
+    if (binarizer.is_unsigned) attributes.set("unsigned", int64_t{1});
+    const ValueId scale_id =
+        graph_.add_constant(value.name + "_binary_scale", Tensor::scalar(scale));
+    const ValueId binarized = graph_.add_node("Binarize", {seen, scale_id}, std::move(attributes),
+                                              value.name + "_Binarize");
+    rename(binarized, value.name + "_binarized", DType::f32, value.shape);
+    return binarized;
   }
 
   void rename(ValueId id, const std::string& name, DType dtype,
@@ -124,7 +155,8 @@ class Inserter {
     const auto node = static_cast<size_t>(plan.node);
     const std::string name = source_.value(plan.weights->weights).name;
     const Tensor codes = pack_codes(layer.weights.codes, layer.bits);
-    Tensor zeros(codes.dtype(), layer.weights.scales.shape());
+    const Tensor zeros =
+        codes.dtype() == DType::u1 ? Tensor() : Tensor(codes.dtype(), layer.weights.scales.shape());
     AttributeMap attributes;
     if (layer.weights.scales.rank() > 0) attributes.set("axis", layer.weights.axis);
     if (layer.weights.block_size > 0) attributes.set("block_size", layer.weights.block_size);
@@ -162,11 +194,12 @@ class Inserter {
     graph_.nodes[node].inputs[2] = bias;
   }
 
+  /// `zeros` may be undefined.
   ValueId dequantized_constant(const std::string& name, const Tensor& codes, const Tensor& scales,
                                const Tensor& zeros, AttributeMap attributes) {
-    const std::vector<ValueId> inputs = {graph_.add_constant(name + "_quantized", codes),
-                                         graph_.add_constant(name + "_scale", scales),
-                                         graph_.add_constant(name + "_zero_point", zeros)};
+    std::vector<ValueId> inputs = {graph_.add_constant(name + "_quantized", codes),
+                                   graph_.add_constant(name + "_scale", scales)};
+    if (zeros.defined()) inputs.push_back(graph_.add_constant(name + "_zero_point", zeros));
     const ValueId back = graph_.add_node("DequantizeLinear", inputs, std::move(attributes),
                                          name + "_DequantizeLinear");
     rename(back, name + "_dequantized", DType::f32, symbolic(codes.shape()));
@@ -191,6 +224,7 @@ Calibration placeholder_calibration(const Graph& prepared, const Plan& plan) {
   for (const GridPlan& grid : plan.grids) {
     calibration.grids.push_back(affine_params({-1.0F, 1.0F}, grid.bits));
   }
+  calibration.binarizer_scales.assign(plan.binarizers.size(), 1.0F);
   for (const LayerPlan& plan_layer : plan.layers) {
     QuantizedLayer& layer = calibration.layers.emplace_back();
     if (!plan_layer.weights) continue;
@@ -204,7 +238,7 @@ Calibration placeholder_calibration(const Graph& prepared, const Plan& plan) {
     const int64_t channels = shape[static_cast<size_t>(plan_layer.weights->axes.channel)];
     if (plan_layer.weights->bias == kNoValue) continue;
     layer.bias = Tensor(DType::f32, {channels});
-    if (plan_layer.weight_only) continue;
+    if (!plan_layer.reads_grid()) continue;
     layer.bias_codes = Tensor(DType::i32, {channels});
     layer.bias_scales =
         Tensor::of(std::vector<float>(static_cast<size_t>(channels), 1.0F), {channels});

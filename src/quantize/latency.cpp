@@ -45,7 +45,8 @@ class Pieces {
   std::vector<size_t> parent_;
 };
 
-/// The first layer that reads the value a Q or DQ node converts: it asked for the conversion.
+/// The first layer that reads the value a Q, DQ or Binarize node converts: it asked for the
+/// conversion.
 std::map<std::string, std::string> conversion_owners(const Graph& prepared, const Plan& plan) {
   std::map<std::string, std::string> owners;
   const GraphIndex index(prepared);
@@ -59,6 +60,13 @@ std::map<std::string, std::string> conversion_owners(const Graph& prepared, cons
           owners.emplace(value + suffix, owner);
         }
       }
+    }
+  }
+  for (const LayerPlan& layer : plan.layers) {
+    if (!layer.reads_signs()) continue;
+    const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
+    for (const ValueId id : node.inputs) {
+      if (id != kNoValue) owners.emplace(prepared.value(id).name + "_Binarize", node.name);
     }
   }
   return owners;

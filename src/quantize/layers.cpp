@@ -32,7 +32,7 @@ void round_bias(QuantizedLayer& layer, const std::vector<float>& bias, float inp
 void set_bias(QuantizedLayer& layer, const LayerPlan& plan, const std::vector<float>& bias,
               float input_scale) {
   if (bias.empty()) return;
-  if (plan.weight_only || plan.settings.weights.granularity == Granularity::kGroup) {
+  if (!plan.reads_grid() || plan.settings.weights.granularity == Granularity::kGroup) {
     layer.bias = Tensor::of(bias, {static_cast<int64_t>(bias.size())});
   } else {
     round_bias(layer, bias, input_scale);
@@ -58,7 +58,7 @@ QuantizedLayer quantize_layer(const Graph& graph, const LayerPlan& plan, float i
     }
   }
   std::vector<float> least;
-  if (!plan.weight_only) {
+  if (plan.reads_grid()) {
     for (const float b : bias) least.push_back(least_weight_scale(b, input_scale));
   }
   QuantizedLayer layer;

@@ -1,5 +1,6 @@
 #include "quantize/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -9,7 +10,8 @@ namespace ounce::quantize {
 namespace {
 
 constexpr std::string_view kKeys =
-    "weights=2..8|float, activations=2..8|float, range=minmax|percentile|mse|symmetric-mse|kl|uh, "
+    "weights=1..8|ternary|float, activations=1..8|float, "
+    "range=minmax|percentile|mse|symmetric-mse|kl|uh, "
     "percentile=NUMBER, weight-range=minmax|mse, granularity=tensor|channel|group:N";
 
 [[noreturn]] void refuse(const Override& setting) {
@@ -25,20 +27,17 @@ std::optional<T> parse_number(std::string_view text) {
   return number;
 }
 
-int parse_bits(const Override& setting) {
-  const auto bits = parse_number<int>(setting.value);
-  if (!bits || *bits < kMinBits || *bits > kMaxBits) refuse(setting);
-  return *bits;
-}
-
 void apply(LayerSettings& layer, const Override& setting) {
   const std::string& value = setting.value;
   if (setting.key == "weights") {
-    layer.float_weights = value == "float";
-    if (!layer.float_weights) layer.weights.bits = parse_bits(setting);
+    layer.float_weights = is_float_word(value);
+    if (!layer.float_weights && !set_weight_bits(layer.weights, value)) refuse(setting);
   } else if (setting.key == "activations") {
-    layer.float_activations = value == "float";
-    if (!layer.float_activations) layer.activation_bits = parse_bits(setting);
+    layer.float_activations = is_float_word(value);
+    if (layer.float_activations) return;
+    const auto bits = bits_from_text(value);
+    if (!bits) refuse(setting);
+    layer.activation_bits = *bits;
   } else if (setting.key == "range") {
     const auto rule = range_rule_from_name(value);
     if (!rule) refuse(setting);
@@ -58,7 +57,15 @@ void apply(LayerSettings& layer, const Override& setting) {
   }
 }
 
+bool names(const Override& setting, const Node& node) {
+  return matches(setting.pattern, node.name) || matches(setting.pattern, node.scope);
+}
+
 }  // namespace
+
+bool is_float_word(std::string_view text) {
+  return text == "f32" || text == "float";
+}
 
 void set_granularity(WeightOptions& weights, std::string_view text) {
   constexpr std::string_view kGroupPrefix = "group:";
@@ -122,11 +129,19 @@ bool matches(std::string_view pattern, std::string_view text) {
 LayerSettings settings_for(const Options& options, const Node& node) {
   LayerSettings layer = options.layer;
   for (const Override& setting : options.overrides) {
-    if (matches(setting.pattern, node.name) || matches(setting.pattern, node.scope)) {
-      apply(layer, setting);
-    }
+    if (names(setting, node)) apply(layer, setting);
+  }
+  if (options.search_few_bits && layer.weights.bits < kFewestPlainBits &&
+      !is_overridden(options, node, "weight-range")) {
+    layer.weights.rule = WeightRule::kMse;
   }
   return layer;
+}
+
+bool is_overridden(const Options& options, const Node& node, std::string_view key) {
+  return std::any_of(
+      options.overrides.begin(), options.overrides.end(),
+      [&](const Override& setting) { return setting.key == key && names(setting, node); });
 }
 
 }  // namespace ounce::quantize

@@ -11,10 +11,14 @@
 
 namespace ounce::quantize {
 
+/// Below so many bits other defaults hold: the first and the last layers keep 8 bits, weight scales
+/// are searched, and no guard puts into float what is bound to lose much without training.
+inline constexpr int kFewestPlainBits = 4;
+
 /// How a layer's numbers are quantized.
 struct LayerSettings {
   WeightOptions weights;
-  int activation_bits = 8;
+  int activation_bits = 8;         // 1 .. 8
   bool float_weights = false;      // weights stay f32 (then the layer stays in float)
   bool float_activations = false;  // weight-only quantization of this layer
   RangeRule range = RangeRule::kMse;
@@ -28,10 +32,13 @@ struct Override {
   std::string value;
 };
 
-/// Parses "PATTERN:KEY=VALUE". Keys: `weights` and `activations` (2 .. 8 or "float"), `range` (a
-/// range rule), `percentile`, `weight-range` ("minmax", "mse"), `granularity` ("tensor", "channel",
-/// "group:N"). Throws `Error` that lists what is possible.
+/// Parses "PATTERN:KEY=VALUE". Keys: `weights` (1 .. 8, "ternary" or "float"), `activations` (1 ..
+/// 8 or "float"), `range` (a range rule), `percentile`, `weight-range` ("minmax", "mse"),
+/// `granularity` ("tensor", "channel", "group:N"). Throws `Error` that lists what is possible.
 Override parse_override(std::string_view text);
+
+/// Whether a word asks for numbers as they are: "f32" or "float".
+bool is_float_word(std::string_view text);
 
 /// Sets granularity and group size from "tensor", "channel" or "group:N"; throws `Error` otherwise.
 void set_granularity(WeightOptions& weights, std::string_view text);
@@ -57,7 +64,11 @@ struct Options {
   bool quantize_before_tables = true;
   int table_input_bits = 8;
 
-  bool keep_ends8 = false;  // first and last layers at 8 bits when others have fewer
+  /// First and last layers at 8 bits when others have fewer; bits that an override names win.
+  bool keep_ends8 = false;
+  /// Weight scales of fewer than `kFewestPlainBits` bits are searched (`WeightRule::kMse`) where no
+  /// override names a rule.
+  bool search_few_bits = false;
   ResidualStyle residual = ResidualStyle::kQuantizedOperands;
   /// Additions that join linear layers (transformer residuals) become integers too.
   bool integer_residual_of_linear = false;
@@ -68,6 +79,7 @@ struct Options {
   /// below so many dB a bit; 0: keep none. A good quantizer has 6, so 3 means: half of the bits are
   /// lost.
   double least_db_per_bit = 0.0;
+  int fewest_guarded_bits = 1;  // pieces with fewer bits are not judged
   /// Keep layers in float that run slower on integers on this machine.
   bool drop_slow_layers = false;
   int threads = 1;
@@ -76,5 +88,8 @@ struct Options {
 /// Settings of a node after all overrides that match it, the later ones winning. Throws `Error`
 /// naming the override that cannot be applied.
 LayerSettings settings_for(const Options& options, const Node& node);
+
+/// Whether an override with this key names the node.
+bool is_overridden(const Options& options, const Node& node, std::string_view key);
 
 }  // namespace ounce::quantize

@@ -29,11 +29,13 @@ Plan Planner::run() {
   for (int i = 0; i < count; ++i) kinds_[index_of(i)] = kind_of(graph_, index_, i);
   select_layers();
   if (options_.keep_ends8) widen_ends();
+  for (const LayerPlan& layer : plan_.layers) integer_[index_of(layer.node)] = layer.reads_grid();
   for (const ValueId id : graph_.inputs) producible_[index_of(id)] = true;
   for (int i = 0; i < count; ++i) look_forward(i);
   // Every reader of a value comes after its producer, so one sweep from the end settles all demand.
   for (int i = count - 1; i >= 0; --i) look_back(i);
   collect_grids();
+  collect_binarizers();
   note_float_nodes();
   plan_.on_integers = integer_;
   return std::move(plan_);
@@ -61,7 +63,6 @@ void Planner::select_layers() {
       continue;
     }
     layer_of_[index_of(i)] = static_cast<int>(plan_.layers.size());
-    integer_[index_of(i)] = !layer.weight_only;
     plan_.layers.push_back(std::move(layer));
   }
 }
@@ -85,6 +86,11 @@ void Planner::widen_ends() {
   std::vector<bool> before(graph_.values.size(), false);
   std::vector<bool> after(graph_.values.size(), false);
   std::vector<bool> first(count, false), last(count, false);
+  // What had to stay in float is an end all the same: its neighbours do not become ends for it.
+  const auto is_layer = [&](size_t i) {
+    const int node = static_cast<int>(i);
+    return layer_of_[i] >= 0 || (is_heavy(at(node)) && excluded(node));
+  };
   const auto any = [&](const std::vector<ValueId>& ids, const std::vector<bool>& flags) {
     return std::any_of(ids.begin(), ids.end(),
                        [&](ValueId id) { return id != kNoValue && flags[index_of(id)]; });
@@ -98,19 +104,35 @@ void Planner::widen_ends() {
     const Node& node = graph_.nodes[i];
     const bool seen = any(node.inputs, before);
     first[i] = !seen;
-    if (seen || layer_of_[i] >= 0) mark(node.outputs, before);
+    if (seen || is_layer(i)) mark(node.outputs, before);
   }
   for (size_t i = count; i-- > 0;) {
     const Node& node = graph_.nodes[i];
     const bool seen = any(node.outputs, after);
     last[i] = !seen;
-    if (seen || layer_of_[i] >= 0) mark(node.inputs, after);
+    if (seen || is_layer(i)) mark(node.inputs, after);
   }
   for (LayerPlan& layer : plan_.layers) {
-    if (!first[index_of(layer.node)] && !last[index_of(layer.node)]) continue;
-    layer.settings.weights.bits = kMaxBits;
-    layer.settings.activation_bits = kMaxBits;
+    if (first[index_of(layer.node)] || last[index_of(layer.node)]) layer.is_end = widen(layer);
   }
+}
+
+/// Whether there was anything to widen.
+bool Planner::widen(LayerPlan& layer) const {
+  const LayerSettings before = layer.settings;
+  LayerSettings& settings = layer.settings;
+  if (layer.weights && !is_overridden(options_, at(layer.node), "weights")) {
+    settings.weights.bits = kMaxBits;
+    settings.weights.ternary = false;
+    if (!is_overridden(options_, at(layer.node), "weight-range")) {
+      settings.weights.rule = options_.layer.weights.rule;
+    }
+  }
+  if (!layer.weight_only && !is_overridden(options_, at(layer.node), "activations")) {
+    settings.activation_bits = kMaxBits;
+  }
+  return settings.weights.bits != before.weights.bits ||
+         settings.activation_bits != before.activation_bits;
 }
 
 bool Planner::excluded(int node) const {
@@ -191,7 +213,7 @@ void Planner::look_back(int i) {
   const Node& node = at(i);
   if (layer_of_[index_of(i)] >= 0) {
     const LayerPlan& layer = plan_.layers[index_of(layer_of_[index_of(i)])];
-    if (layer.weight_only) return;
+    if (!layer.reads_grid()) return;
     want(node.input(0), Demand::kGrid);
     if (!layer.weights) want(node.input(1), Demand::kGrid);
     return;
@@ -340,11 +362,26 @@ void Planner::collect_grids() {
     }
   }
   for (const LayerPlan& layer : plan_.layers) {
-    if (layer.weight_only) continue;
+    if (!layer.reads_grid()) continue;
     set_by_layer(layer, at(layer.node).input(0));
     if (!layer.weights) set_by_layer(layer, at(layer.node).input(1));
   }
   for (GridPlan& grid : plan_.grids) finish_grid(grid);
+}
+
+void Planner::collect_binarizers() {
+  std::vector<bool> seen(graph_.values.size(), false);
+  const auto see = [&](ValueId id) {
+    if (seen[index_of(id)]) return;
+    seen[index_of(id)] = true;
+    const auto& bound = bounds_[index_of(id)];
+    plan_.binarizers.push_back({id, bound && bound->value >= 0.0F});
+  };
+  for (const LayerPlan& layer : plan_.layers) {
+    if (!layer.reads_signs()) continue;
+    see(at(layer.node).input(0));
+    if (!layer.weights) see(at(layer.node).input(1));
+  }
 }
 
 void Planner::set_by_layer(const LayerPlan& layer, ValueId input) {

@@ -25,12 +25,26 @@ struct GridPlan {
   int table = -1;
 };
 
+/// One Binarize node: a value that layers with 1-bit activations read as its signs, or, where it
+/// cannot be negative, as 0 and 1, times a scale.
+struct BinarizerPlan {
+  ValueId value = kNoValue;
+  bool is_unsigned = false;
+};
+
 /// One convolution or matrix product that gets integer operands.
 struct LayerPlan {
   int node = -1;
   LayerSettings settings;
   std::optional<ProductWeights> weights;  // nullopt: both operands are activations
   bool weight_only = false;
+  bool is_end = false;  // a first or last layer that keeps 8 bits where it would have fewer
+
+  /// Its activations are binarized. Such a layer takes part in no grid: it reads signs through
+  /// Binarize and gives floats.
+  bool reads_signs() const { return !weight_only && settings.activation_bits == 1; }
+  /// Its activations are codes of a grid.
+  bool reads_grid() const { return !weight_only && !reads_signs(); }
 };
 
 /// A node that stays in float, and why.
@@ -44,6 +58,7 @@ struct KeptFloat {
 /// What is quantized how, in terms of the ids of the graph it was made for.
 struct Plan {
   std::vector<GridPlan> grids;
+  std::vector<BinarizerPlan> binarizers;  // one a value
   std::vector<LayerPlan> layers;
   std::vector<KeptFloat> kept_float;
   std::vector<int> grid_of;       // by ValueId, -1: none
@@ -65,7 +80,8 @@ using Exclusions = std::map<std::string, std::string>;
 /// Makes the graph ready to be planned: passes that change what is quantized (batch norm folding,
 /// activation fusion, constant folding), attention left as plain matrix products; with activations
 /// of fewer than 8 bits, tensors that are added as well as multiplied are read by their layers
-/// through an Identity, so that the sum keeps 8 bits.
+/// through an Identity, so that the sum keeps 8 bits; with 1-bit activations convolutions take over
+/// the zeros that a Pad before them adds, which have no sign.
 Graph prepare(const Graph& graph, const Options& options);
 
 /// Decides for a prepared graph. Demand drives it: inputs of quantized layers want codes, and what
@@ -78,7 +94,8 @@ Plan make_plan(const Graph& graph, const Options& options, const Exclusions& exc
 Plan make_executable_plan(const Graph& graph, const Options& options,
                           const std::vector<Shape>& input_shapes, Exclusions exclusions = {});
 
-/// The plan as text for people: one line a layer, one a grid, one a node kept in float.
+/// The plan as text for people: one line a layer, one a grid, one a binarized value, one a node
+/// kept in float.
 std::string to_text(const Graph& graph, const Plan& plan);
 
 }  // namespace ounce::quantize

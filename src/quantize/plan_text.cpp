@@ -10,15 +10,22 @@ void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) 
   const WeightOptions& weights = layer.settings.weights;
   out << "layer " << node.name << " (" << node.op << "): ";
   if (layer.weights) {
-    out << "weights " << weights.bits << " bit per " << name_of(weights.granularity);
+    out << "weights " << bits_text(weights) << (weights.ternary ? "" : " bit") << " per "
+        << name_of(weights.granularity);
     if (weights.granularity == Granularity::kGroup) out << " of " << weights.group_size;
-    out << ' ' << name_of(weights.rule) << ", ";
+    out << ' ' << name_of(rule_of(weights)) << ", ";
   }
   if (layer.weight_only) {
-    out << "activations float\n";
+    out << "activations float";
   } else {
-    out << "activations " << layer.settings.activation_bits << " bit\n";
+    out << "activations " << layer.settings.activation_bits << " bit";
   }
+  out << (layer.is_end ? ", first or last layer\n" : "\n");
+}
+
+void write_binarizer(std::ostream& out, const Graph& graph, const BinarizerPlan& binarizer) {
+  out << "binarize " << graph.value(binarizer.value).name << ": "
+      << (binarizer.is_unsigned ? "0 and 1" : "signs") << '\n';
 }
 
 void write_grid(std::ostream& out, const Graph& graph, const GridPlan& grid) {
@@ -42,6 +49,7 @@ std::string to_text(const Graph& graph, const Plan& plan) {
   std::ostringstream out;
   for (const LayerPlan& layer : plan.layers) write_layer(out, graph, layer);
   for (const GridPlan& grid : plan.grids) write_grid(out, graph, grid);
+  for (const BinarizerPlan& binarizer : plan.binarizers) write_binarizer(out, graph, binarizer);
   for (const KeptFloat& kept : plan.kept_float) {
     out << "float " << kept.node << " (" << kept.op << "): " << kept.reason << '\n';
   }

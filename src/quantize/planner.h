@@ -27,6 +27,7 @@ class Planner {
   void select_layers();
   std::string why_float(int node, const LayerPlan& layer) const;
   void widen_ends();
+  bool widen(LayerPlan& layer) const;
   bool excluded(int node) const;
   bool integer_addition(int node) const;
   void keep_float(int node, std::string reason);
@@ -44,6 +45,7 @@ class Planner {
   void join(ValueId a, ValueId b);
   ValueId root(ValueId value);
   bool is_moved(ValueId value);
+  void collect_binarizers();
   void collect_grids();
   void set_by_layer(const LayerPlan& layer, ValueId input);
   void finish_grid(GridPlan& grid);

@@ -55,6 +55,54 @@ void separate_narrow_inputs(Graph& graph) {
   if (!split.empty()) graph.sort_topologically();
 }
 
+bool sign_activations(const Options& options) {
+  if (options.layer.activation_bits == 1) return true;
+  return std::any_of(
+      options.overrides.begin(), options.overrides.end(),
+      [](const Override& setting) { return setting.key == "activations" && setting.value == "1"; });
+}
+
+/// Pads of a Conv input made by a Pad node that adds zeros around the pixels: begins, then ends of
+/// the spatial axes. Empty when the convolution cannot take them over.
+std::vector<int64_t> spatial_zero_pads(const Graph& graph, const Node& pad, const Node& conv) {
+  const Tensor* amounts = graph.constant(pad.input(1));
+  const auto& shape = graph.value(pad.input(0)).shape;
+  if (amounts == nullptr || !shape || shape->size() < 3 || pad.input(3) != kNoValue ||
+      conv.attributes.get_string("auto_pad", "NOTSET") != "NOTSET") {
+    return {};
+  }
+  const size_t rank = shape->size();
+  const std::vector<int64_t> pads = amounts->to_i64();
+  if (pads.size() != 2 * rank || *std::min_element(pads.begin(), pads.end()) < 0 || pads[0] != 0 ||
+      pads[1] != 0 || pads[rank] != 0 || pads[rank + 1] != 0) {
+    return {};
+  }
+  std::vector<int64_t> spatial(pads.begin() + 2, pads.begin() + static_cast<int64_t>(rank));
+  spatial.insert(spatial.end(), pads.begin() + static_cast<int64_t>(rank) + 2, pads.end());
+  return spatial;
+}
+
+/// Zeros around the input of a convolution become its own: they have no sign, and a Pad before the
+/// signs are taken would give them one.
+void absorb_zero_pads(Graph& graph) {
+  const GraphIndex index(graph);
+  for (Node& conv : graph.nodes) {
+    const int producer = conv.op == "Conv" ? index.producer(conv.input(0)) : -1;
+    if (producer < 0 || kind_of(graph, index, producer) != NodeKind::kMover) continue;
+    const Node& pad = graph.nodes[static_cast<size_t>(producer)];
+    if (pad.op != "Pad") continue;
+    std::vector<int64_t> pads = spatial_zero_pads(graph, pad, conv);
+    if (pads.empty()) continue;
+    const std::vector<int64_t> own =
+        conv.attributes.get_ints("pads", std::vector<int64_t>(pads.size(), 0));
+    if (own.size() != pads.size()) continue;
+    for (size_t i = 0; i < pads.size(); ++i) pads[i] += own[i];
+    conv.attributes.set("pads", std::move(pads));
+    conv.inputs[0] = pad.input(0);
+  }
+  graph.remove_dead();
+}
+
 }  // namespace
 
 Graph prepare(const Graph& graph, const Options& options) {
@@ -71,6 +119,7 @@ Graph prepare(const Graph& graph, const Options& options) {
     pass(prepared);
   }
   infer_shapes(prepared, inference);
+  if (sign_activations(options)) absorb_zero_pads(prepared);
   if (narrow_activations(options)) separate_narrow_inputs(prepared);
   return prepared;
 }

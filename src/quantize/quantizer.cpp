@@ -43,24 +43,51 @@ double grid_sqnr(const ObservedData& data, const QuantParams& params) {
 
 std::vector<LayerRecord> layer_records(const Graph& prepared, const Plan& plan,
                                        const std::vector<QuantizedLayer>& layers) {
-  std::vector<LayerRecord> records;
+  std::vector<LayerRecord> records = planned_layers(prepared, plan);
   for (size_t i = 0; i < plan.layers.size(); ++i) {
-    const LayerPlan& layer = plan.layers[i];
-    const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
-    LayerRecord& record = records.emplace_back();
-    record.node = node.name;
-    record.op = node.op;
-    record.input = prepared.value(node.input(0)).name;
-    record.activation_bits = layer.weight_only ? 0 : layer.settings.activation_bits;
-    if (!layer.weights) continue;
-    const Tensor& weights = prepared.value(layer.weights->weights).constant;
-    record.weight_bits = layer.settings.weights.bits;
-    record.granularity = name_of(layer.settings.weights.granularity);
-    record.weight_rule = name_of(layer.settings.weights.rule);
-    record.parameters = weights.size();
-    record.weight_sqnr_db = weight_sqnr(weights, layers[i].weights.dequantize());
+    if (!plan.layers[i].weights) continue;
+    const Tensor& weights = prepared.value(plan.layers[i].weights->weights).constant;
+    records[i].weight_sqnr_db = weight_sqnr(weights, layers[i].weights.dequantize());
   }
   return records;
+}
+
+/// The numbers of the two levels of a binarizer.
+Range ends_of(const BinarizerPlan& binarizer, float scale) {
+  return {binarizer.is_unsigned ? 0.0F : -scale, scale};
+}
+
+double binarizer_sqnr(const Histogram& data, const BinarizerPlan& binarizer, float scale) {
+  const Range ends = ends_of(binarizer, scale);
+  const double threshold = binarizer.is_unsigned ? 0.5 * static_cast<double>(scale) : 0.0;
+  double signal = 0.0;
+  double noise = 0.0;
+  for (int bin = 0; bin < data.bins(); ++bin) {
+    const auto count = static_cast<double>(data.counts()[static_cast<size_t>(bin)]);
+    const double x = data.centre(bin);
+    const double difference = x - static_cast<double>(x < threshold ? ends.low : ends.high);
+    signal += count * x * x;
+    noise += count * difference * difference;
+  }
+  return decibels(signal, noise);
+}
+
+void add_binarizer_records(const Graph& prepared, const Plan& plan,
+                           const std::vector<float>& scales, const Observations& observations,
+                           std::vector<GridRecord>& records) {
+  for (size_t i = 0; i < plan.binarizers.size(); ++i) {
+    const BinarizerPlan& binarizer = plan.binarizers[i];
+    const Histogram& data = observations.binarizers[i].histogram;
+    GridRecord& record = records.emplace_back();
+    record.value = prepared.value(binarizer.value).name;
+    record.values = {record.value};
+    record.bits = 1;
+    record.rule = binarizer.is_unsigned ? "zero-one" : "signs";
+    record.scale = scales[i];
+    record.chosen = ends_of(binarizer, scales[i]);
+    record.data = data.interval();
+    record.sqnr_db = binarizer_sqnr(data, binarizer, scales[i]);
+  }
 }
 
 std::vector<GridRecord> grid_records(const Graph& prepared, const Plan& plan,
@@ -134,6 +161,7 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   const Observations observations = observe(prepared, plan, source, options.threads, progress);
   Calibration calibration;
   calibration.grids = choose_grids(prepared, plan, observations);
+  calibration.binarizer_scales = choose_binarizer_scales(plan, observations);
   calibration.layers = quantize_layers(prepared, plan, calibration.grids);
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, plan, calibration);
@@ -145,6 +173,7 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   result.graph = insert_qdq(prepared, plan, calibration);
   result.layers = layer_records(prepared, plan, calibration.layers);
   result.grids = grid_records(prepared, plan, calibration.grids, observations);
+  add_binarizer_records(prepared, plan, calibration.binarizer_scales, observations, result.grids);
   result.kept_float = plan.kept_float;
   result.calibration_runs = observations.runs;
   return result;
@@ -171,22 +200,33 @@ int bits_about(const Graph& prepared, const Plan& plan, const std::string& node)
   return bits;
 }
 
+/// Nodes that lose something by their own doing: those on integers, and layers that read signs.
+std::vector<bool> planned_nodes(const Plan& plan) {
+  std::vector<bool> planned = plan.on_integers;
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.reads_signs()) planned[static_cast<size_t>(layer.node)] = true;
+  }
+  return planned;
+}
+
 /// Pieces that lose too many of their bits by their own doing. A layer or function that does
 /// stays in float; where the codes of its result alone do it, the layers that read them.
 Exclusions too_noisy(const Graph& prepared, const Plan& plan, const Comparison& comparison,
-                     double least_db_per_bit, const Exclusions& before) {
+                     const Options& options, const Exclusions& before) {
   const GraphIndex index(prepared);
+  const std::vector<bool> planned = planned_nodes(plan);
   Exclusions noisy;
   for (const TensorComparison& tensor : comparison.tensors) {
-    const double limit = least_db_per_bit * bits_about(prepared, plan, tensor.node);
-    if (tensor.own.sqnr_db >= limit) continue;
+    const int bits = bits_about(prepared, plan, tensor.node);
+    const double limit = options.least_db_per_bit * bits;
+    if (bits < options.fewest_guarded_bits || tensor.own.sqnr_db >= limit) continue;
     char text[96];
     std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted",
                   tensor.own.sqnr_db, limit);
     const ValueId value = prepared.find_value(tensor.value);
     const int producer = value == kNoValue ? -1 : index.producer(value);
     if (producer < 0) continue;
-    if (before.count(tensor.node) == 0 && plan.on_integers[static_cast<size_t>(producer)]) {
+    if (before.count(tensor.node) == 0 && planned[static_cast<size_t>(producer)]) {
       noisy[tensor.node] = text;
       continue;
     }
@@ -229,8 +269,7 @@ void drop_noisy_layers(const Graph& prepared, const Options& options,
     comparing.threads = options.threads;
     comparing.histograms = 0;
     const Comparison comparison = compare(prepared, trial.graph, few, comparing, progress);
-    const Exclusions noisy =
-        too_noisy(prepared, plan, comparison, options.least_db_per_bit, exclusions);
+    const Exclusions noisy = too_noisy(prepared, plan, comparison, options, exclusions);
     if (noisy.empty()) return;
     for (const auto& [node, reason] : noisy) progress.tell(node + " stays in float: " + reason);
     exclusions.insert(noisy.begin(), noisy.end());
@@ -259,6 +298,27 @@ LatencyComparison drop_slow_layers(const Graph& prepared, const Options& options
 }
 
 }  // namespace
+
+std::vector<LayerRecord> planned_layers(const Graph& prepared, const Plan& plan) {
+  std::vector<LayerRecord> records;
+  for (const LayerPlan& layer : plan.layers) {
+    const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
+    LayerRecord& record = records.emplace_back();
+    record.node = node.name;
+    record.op = node.op;
+    record.input = prepared.value(node.input(0)).name;
+    record.activation_bits = layer.weight_only ? 0 : layer.settings.activation_bits;
+    record.is_end = layer.is_end;
+    if (!layer.weights) continue;
+    const WeightOptions& weights = layer.settings.weights;
+    record.weight_bits = weights.bits;
+    record.ternary = weights.ternary;
+    record.granularity = name_of(weights.granularity);
+    record.weight_rule = name_of(rule_of(weights));
+    record.parameters = prepared.value(layer.weights->weights).constant.size();
+  }
+  return records;
+}
 
 int64_t constant_bytes(const Graph& graph) {
   int64_t bytes = 0;

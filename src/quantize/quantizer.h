@@ -19,7 +19,9 @@ struct LayerRecord {
   std::string node;
   std::string op;
   int weight_bits = 0;      // 0: product of two activations
+  bool ternary = false;     // the 2 bits hold -1, 0, 1
   int activation_bits = 0;  // 0: activations stay float (weight-only)
+  bool is_end = false;      // a first or last layer that keeps 8 bits where it would have fewer
   std::string granularity;  // "tensor", "channel", "group"
   std::string weight_rule;
   int64_t parameters = 0;
@@ -27,12 +29,12 @@ struct LayerRecord {
   std::string input;            // name of the value it reads
 };
 
-/// What was chosen for one activation quantizer.
+/// What was chosen for one activation quantizer: a grid, or a binarizer (1 bit).
 struct GridRecord {
   std::string value;  // the first on the grid
   std::vector<std::string> values;
   int bits = 8;
-  std::string rule;
+  std::string rule;  // of a binarizer "signs" or "zero-one"
   float scale = 1.0F;
   int32_t zero_point = 0;
   Range chosen;
@@ -68,6 +70,9 @@ struct DryRun {
 };
 /// `input_shapes` may be empty: then those of the graph, with 1 for what is open.
 DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> input_shapes = {});
+
+/// What the plan says of each layer; nothing that depends on the numbers.
+std::vector<LayerRecord> planned_layers(const Graph& prepared, const Plan& plan);
 
 /// Quantizes the weights and biases of all planned layers.
 std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& plan,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "graph/error.h"
+#include "quantize/least_squares.h"
 
 namespace ounce::quantize {
 namespace {
@@ -58,9 +59,10 @@ struct CodeRange {
   float low, high;
 };
 
-CodeRange code_range(int bits) {
+CodeRange code_range(const WeightOptions& options) {
+  if (options.bits == 1 || options.ternary) return {-1.0F, 1.0F};
   QuantParams params;
-  params.bits = bits;
+  params.bits = options.bits;
   params.is_signed = true;
   return {static_cast<float>(params.lowest()), static_cast<float>(params.highest())};
 }
@@ -109,17 +111,33 @@ float slice_scale(std::span<const float> values, const WeightOptions& options, C
                   float least) {
   float largest = 0.0F;
   for (const float value : values) largest = std::max(largest, std::fabs(value));
-  // Codes of a slice of zeros are zero whatever the scale.
-  if (largest == 0.0F) return least > 0.0F ? least : 1.0F;
-  constexpr float kSmallestScale = 1e-30F;
-  float scale = std::max(largest / codes.high, kSmallestScale);
-  if (options.rule == WeightRule::kMse) scale = search_scale(values, scale, codes);
-  return std::max(scale, least);
+  // Codes of a slice of zeros are zero whatever the scale; signs are not, so there it is the
+  // smallest.
+  const bool signs = options.bits == 1;
+  if (largest == 0.0F && !signs) return least > 0.0F ? least : 1.0F;
+  float scale = 0.0F;
+  if (signs) {
+    scale = sign_scale(values);
+  } else if (options.ternary) {
+    scale = ternary_scale(values);
+  } else {
+    scale = std::max(largest / codes.high, kSmallestScale);
+    if (options.rule == WeightRule::kMse) scale = search_scale(values, scale, codes);
+  }
+  return std::max({scale, least, kSmallestScale});
+}
+
+int8_t code_of(float value, float scale, const WeightOptions& options, CodeRange codes) {
+  if (options.bits == 1) return value < 0.0F ? int8_t{-1} : int8_t{1};
+  return static_cast<int8_t>(round_code(value / scale, codes.low, codes.high));
 }
 
 void check(const Tensor& weights, const WeightOptions& options, std::string_view name) {
   const std::string where = "weights '" + std::string(name) + "'";
-  check_bits(options.bits);
+  if (options.bits < kMinWeightBits || options.bits > kMaxBits) {
+    throw Error("cannot quantize to " + std::to_string(options.bits) + " bits", where,
+                "1 to 8 bits");
+  }
   if (options.granularity == Granularity::kGroup && options.group_size < 1) {
     throw Error("group size " + std::to_string(options.group_size) + " is not positive", where);
   }
@@ -176,6 +194,27 @@ std::optional<WeightRule> weight_rule_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::string bits_text(const WeightOptions& options) {
+  return options.ternary ? "ternary" : std::to_string(options.bits);
+}
+
+WeightRule rule_of(const WeightOptions& options) {
+  return options.bits == 1 || options.ternary ? WeightRule::kMse : options.rule;
+}
+
+bool set_weight_bits(WeightOptions& options, std::string_view text) {
+  if (text == "ternary") {
+    options.bits = 2;
+    options.ternary = true;
+    return true;
+  }
+  const auto bits = bits_from_text(text);
+  if (!bits) return false;
+  options.bits = *bits;
+  options.ternary = false;
+  return true;
+}
+
 QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
                                   const WeightOptions& options, std::string_view name,
                                   std::span<const float> least_scales) {
@@ -189,7 +228,7 @@ QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
     const auto slice = static_cast<size_t>(slices.slice_of(static_cast<int64_t>(i)));
     sorted[static_cast<size_t>(cursor[slice]++)] = values[i];
   }
-  const CodeRange codes = code_range(options.bits);
+  const CodeRange codes = code_range(options);
   std::vector<float> scales(static_cast<size_t>(slices.count()));
   for (size_t slice = 0; slice < scales.size(); ++slice) {
     const auto begin = static_cast<size_t>(begins[slice]);
@@ -208,7 +247,7 @@ QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
   const auto target = result.codes.mutable_data<int8_t>();
   for (size_t i = 0; i < values.size(); ++i) {
     const float scale = scales[static_cast<size_t>(slices.slice_of(static_cast<int64_t>(i)))];
-    target[i] = static_cast<int8_t>(round_code(values[i] / scale, codes.low, codes.high));
+    target[i] = code_of(values[i], scale, options, codes);
   }
   result.scales = scale_tensor(scales, slices, weights, axes, options);
   const bool grouped = options.granularity == Granularity::kGroup;
@@ -240,7 +279,8 @@ Tensor QuantizedWeights::dequantize() const {
 }
 
 Tensor pack_codes(const Tensor& codes, int bits) {
-  return bits > 4 ? codes : cast(codes, DType::i4);
+  constexpr DType kNarrowest[] = {DType::u1, DType::i2, DType::i3, DType::i4};
+  return bits > 4 ? codes : cast(codes, kNarrowest[bits - 1]);
 }
 
 Tensor quantize_bias(std::span<const float> bias, float input_scale,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,12 +29,22 @@ std::string_view name_of(WeightRule rule);
 std::optional<WeightRule> weight_rule_from_name(std::string_view name);
 
 struct WeightOptions {
-  int bits = 8;
+  int bits = 8;          // 1 .. 8
+  bool ternary = false;  // codes -1, 0, 1, counted as 2 bits
   Granularity granularity = Granularity::kChannel;
   int64_t group_size = 32;  // input channels, for kGroup
   WeightRule rule = WeightRule::kMinMax;
   bool operator==(const WeightOptions&) const = default;
 };
+
+/// "8", "ternary", "1": the word with which `set_weight_bits` sets it.
+std::string bits_text(const WeightOptions& options);
+
+/// Sets bits from "1" .. "8" or "ternary"; false, and nothing is set, when the text is neither.
+bool set_weight_bits(WeightOptions& options, std::string_view text);
+
+/// The rule that is followed: ternary and 1-bit scales are always searched.
+WeightRule rule_of(const WeightOptions& options);
 
 /// Which axes of a weight tensor count output channels and what is summed over. Other axes (kernel
 /// taps) belong to the reduction.
@@ -42,7 +53,8 @@ struct WeightAxes {
   int64_t reduction = 1;
 };
 
-/// Symmetric codes with zero point 0 and their scales, in the shape DequantizeLinear takes.
+/// Symmetric codes with zero point 0 (1 bit: -1 and 1) and their scales, in the shape
+/// DequantizeLinear takes.
 struct QuantizedWeights {
   Tensor codes;   // i8, shape of the weights
   Tensor scales;  // f32: [] per tensor, [channels], or the weights' shape with the reduction axis
@@ -54,15 +66,16 @@ struct QuantizedWeights {
   Tensor dequantize() const;
 };
 
-/// Quantizes f32 weights. `least_scales`, when given, holds a lower bound of the scale for each
-/// output channel (so that a bias stays within 32 bits). Throws `Error` naming `name` when a weight
-/// is NaN or infinite, or an option is impossible.
+/// Quantizes f32 weights. Ternary and 1-bit scales are those of least squares (least_squares.h),
+/// whatever the rule; 1-bit codes are signs, that of 0 being +1. `least_scales`, when given, holds
+/// a lower bound of the scale for each output channel (so that a bias stays within 32 bits). Throws
+/// `Error` naming `name` when a weight is NaN or infinite, or an option is impossible.
 QuantizedWeights quantize_weights(const Tensor& weights, WeightAxes axes,
                                   const WeightOptions& options, std::string_view name,
                                   std::span<const float> least_scales = {});
 
-/// Codes in the narrowest element type that holds `bits` bits and travels in ONNX: i8 above 4 bits,
-/// else i4.
+/// Codes in the narrowest element type that holds `bits` bits: i8 above 4 bits, i4, i3, i2, and u1
+/// for signs.
 Tensor pack_codes(const Tensor& codes, int bits);
 
 /// round(bias / (input_scale * weight_scale[channel])) as i32, one a channel.

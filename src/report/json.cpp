@@ -26,15 +26,6 @@ Json to_json(const ModelSide& side) {
   return json;
 }
 
-Json to_json(const Layer& layer) {
-  return Json{{"name", layer.name},
-              {"op", layer.op},
-              {"parameters", layer.parameters},
-              {"macs", layer.macs},
-              {"weight_bits", layer.weight_bits},
-              {"activation_bits", layer.activation_bits}};
-}
-
 Json to_json(const TensorError& error) {
   return Json{{"name", error.name},
               {"op", error.op},
@@ -68,6 +59,17 @@ Json to_json(const Histogram& histogram) {
 }
 
 }  // namespace
+
+Json to_json(const Layer& layer) {
+  return Json{{"name", layer.name},
+              {"op", layer.op},
+              {"parameters", layer.parameters},
+              {"macs", layer.macs},
+              {"weight_bits", layer.weight_bits},
+              {"weights", layer.weights_text()},
+              {"activation_bits", layer.activation_bits},
+              {"first_or_last", layer.is_end}};
+}
 
 Json to_json(const std::vector<TensorError>& errors) {
   Json json = Json::array();

@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 Json to_json(const Compression& report);
 Json to_json(const Provenance& provenance);
 Json to_json(const std::vector<TensorError>& errors);
+Json to_json(const Layer& layer);
 
 /// Text that is valid JSON whatever bytes the names hold (broken UTF-8 is replaced).
 std::string json_text(const Json& json, int indent = 2);

@@ -14,9 +14,9 @@ constexpr int kFloatBits = 32;
 constexpr int kShownBins = 128;
 
 std::map<std::string, const quantize::LayerRecord*> records_by_node(
-    const quantize::QuantizeResult& result) {
+    const std::vector<quantize::LayerRecord>& layers) {
   std::map<std::string, const quantize::LayerRecord*> records;
-  for (const quantize::LayerRecord& record : result.layers) records[record.node] = &record;
+  for (const quantize::LayerRecord& record : layers) records[record.node] = &record;
   return records;
 }
 
@@ -30,7 +30,9 @@ Layer layer_of(const Node& node, const quantize::LayerRecord* record, int64_t ma
   // A product of two activations has no weights: its second operand has the activations' bits.
   const int activation_bits = record->activation_bits > 0 ? record->activation_bits : kFloatBits;
   layer.weight_bits = record->weight_bits > 0 ? record->weight_bits : activation_bits;
+  layer.ternary = record->ternary;
   layer.activation_bits = activation_bits;
+  layer.is_end = record->is_end;
   return layer;
 }
 
@@ -67,14 +69,21 @@ Histogram histogram_of(const quantize::TensorHistogram& tensor) {
 
 }  // namespace
 
-void add_quantization(Compression& report, const quantize::QuantizeResult& result) {
-  const auto records = records_by_node(result);
-  for (const Node& node : result.prepared.nodes) {
-    const auto record = records.find(node.name);
-    if (record == records.end() && !quantize::is_heavy(node)) continue;
-    report.layers.push_back(layer_of(node, record == records.end() ? nullptr : record->second,
-                                     macs_of(result.prepared, node)));
+std::vector<Layer> layers_of(const Graph& prepared,
+                             const std::vector<quantize::LayerRecord>& records) {
+  const auto by_node = records_by_node(records);
+  std::vector<Layer> layers;
+  for (const Node& node : prepared.nodes) {
+    const auto record = by_node.find(node.name);
+    if (record == by_node.end() && !quantize::is_heavy(node)) continue;
+    layers.push_back(layer_of(node, record == by_node.end() ? nullptr : record->second,
+                              macs_of(prepared, node)));
   }
+  return layers;
+}
+
+void add_quantization(Compression& report, const quantize::QuantizeResult& result) {
+  report.layers = layers_of(result.prepared, result.layers);
   for (const quantize::KeptFloat& kept : result.kept_float) {
     report.kept_float.push_back({kept.node, kept.op, kept.reason});
   }
@@ -100,7 +109,7 @@ std::vector<Histogram> histograms_of(const quantize::Comparison& comparison,
                                      const quantize::QuantizeResult& result) {
   std::map<std::string, std::string> rules;
   for (const quantize::GridRecord& grid : result.grids) {
-    for (const std::string& value : grid.values) rules[value] = grid.rule;
+    for (const std::string& value : grid.values) rules.emplace(value, grid.rule);
   }
   std::vector<Histogram> histograms;
   for (const quantize::TensorHistogram& tensor : comparison.histograms) {

@@ -7,6 +7,11 @@
 
 namespace ounce::report {
 
+/// The convolutions and matrix products of `prepared` in network order: those that have a record
+/// with its bits, the others with 32.
+std::vector<Layer> layers_of(const Graph& prepared,
+                             const std::vector<quantize::LayerRecord>& records);
+
 /// Adds what quantization did to `report`: layers with their bits, in network order, and layers
 /// kept in float.
 void add_quantization(Compression& report, const quantize::QuantizeResult& result);

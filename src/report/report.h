@@ -42,7 +42,12 @@ struct Layer {
   int64_t parameters = 0;
   int64_t macs = 0;
   int weight_bits = 32;
+  bool ternary = false;  // the 2 bits of the weights hold -1, 0, 1
   int activation_bits = 32;
+  bool is_end = false;  // keeps 8 bits as a first or last layer
+
+  /// "8", "ternary", "32"
+  std::string weights_text() const { return ternary ? "ternary" : std::to_string(weight_bits); }
 };
 
 /// How far one tensor of the quantized model is from its exact twin. Ratios of signal to

@@ -171,6 +171,65 @@ TEST_F(Commands, WeightOnlyQuantizationNeedsNoData) {
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 
+TEST_F(Commands, EveryNumberOfBitsIsPlanned) {
+  for (const auto& [weights, activations, label] : {std::tuple{"8", "8", "W8A8"},
+                                                    {"6", "4", "W6A4"},
+                                                    {"4", "f32", "W4A32"},
+                                                    {"3", "0", "W3A32"},
+                                                    {"2", "2", "W2A2"},
+                                                    {"ternary", "8", "WTA8"},
+                                                    {"1", "1", "W1A1"},
+                                                    {"1", "float", "W1A32"}}) {
+    const Json json = run_json({"quantize", text("m.onnx"), "--dry-run", "--weights", weights,
+                                "--activations", activations});
+    EXPECT_EQ(json["bits"], label);
+    ASSERT_EQ(json["layers"].size(), 3u) << label;
+    // The middle layer; the first and the last keep 8 bits where the others have few.
+    EXPECT_EQ(json["layers"][1]["weights"], weights) << label;
+    const bool few =
+        std::string(weights) != "8" && std::string(weights) != "6" && std::string(weights) != "4";
+    EXPECT_EQ(json["layers"][0]["weights"], few ? "8" : weights) << label;
+    EXPECT_EQ(json["layers"][0]["first_or_last"], few) << label;
+  }
+}
+
+TEST_F(Commands, OneBitModelsAreSmallAndSayHowTheyWereMade) {
+  auto arguments = quantize_arguments("out");
+  for (const char* word : {"--weights", "ternary", "--activations", "1", "--keep-slow"}) {
+    arguments.push_back(word);
+  }
+  const Json json = run_json(arguments);
+  ASSERT_EQ(json["layers"].size(), 3u);
+  EXPECT_EQ(json["layers"][1]["weight_bits"], 2);
+  EXPECT_EQ(json["layers"][1]["weights"], "ternary");
+  EXPECT_EQ(json["layers"][1]["activation_bits"], 1);
+  EXPECT_EQ(json["layers"][0]["weights"], "8");
+  EXPECT_EQ(json["after"]["label"], "WTA1");
+  EXPECT_LT(json["bytes"], json["float_bytes"]);
+  ASSERT_FALSE(json["notes"].empty());
+  EXPECT_NE(json["notes"].dump().find("first and last layers keep 8 bits"), std::string::npos);
+  const Json manifest = Json::parse(contents(path("out/manifest.json")));
+  EXPECT_EQ(manifest["bits"], "WTA1");
+  EXPECT_EQ(manifest["weights"], 2);
+  const CliResult table = run_cli(arguments);
+  EXPECT_NE(table.out.find("ternary/1"), std::string::npos) << table.out;
+  // Both files hold the same model.
+  const Json judged = run_json({"eval", text("out/model.ounce"), "--data", text("photos")});
+  const Json standard = run_json({"eval", text("out/model.onnx"), "--data", text("photos")});
+  EXPECT_EQ(standard["metrics"], judged["metrics"]);
+}
+
+TEST_F(Commands, PatternsMixBits) {
+  const Json plan = run_json({"quantize", text("m.onnx"), "--dry-run"});
+  const std::string name = plan["layers"][1]["name"];
+  const Json json = run_json({"quantize", text("m.onnx"), "--dry-run", "--set", name + ":weights=1",
+                              "--set", name + ":activations=1"});
+  EXPECT_EQ(json["layers"][1]["weights"], "1");
+  EXPECT_EQ(json["layers"][1]["activation_bits"], 1);
+  EXPECT_EQ(json["layers"][2]["weights"], "8");
+  EXPECT_EQ(json["bits"], "W8A8");
+}
+
 TEST_F(Commands, ArraysCalibrateAsWellAsPictures) {
   fs::create_directory(path("arrays"));
   for (int i = 0; i < 3; ++i) {

@@ -60,9 +60,74 @@ TEST(Methods, wrong_values_are_refused) {
     request.options[name] = value;
     EXPECT_THROW(configure(find_method("q-yolo"), request), Error) << name << '=' << value;
   }
+  for (const int bits : {0, -1, 9}) {
+    Request weights;
+    weights.weight_bits = bits;
+    EXPECT_THROW(configure(find_method("minmax"), weights), Error) << bits;
+  }
+  Request activations;
+  activations.activation_bits = 9;
+  EXPECT_THROW(configure(find_method("minmax"), activations), Error);
+}
+
+Request bits(int weights, int activations) {
   Request request;
-  request.weight_bits = 1;
-  EXPECT_THROW(configure(find_method("minmax"), request), Error);
+  request.weight_bits = weights;
+  request.activation_bits = activations;
+  return request;
+}
+
+TEST(Methods, every_number_of_bits_can_be_configured) {
+  for (const Method& method : all_methods()) {
+    for (int weights = 1; weights <= 8; ++weights) {
+      for (int activations = 0; activations <= 8; ++activations) {
+        const quantize::Options options = configure(method, bits(weights, activations));
+        EXPECT_EQ(options.layer.weights.bits, weights);
+        EXPECT_EQ(options.layer.float_activations, activations == 0);
+        if (activations > 0) {
+          EXPECT_EQ(options.layer.activation_bits, activations);
+        }
+      }
+    }
+  }
+}
+
+TEST(Methods, below_four_bits_the_ends_keep_eight_and_the_guard_is_off) {
+  const Method& method = find_method("q-yolo");
+  for (const Request& few : {bits(3, 8), bits(8, 2), bits(1, 1), bits(2, 0)}) {
+    const quantize::Options options = configure(method, few);
+    EXPECT_TRUE(options.keep_ends8);
+    EXPECT_EQ(options.least_db_per_bit, 0.0);
+  }
+  for (const Request& plain : {bits(4, 8), bits(8, 4), bits(4, 0)}) {
+    const quantize::Options options = configure(method, plain);
+    EXPECT_FALSE(options.keep_ends8);
+    EXPECT_EQ(options.least_db_per_bit, 3.5);
+    EXPECT_EQ(options.fewest_guarded_bits, 4) << "patterns may ask for fewer";
+  }
+  Request ternary = bits(2, 8);
+  ternary.ternary = true;
+  EXPECT_TRUE(configure(method, ternary).layer.weights.ternary);
+  EXPECT_TRUE(configure(method, ternary).keep_ends8);
+}
+
+TEST(Methods, what_few_bits_change_can_be_set_back) {
+  Request request = bits(2, 8);
+  request.options = {{"keep-ends8", "off"}, {"guard", "3.5"}, {"weight-range", "minmax"}};
+  const quantize::Options options = configure(find_method("q-yolo"), request);
+  EXPECT_FALSE(options.keep_ends8);
+  EXPECT_EQ(options.least_db_per_bit, 3.5);
+  EXPECT_EQ(options.fewest_guarded_bits, 1);
+  EXPECT_FALSE(options.search_few_bits);
+  EXPECT_TRUE(configure(find_method("q-yolo"), bits(2, 8)).search_few_bits);
+  EXPECT_EQ(configure(find_method("mse"), bits(2, 8)).layer.weights.rule,
+            quantize::WeightRule::kMse);
+}
+
+TEST(QYolo, signs_index_no_table) {
+  Request request = bits(1, 1);
+  request.options["table-bits"] = "layer";
+  EXPECT_EQ(configure(find_method("q-yolo"), request).table_input_bits, 8);
 }
 
 TEST(QYolo, is_min_max_weights_and_the_unilateral_histogram) {

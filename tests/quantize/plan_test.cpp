@@ -4,62 +4,20 @@
 
 #include <algorithm>
 
-#include "engine/session.h"
 #include "graph/error.h"
-#include "quantize/insert_qdq.h"
 #include "tests/quantize/graphs.h"
+#include "tests/quantize/planned.h"
 
 namespace ounce::quantize {
 namespace {
 
 using testing::detector_tail;
+using testing::Planned;
+using testing::planned;
 using testing::relu_network;
 using testing::residual_network;
+using testing::simulated_only;
 using testing::vit_block;
-
-struct Planned {
-  Graph graph;
-  Plan plan;
-
-  const GridPlan* grid(std::string_view value) const {
-    const ValueId id = graph.find_value(value);
-    if (id == kNoValue || plan.grid_of[static_cast<size_t>(id)] < 0) return nullptr;
-    return &plan.grids[static_cast<size_t>(plan.grid_of[static_cast<size_t>(id)])];
-  }
-  const LayerPlan* layer(std::string_view node) const {
-    for (const LayerPlan& candidate : plan.layers) {
-      if (graph.nodes[static_cast<size_t>(candidate.node)].name == node) return &candidate;
-    }
-    return nullptr;
-  }
-  const KeptFloat* kept(std::string_view node) const {
-    for (const KeptFloat& candidate : plan.kept_float) {
-      if (candidate.node == node) return &candidate;
-    }
-    return nullptr;
-  }
-};
-
-Planned planned(const Graph& source, const Options& options = {}) {
-  Planned result;
-  result.graph = prepare(source, options);
-  std::vector<Shape> shapes;
-  for (const ValueId id : source.inputs) shapes.push_back(*concrete(*source.value(id).shape));
-  result.plan = make_executable_plan(result.graph, options, shapes);
-  return result;
-}
-
-/// Nodes planned on integers that the engine would run in float all the same.
-std::vector<std::string> simulated_only(const Planned& planned) {
-  const Graph quantized =
-      insert_qdq(planned.graph, planned.plan, placeholder_calibration(planned.graph, planned.plan));
-  std::vector<std::string> names;
-  for (const engine::IntegerSupport& support : engine::integer_support(quantized)) {
-    if (!support.integer && planned.kept(support.node) == nullptr)
-      names.push_back(support.node + " (" + support.op + "): " + support.reason);
-  }
-  return names;
-}
 
 TEST(Plan, a_convolution_network_stays_on_integers_from_the_first_layer_to_the_last) {
   for (const Graph& source : {residual_network(), relu_network()}) {

@@ -71,7 +71,7 @@ async function check_tables(page) {
       decibels(one.accumulated_sqnr_db), shown(one.own_cosine, 6), shown(one.accumulated_cosine, 6)]),
     "latency-table": report.pieces
       .map((piece) => [piece.name, piece.op, shown(piece.float_ms, 4), shown(piece.quantized_ms, 4)]),
-    "bits-table": report.layers.map((layer) => [layer.name, layer.op, String(layer.weight_bits), String(layer.activation_bits)]),
+    "bits-table": report.layers.map((layer) => [layer.name, layer.op, layer.weights, String(layer.activation_bits)]),
     "kept-table": report.kept_float.map((kept) => [kept.name, kept.op, kept.reason]),
     "histogram-table": report.histograms.map((one) => [one.tensor, one.rule, String(one.bits)]),
   };
