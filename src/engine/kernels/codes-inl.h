@@ -6,6 +6,8 @@
 #define OUNCE_ENGINE_KERNELS_CODES_INL_H
 #endif
 
+#include <utility>
+
 #include "engine/kernels/dot4-inl.h"
 #include "engine/kernels/packed_codes.h"
 #include "engine/kernels/simd-inl.h"
@@ -17,6 +19,20 @@ namespace ounce::engine::HWY_NAMESPACE {
 
 using DU = hn::Repartition<uint32_t, DI>;
 using VU = hn::Vec<DU>;
+
+// A lambda that becomes part of its caller, so that arrays in registers stay there.
+#define OUNCE_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
+// Calls f(std::integral_constant<int, i>()) for i in [0, kCount), without a loop: the compiler
+// keeps arrays in registers only where it sees constant indices early.
+template <class F, int... kIndex>
+HWY_INLINE void unroll_over(const F& f, std::integer_sequence<int, kIndex...>) {
+  (f(std::integral_constant<int, kIndex>()), ...);
+}
+template <int kCount, class F>
+HWY_INLINE void unroll(const F& f) {
+  unroll_over(f, std::make_integer_sequence<int, kCount>());
+}
 
 // The same byte four times.
 constexpr uint32_t four_bytes(int byte) {

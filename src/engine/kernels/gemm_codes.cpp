@@ -276,7 +276,7 @@ size_t implicit_gemm_u8_codes_scratch_bytes(const PackedCodes& b, int threads) {
 }
 
 size_t gemm_codes_scratch_bytes(const PackedCodes& b, int64_t m, int threads) {
-  const size_t few = gemv_codes_scratch_bytes(b, std::min(m, kMostGemvRows));
+  const size_t few = gemv_codes_scratch_bytes(b);
   if (b.taps == 1 && m <= kMostGemvRows) return few;
   const auto floats = static_cast<int64_t>(sizeof(float)) * b.taps * b.run * kPanelColumns;
   return std::max(few,

@@ -7,10 +7,11 @@
 #endif
 
 #include "engine/kernels/codes-inl.h"
+#include "engine/kernels/gemv_codes.h"
+#include "engine/kernels/sum_tile-inl.h"
 #include "hwy/cache_control.h"
 
-// Sums of stored codes times signed activations for few rows: a packed byte is read once, decoded
-// in a register and met by all rows.
+// Products of few rows: a packed byte is read once, decoded in a register and met by all rows.
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
@@ -23,6 +24,13 @@ HWY_INLINE VI word_of(const int8_t* x) {
 // they sum to.
 #if HWY_TARGET == HWY_AVX3_DL
 
+// As assembly: of the intrinsic's result the compiler makes copies, which cost a third of the loop.
+HWY_INLINE VI add_products(VI sum, VI codes, VI a) {
+  __m512i value = sum.raw;
+  asm("vpdpbusd %2, %1, %0" : "+v"(value) : "v"(codes.raw), "v"(a.raw));
+  return VI{value};
+}
+
 // Codes stay where they lie in their byte, so that each place has a sum of its own, which is a
 // multiple of its shift.
 template <class Dot, int kBits, int kRows, int kVectors>
@@ -31,40 +39,32 @@ struct PartialSums {
   // 255 * 128 * 65536 < 2^31.
   static constexpr int64_t kMostBlocks = 65536 / B::kElements;
   HWY_INLINE PartialSums() {
-#pragma GCC unroll 16
-    for (int c = 0; c < B::kClasses; ++c) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
-        for (int j = 0; j < kVectors; ++j) sums[c][i][j] = hn::Zero(DI());
-      }
-    }
+    unroll<B::kClasses * kRows * kVectors>([&](auto at)
+                                               OUNCE_INLINE_LAMBDA { sums[at] = hn::Zero(DI()); });
   }
+  static constexpr int index(int c, int i, int j) { return (c * kRows + i) * kVectors + j; }
   template <int t>
   HWY_INLINE void add_word(const B (&block)[kVectors], const int8_t* const (&x)[kRows]) {
     VI a[kRows];
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) a[i] = word_of(x[i] + 4 * t);
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
+    unroll<kRows>([&](auto i) OUNCE_INLINE_LAMBDA { a[i] = word_of(x[i] + 4 * t); });
+    unroll<kVectors>([&](auto j) OUNCE_INLINE_LAMBDA {
       const VI codes = hn::BitCast(DI(), block[j].template placed<t>());
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        VI& sum = sums[B::class_of(t)][i][j];
-        sum = Dot::dot(sum, codes, a[i]);
-      }
-    }
+      unroll<kRows>([&](auto i) OUNCE_INLINE_LAMBDA {
+        constexpr int kAt = index(B::class_of(t), decltype(i)::value, decltype(j)::value);
+        sums[kAt] = add_products(sums[kAt], codes, a[i]);
+      });
+    });
   }
   template <int c = 0>
   HWY_INLINE VI total(int i, int j) const {
-    const VI sum = hn::ShiftRight<B::class_shift(c)>(sums[c][i][j]);
+    const VI sum = hn::ShiftRight<B::class_shift(c)>(sums[index(c, i, j)]);
     if constexpr (c + 1 == B::kClasses) {
       return sum;
     } else {
       return hn::Add(sum, total<c + 1>(i, j));
     }
   }
-  VI sums[B::kClasses][kRows][kVectors];
+  VI sums[B::kClasses * kRows * kVectors];
 };
 
 #elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
@@ -176,76 +176,125 @@ HWY_INLINE void add_words(Sums& sums, const Block<kBits> (&block)[kVectors],
   }
 }
 
+// The columns that a kernel has at a time: panels, but where a vector is one lane, one column.
+inline constexpr int64_t kPassColumns = HWY_TARGET == HWY_SCALAR ? 1 : kPanelColumns;
+inline constexpr int kPassVectors = static_cast<int>(kPassColumns) / kLanes;
+
+// One tile: all rows, and up to kMostTilePanels panels side by side. In place of panels that do not
+// exist, the last one is taken again.
+struct GemvTile {
+  const PackedCodes* b;
+  ScaleSource scales;
+  int64_t groups, blocks, group_blocks;
+  int64_t lane;  // of the panels, multiple of kPassColumns
+  const uint8_t* data[kMostTilePanels];
+  int64_t entries[kMostTilePanels];  // [panels][groups] of group 0
+  int64_t x_stride;                  // elements between rows of activations
+  const int8_t* x;                   // signed, zero behind their end; or
+  const float* xf;
+  const int32_t* x_sums;  // [rows][groups], or
+  const float* xf_sums;
+  int32_t* sums;  // [rows][kSumStride] at the lane, or
+  float* values;
+};
+
+// Register j of a tile.
+constexpr int panel_of(int j) {
+  return j / kPassVectors;
+}
+constexpr int64_t lane_of(int j) {
+  return static_cast<int64_t>(j % kPassVectors) * kLanes;
+}
+
+HWY_INLINE const int8_t* zeros_of(const GemvTile& t, int j, int64_t group) {
+  const int64_t at = (t.entries[panel_of(j)] + group) * kPanelColumns + t.lane + lane_of(j);
+  return t.b->zero_points.data() + at;
+}
+HWY_INLINE VF scale_of(const GemvTile& t, int j, int64_t group) {
+  return t.scales.load(t.entries[panel_of(j)] + group, t.lane + lane_of(j));
+}
+
 // Blocks ahead of the one in work are fetched this many bytes before.
 inline constexpr int64_t kFetchAhead = 1024;
 
-// sums += stored codes times activations over `blocks` blocks; panels `panel_stride` bytes and rows
-// of x `x_stride` bytes apart.
-template <class Dot, int kBits, int kRows, int kVectors>
-HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const uint8_t* data, int64_t panel_stride,
-                           const int8_t* x, int64_t x_stride, int64_t blocks) {
-  using B = Block<kBits>;
-  using Sums = PartialSums<Dot, kBits, kRows, kVectors>;
-  const int8_t* rows[kRows];
-  for (int i = 0; i < kRows; ++i) rows[i] = x + i * x_stride;
-  while (blocks > 0) {
-    Sums part;
-    const int64_t count = std::min(blocks, Sums::kMostBlocks);
-    for (int64_t b = 0; b < count; ++b) {
-      B block[kVectors];
-#pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) {
-        const uint8_t* at = data + (j / kPanelVectors) * panel_stride;
-        block[j].load(at, (j % kPanelVectors) * kLanes);
-        if (j % kPanelVectors == 0) {
-#pragma GCC unroll 4
-          for (int v = 0; v < B::kVectors; ++v) hwy::Prefetch(at + kFetchAhead + 64 * v);
-        }
-      }
-      add_words<0>(part, block, rows);
-      data += B::kBytes;
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) rows[i] += B::kElements;
+template <int kBits, int kVectors>
+HWY_INLINE void load_blocks(Block<kBits> (&block)[kVectors], const GemvTile& t, int64_t offset) {
+  unroll<kVectors>([&](auto j) OUNCE_INLINE_LAMBDA {
+    const uint8_t* at = t.data[panel_of(j)] + offset;
+    block[j].load(at, t.lane + lane_of(j));
+    if constexpr (j % kPassVectors == 0) {
+      unroll<Block<kBits>::kVectors>(
+          [&](auto v) OUNCE_INLINE_LAMBDA { hwy::Prefetch(at + kFetchAhead + 64 * v); });
     }
+  });
+}
+
+template <int kRows, int kVectors>
+HWY_INLINE void store_tile(const VI (&sums)[kRows][kVectors], int32_t* out) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Add(sums[i][j], part.total(i, j));
+    for (int j = 0; j < kVectors; ++j) {
+      hn::StoreU(sums[i][j], DI(), out + i * kSumStride + panel_of(j) * kPanelColumns + lane_of(j));
     }
-    blocks -= count;
+  }
+}
+template <int kRows, int kVectors>
+HWY_INLINE void store_tile(const VF (&values)[kRows][kVectors], float* out) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      hn::StoreU(values[i][j], DF(),
+                 out + i * kSumStride + panel_of(j) * kPanelColumns + lane_of(j));
+    }
   }
 }
 
-// sum of (code - zero point) * x from the sum of stored * x and `x_sum`, the sum of x. `zeros`: the
-// zero points of the columns, or null.
-template <int kBits>
-HWY_INLINE VI centred_sum(VI stored_sum, int32_t offset, int32_t x_sum, const int8_t* zeros) {
-  if constexpr (kBits == 1) {
-    stored_sum = hn::Neg(hn::Add(stored_sum, stored_sum));  // the factor of signs
+// A kernel for one row and one for kMostGemvRows, with as many panels as their registers allow.
+struct GemvFunction {
+  void (*run)(const GemvTile&);
+  int64_t rows, panels;
+};
+
+// Calls run(tile, first column, columns) for tiles of all panels, on all threads.
+template <class Run>
+void for_panel_tiles(const Context& context, const PackedCodes& b, const GemvFunction& function,
+                     const Run& run) {
+  const int64_t panels = b.panels();
+  const int64_t panel_bytes = b.panel_bytes();
+  const int64_t block_elements = PackedCodes::block_elements(b.format);
+  const int64_t groups = b.groups();
+  const int64_t blocks = ceil_div(b.run, block_elements);
+  const int64_t group_blocks = b.group == 0 ? blocks : b.group / block_elements;
+  context.pool.parallel_for(ceil_div(panels, function.panels), [&](int64_t tile, int) HWY_ATTR {
+    GemvTile t{&b, ScaleSource(b), groups,  blocks,  group_blocks, 0,       {},     {},
+               0,  nullptr,        nullptr, nullptr, nullptr,      nullptr, nullptr};
+    const int64_t first = tile * function.panels;
+    for (int64_t p = 0; p < function.panels; ++p) {
+      const int64_t panel = std::min(first + p, panels - 1);
+      t.data[p] = b.data.data() + panel * panel_bytes;
+      t.entries[p] = panel * groups;
+    }
+    const int64_t column = first * kPanelColumns;
+    run(t, column, std::min(function.panels * kPanelColumns, b.n - column));
+  });
+}
+
+// All columns of a tile.
+HWY_INLINE void run_passes(const GemvFunction& function, GemvTile t) {
+  for (int64_t lane = 0; lane < kPanelColumns; lane += kPassColumns) {
+    t.lane = lane;
+    function.run(t);
+    if (t.sums != nullptr) t.sums += kPassColumns;
+    if (t.values != nullptr) t.values += kPassColumns;
   }
-  if (zeros == nullptr) return hn::Add(stored_sum, hn::Set(DI(), offset * x_sum));
-  const VI zero = hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, DI>(), zeros));
-  const VI weight = hn::Sub(hn::Set(DI(), offset), zero);
-  return hn::Add(stored_sum, hn::Mul(weight, hn::Set(DI(), x_sum)));
 }
 
-// Panels side by side for one tile: as many as keep the accumulators of the widest level (four
-// places of 2-bit codes, eight of signs) in registers.
-constexpr int gemv_panels(int bits, int rows) {
-#if HWY_TARGET == HWY_AVX3_DL
-  const int places = bits == 3 ? 3 : 8 / bits;
-  return std::clamp(16 / (rows * places), 1, 4);
-#elif HWY_TARGET == HWY_SCALAR
-  return bits > 0 && rows > 0 ? 1 : 0;
-#else
-  return bits == 3 || rows > 1 ? 1 : 2;
-#endif
-}
-
-// The same for float sums, which need one register each, and their decoded codes.
-constexpr int gemv_float_panels(int rows) {
-  constexpr int kRegisters = HWY_TARGET == HWY_AVX2 ? 6 : 12;
-  return HWY_TARGET == HWY_SCALAR ? 1 : std::clamp(kRegisters / (rows * kPanelVectors), 1, 4);
+template <class Kernels>
+GemvFunction function_for(int64_t rows) {
+  return rows == 1 ? Kernels::template make<1>()
+                   : Kernels::template make<static_cast<int>(kMostGemvRows)>();
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

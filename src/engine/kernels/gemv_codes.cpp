@@ -1,6 +1,5 @@
 #include "engine/kernels/gemv_codes.h"
 
-#include <array>
 #include <cstring>
 
 #include "engine/isa.h"
@@ -18,377 +17,234 @@
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
-// One tile: all rows, kPanels panels. Groups of scales are counted in blocks.
-struct GemvTile {
-  const PackedCodes* b;
-  int64_t panel;          // the first
-  const int8_t* x;        // signed activations, rows `x_stride` apart, zeros behind their end
-  const float* xf;        // or floats
-  int64_t x_stride;       // elements
-  const int32_t* x_sums;  // [rows][groups]
-  const float* xf_sums;   // likewise
-  int32_t* sums;          // [rows][kSumStride]
-  float* values;          // likewise
-  const uint8_t* data() const { return b->data.data() + panel * b->panel_bytes(); }
-  const int8_t* zeros(int64_t j, int64_t group) const {
-    if (b->zero_points.empty()) return nullptr;
-    return b->zero_points.data() + entry(j, group) * kPanelColumns + lane(j);
+// sums += stored codes times activations, over `blocks` blocks from block `first` on.
+template <class Dot, int kBits, int kRows, int kVectors>
+HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64_t first,
+                           int64_t blocks) {
+  using B = Block<kBits>;
+  using Sums = PartialSums<Dot, kBits, kRows, kVectors>;
+  const int8_t* rows[kRows];
+  for (int i = 0; i < kRows; ++i) rows[i] = t.x + i * t.x_stride + first * B::kElements;
+  int64_t offset = first * B::kBytes;
+  while (blocks > 0) {
+    Sums part;
+    const int64_t count = std::min(blocks, Sums::kMostBlocks);
+    for (const int64_t end = offset + count * B::kBytes; offset < end; offset += B::kBytes) {
+      B block[kVectors];
+      load_blocks(block, t, offset);
+      add_words<0>(part, block, rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) rows[i] += B::kElements;
+    }
+    unroll<kRows * kVectors>([&](auto at) OUNCE_INLINE_LAMBDA {
+      VI& all = sums[at / kVectors][at % kVectors];
+      const VI sum = part.total(at / kVectors, at % kVectors);
+      // The factor of signs is -2.
+      all = kBits == 1 ? hn::Sub(all, hn::Add(sum, sum)) : hn::Add(all, sum);
+    });
+    blocks -= count;
   }
-  // Of register j.
-  int64_t entry(int64_t j, int64_t group) const {
-    return (panel + j / kPanelVectors) * b->groups() + group;
-  }
-  static int64_t lane(int64_t j) { return (j % kPanelVectors) * kLanes; }
-};
+}
 
-// Integers out: sums of (code - zero point) * (a - a_zero_point), plus bias.
-template <class Dot, int kBits, int kRows, int kPanels>
-HWY_NOINLINE void gemv_integers(const GemvTile& t) {
-  constexpr int kVectors = kPanels * kPanelVectors;
-  const PackedCodes& b = *t.b;
-  VI sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
-  }
-  add_blocks<Dot, kBits>(sums, t.data(), b.panel_bytes(), t.x, t.x_stride,
-                         b.panel_bytes() / Block<kBits>::kBytes);
-  const int32_t offset = sum_offset<Dot, kBits>(b.format);
-  const int64_t column = t.panel * kPanelColumns;
+// sums of (code - zero point) * x, where the sums of (code - offset) * x are there already.
+template <int kRows, int kVectors>
+HWY_INLINE void add_offsets(VI (&sums)[kRows][kVectors], const GemvTile& t, int32_t offset,
+                            int64_t group) {
+  const bool centred = t.b->zero_points.empty();
 #pragma GCC unroll 16
   for (int j = 0; j < kVectors; ++j) {
-    // x is a - 128.
-    const VI columns = hn::LoadU(DI(), b.column_sums.data() + column + j * kLanes);
-    const VI start =
-        hn::Add(hn::LoadU(DI(), b.offsets.data() + column + j * kLanes), hn::ShiftLeft<7>(columns));
+    VI weight = hn::Set(DI(), offset);
+    if (!centred) {
+      const hn::Rebind<int8_t, DI> d8;
+      weight = hn::Sub(weight, hn::PromoteTo(DI(), hn::LoadU(d8, zeros_of(t, j, group))));
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const VI sum = centred_sum<kBits>(sums[i][j], offset, t.x_sums[i], t.zeros(j, 0));
-      hn::StoreU(hn::Add(sum, start), DI(), t.sums + i * kSumStride + j * kLanes);
+      const int32_t x_sum = t.x_sums[i * t.groups + group];
+      const VI term =
+          centred ? hn::Set(DI(), offset * x_sum) : hn::Mul(weight, hn::Set(DI(), x_sum));
+      sums[i][j] = hn::Add(sums[i][j], term);
     }
   }
 }
 
-// Floats out: integer sums of groups times their scales.
+// Integer sums of (code - zero point) * x: stored, where all of a column is one group; or
+// multiplied with the scales of groups and added.
 template <class Dot, int kBits, int kRows, int kPanels>
-HWY_NOINLINE void gemv_scaled(const GemvTile& t) {
-  constexpr int kVectors = kPanels * kPanelVectors;
-  const PackedCodes& b = *t.b;
-  const int64_t all_blocks = b.panel_bytes() / Block<kBits>::kBytes;
-  const int64_t group_blocks = b.group == 0 ? all_blocks : b.group / Block<kBits>::kElements;
-  const int32_t offset = sum_offset<Dot, kBits>(b.format);
-  const ScaleSource scales(b);
+HWY_NOINLINE void gemv_integers(const GemvTile& t) {
+  constexpr int kVectors = kPanels * kPassVectors;
+  const int32_t offset = sum_offset<Dot, kBits>(t.b->format);
   VF values[kRows][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
   }
-  for (int64_t group = 0; group < b.groups(); ++group) {
-    const int64_t first = group * group_blocks;
+  for (int64_t group = 0; group < t.groups; ++group) {
     VI sums[kRows][kVectors];
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
     }
-    add_blocks<Dot, kBits>(sums, t.data() + first * Block<kBits>::kBytes, b.panel_bytes(),
-                           t.x + first * Block<kBits>::kElements, t.x_stride,
-                           std::min(group_blocks, all_blocks - first));
+    const int64_t first = group * t.group_blocks;
+    add_blocks<Dot, kBits>(sums, t, first, std::min(t.group_blocks, t.blocks - first));
+    add_offsets(sums, t, offset, group);
+    if (t.sums != nullptr) return store_tile(sums, t.sums);
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) {
-      const VF scale = scales.load(t.entry(j, group), GemvTile::lane(j));
+      const VF scale = scale_of(t, j, group);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
-        const VI sum = centred_sum<kBits>(sums[i][j], offset, t.x_sums[i * b.groups() + group],
-                                          t.zeros(j, group));
-        values[i][j] = fused_mul_add(hn::ConvertTo(DF(), sum), scale, values[i][j]);
+        values[i][j] = fused_mul_add(hn::ConvertTo(DF(), sums[i][j]), scale, values[i][j]);
       }
     }
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
-      hn::StoreU(values[i][j], DF(), t.values + i * kSumStride + j * kLanes);
-    }
-  }
+  store_tile(values, t.values);
 }
 
-template <int kElement, int kBits, int kRows, int kVectors>
-HWY_INLINE void add_float_words(VF (&sums)[kRows][kVectors], const Block<kBits> (&block)[kVectors],
-                                const FloatCodes<kBits>& codes, const float* const (&x)[kRows]) {
-  if constexpr (kElement < Block<kBits>::kElements) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
-      const VF weight = codes.template get<kElement / 4, kElement % 4>(block[j]);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        sums[i][j] = hn::MulAdd(hn::Set(DF(), x[i][kElement]), weight, sums[i][j]);
-      }
-    }
-    add_float_words<kElement + 1>(sums, block, codes, x);
-  }
+// Panels side by side: as many as leave the accumulators in registers; the widest level has one for
+// each place of a code in its byte.
+constexpr int gemv_panels(int bits, int rows) {
+#if HWY_TARGET == HWY_AVX3_DL
+  const int places = bits == 3 ? 3 : 8 / bits;
+  return std::clamp(16 / (rows * places), 1, 4);
+#elif HWY_TARGET == HWY_AVX3
+  return rows == 1 && bits < 8 ? 4 : 2;
+#else
+  return HWY_TARGET == HWY_SCALAR || rows > 1 || bits == 8 ? 1 : 2;
+#endif
 }
-
-// Activations and results in float.
-template <int kBits, int kRows, int kPanels>
-HWY_NOINLINE void gemv_floats(const GemvTile& t) {
-  using B = Block<kBits>;
-  constexpr int kVectors = kPanels * kPanelVectors;
-  const PackedCodes& b = *t.b;
-  const int64_t all_blocks = b.panel_bytes() / B::kBytes;
-  const int64_t group_blocks = b.group == 0 ? all_blocks : b.group / B::kElements;
-  const ScaleSource scales(b);
-  const FloatCodes<kBits> codes(b.format);
-  VF values[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
-  }
-  for (int64_t group = 0; group < b.groups(); ++group) {
-    VF sums[kRows][kVectors];
-    const float* x[kRows];
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      x[i] = t.xf + i * t.x_stride + group * group_blocks * B::kElements;
-#pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DF());
-    }
-    const int64_t last = std::min((group + 1) * group_blocks, all_blocks);
-    for (int64_t at = group * group_blocks; at < last; ++at) {
-      B block[kVectors];
-#pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) {
-        const uint8_t* p = t.data() + (j / kPanelVectors) * b.panel_bytes() + at * B::kBytes;
-        block[j].load(p, GemvTile::lane(j));
-      }
-      add_float_words<0>(sums, block, codes, x);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) x[i] += B::kElements;
-    }
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
-      const VF scale = scales.load(t.entry(j, group), GemvTile::lane(j));
-      const int8_t* zeros = t.zeros(j, group);
-      VF zero = hn::Zero(DF());
-      if (zeros != nullptr) {
-        const VI codes32 = hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, DI>(), zeros));
-        zero = hn::ConvertTo(DF(), codes32);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const VF x_sum = hn::Set(DF(), t.xf_sums[i * b.groups() + group]);
-        const VF sum = hn::NegMulAdd(zero, x_sum, sums[i][j]);
-        values[i][j] = hn::MulAdd(sum, scale, values[i][j]);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
-      hn::StoreU(values[i][j], DF(), t.values + i * kSumStride + j * kLanes);
-    }
-  }
-}
-
-// A kernel for each number of rows: with as many panels as fit, and with one for what is left.
-struct GemvFunction {
-  void (*wide)(const GemvTile&);
-  void (*narrow)(const GemvTile&);
-  int64_t panels;
-};
 
 template <class Dot, int kBits>
 struct IntegerKernels {
   template <int kRows>
-  static constexpr GemvFunction make() {
+  static GemvFunction make() {
     constexpr int kPanels = gemv_panels(kBits, kRows);
-    return {&gemv_integers<Dot, kBits, kRows, kPanels>, &gemv_integers<Dot, kBits, kRows, 1>,
-            kPanels};
-  }
-};
-template <class Dot, int kBits>
-struct ScaledKernels {
-  template <int kRows>
-  static constexpr GemvFunction make() {
-    constexpr int kPanels = gemv_panels(kBits, kRows);
-    return {&gemv_scaled<Dot, kBits, kRows, kPanels>, &gemv_scaled<Dot, kBits, kRows, 1>, kPanels};
-  }
-};
-template <class, int kBits>
-struct FloatKernels {
-  template <int kRows>
-  static constexpr GemvFunction make() {
-    constexpr int kPanels = gemv_float_panels(kRows);
-    return {&gemv_floats<kBits, kRows, kPanels>, &gemv_floats<kBits, kRows, 1>, kPanels};
+    return {&gemv_integers<Dot, kBits, kRows, kPanels>, kRows, kPanels};
   }
 };
 
-template <class Kernels>
-GemvFunction function_for(int64_t rows) {
-  static constexpr std::array<GemvFunction, kMostGemvRows> kFunctions = {
-      Kernels::template make<1>(), Kernels::template make<2>(), Kernels::template make<3>()};
-  return kFunctions[static_cast<size_t>(rows - 1)];
-}
-
-template <template <class, int> class Kernels, class Dot>
-GemvFunction function_of(CodeFormat format, int64_t rows) {
+template <class Dot>
+GemvFunction integer_function(CodeFormat format, int64_t rows) {
   GemvFunction function{};
-  with_bits(format,
-            [&](auto bits) { function = function_for<Kernels<Dot, decltype(bits)::value>>(rows); });
+  with_bits(format, [&](auto bits) {
+    function = function_for<IntegerKernels<Dot, decltype(bits)::value>>(rows);
+  });
   return function;
 }
 
-// Calls run(first panel, count, function) for tiles of all panels, on all threads.
-template <class Run>
-void for_panel_tiles(const Context& context, int64_t panels, const GemvFunction& function,
-                     const Run& run) {
-  context.pool.parallel_for(ceil_div(panels, function.panels), [&](int64_t tile, int) {
-    const int64_t first = tile * function.panels;
-    const int64_t count = std::min(function.panels, panels - first);
-    const int64_t step = count == function.panels ? count : 1;
-    for (int64_t i = 0; i < count; i += step) {
-      run(first + i, step, step == count ? function.wide : function.narrow);
-    }
-  });
+// Sum of unsigned bytes; a multiple of 16 of them.
+HWY_INLINE int32_t sum_of_bytes(const uint8_t* p, int64_t count) {
+  uint64_t sum = 0;
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < count; ++i) sum += p[i];
+#else
+  const hn::Full128<uint8_t> d;
+  const hn::Full128<uint64_t> d64;
+  auto wide = hn::Zero(d64);
+  for (int64_t i = 0; i < count; i += 16) wide = hn::Add(wide, hn::SumsOf8(hn::LoadU(d, p + i)));
+  sum = hn::GetLane(hn::SumOfLanes(d64, wide));
+#endif
+  return static_cast<int32_t>(sum);
 }
 
-// Activations minus 128, with zeros up to whole blocks, and the sums of groups.
+// Activations minus 128 and the sums of their groups; zeros up to whole blocks, and in rows that
+// only the kernel has.
 struct SignedRows {
   SignedRows(std::span<std::byte> scratch, const uint8_t* a, int64_t lda, const PackedCodes& b,
-             int64_t m)
+             int64_t m, int64_t all_rows)
       : stride(round_up(b.run, 32)) {
     ScratchCursor cursor(scratch);
-    x = cursor.take<int8_t>(m * stride);
-    sums = cursor.take<int32_t>(m * b.groups());
-    const int64_t group = b.group == 0 ? b.run : b.group;
+    const int64_t groups = b.groups();
+    const int64_t group = b.group == 0 ? stride : b.group;
+    x = cursor.take<int8_t>(all_rows * stride);
+    sums = cursor.take<int32_t>(all_rows * groups);
+    auto* const bytes = reinterpret_cast<uint8_t*>(x);
+    std::memset(bytes, 128, static_cast<size_t>(all_rows * stride));
     for (int64_t i = 0; i < m; ++i) {
-      int8_t* row = x + i * stride;
-      for (int64_t k = 0; k < b.run; ++k) row[k] = static_cast<int8_t>(a[i * lda + k] ^ 0x80);
-      std::memset(row + b.run, 0, static_cast<size_t>(stride - b.run));
-      for (int64_t g = 0; g < b.groups(); ++g) {
-        const int64_t last = std::min((g + 1) * group, b.run);
-        int32_t sum = 0;
-        for (int64_t k = g * group; k < last; ++k) sum += row[k];
-        sums[i * b.groups() + g] = sum;
-      }
+      std::memcpy(bytes + i * stride, a + i * lda, static_cast<size_t>(b.run));
     }
+    for (int64_t i = 0; i < all_rows * groups; ++i) {
+      const int64_t first = i % groups * group;
+      const int64_t count = std::min(group, stride - first);
+      const int32_t sum = sum_of_bytes(bytes + i / groups * stride + first, count);
+      sums[i] = sum - 128 * static_cast<int32_t>(count);
+    }
+    for (int64_t i = 0; i < all_rows * stride; ++i) bytes[i] ^= 0x80;
   }
   int64_t stride;
   int8_t* x;
   int32_t* sums;
 };
 
-struct FloatRows {
-  FloatRows(std::span<std::byte> scratch, const float* a, int64_t lda, const PackedCodes& b,
-            int64_t m)
-      : stride(round_up(b.run, 32)) {
-    ScratchCursor cursor(scratch);
-    x = cursor.take<float>(m * stride);
-    sums = cursor.take<float>(m * b.groups());
-    const int64_t group = b.group == 0 ? b.run : b.group;
-    for (int64_t i = 0; i < m; ++i) {
-      float* row = x + i * stride;
-      std::memcpy(row, a + i * lda, static_cast<size_t>(b.run) * sizeof(float));
-      std::fill(row + b.run, row + stride, 0.0F);
-      for (int64_t g = 0; g < b.groups() && !b.zero_points.empty(); ++g) {
-        const int64_t last = std::min((g + 1) * group, b.run);
-        double sum = 0.0;
-        for (int64_t k = g * group; k < last; ++k) sum += row[k];
-        sums[i * b.groups() + g] = static_cast<float>(sum);
-      }
-      if (b.zero_points.empty()) std::fill(sums, sums + m * b.groups(), 0.0F);
+// Fills in a tile of integer products and runs it.
+void run_integers(const GemvFunction& function, GemvTile& t, const SignedRows& rows) {
+  t.x = rows.x;
+  t.x_stride = rows.stride;
+  t.x_sums = rows.sums;
+  run_passes(function, t);
+}
+
+// Corrected sums: those of (code - zero point) * (a - 128) become those of (a - a_zero_point), plus
+// the bias.
+void add_columns(const PackedCodes& b, int64_t rows, int64_t column, int64_t columns,
+                 int32_t* sums) {
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const VI column_sum = hn::LoadU(DI(), b.column_sums.data() + column + j);
+    const VI offset = hn::LoadU(DI(), b.offsets.data() + column + j);
+    const VI start = hn::Add(offset, hn::ShiftLeft<7>(column_sum));
+    for (int64_t i = 0; i < rows; ++i) {
+      int32_t* sum = sums + i * kSumStride + j;
+      hn::StoreU(hn::Add(hn::LoadU(DI(), sum), start), DI(), sum);
     }
   }
-  int64_t stride;
-  float* x;
-  float* sums;
-};
-
-template <class Dot>
-void gemv_u8_codes_with(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
-                        int64_t m, const IntegerEpilogue& epilogue) {
-  const SignedRows rows(context.scratch, a, lda, b, m);
-  for_panel_tiles(context, b.panels(), function_of<IntegerKernels, Dot>(b.format, m),
-                  [&](int64_t panel, int64_t count, void (*function)(const GemvTile&)) {
-                    alignas(64) int32_t sums[kMostGemvRows * kSumStride];
-                    GemvTile t{};
-                    t.b = &b;
-                    t.panel = panel;
-                    t.x = rows.x;
-                    t.x_stride = rows.stride;
-                    t.x_sums = rows.sums;
-                    t.sums = sums;
-                    function(t);
-                    const int64_t column = panel * kPanelColumns;
-                    const int64_t columns = std::min(count * kPanelColumns, b.n - column);
-                    finish_sums({sums, m, columns, 0, column, nullptr, b.n}, epilogue);
-                  });
 }
 
 template <class Dot>
-void gemv_quantized_codes_with(const Context& context, const QuantizedRows& a, const PackedCodes& b,
-                               int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  const SignedRows rows(context.scratch, a.codes, a.stride, b, m);
-  for_panel_tiles(context, b.panels(), function_of<ScaledKernels, Dot>(b.format, m),
-                  [&](int64_t panel, int64_t count, void (*function)(const GemvTile&)) {
-                    alignas(64) float values[kMostGemvRows * kSumStride];
-                    GemvTile t{};
-                    t.b = &b;
-                    t.panel = panel;
-                    t.x = rows.x;
-                    t.x_stride = rows.stride;
-                    t.x_sums = rows.sums;
-                    t.values = values;
-                    function(t);
-                    const int64_t column = panel * kPanelColumns;
-                    const int64_t columns = std::min(count * kPanelColumns, b.n - column);
-                    finish_quantized({values, m, columns, 0, column}, a, b, {c, ldc, &epilogue});
-                  });
+void multiply_integers(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
+                       int64_t m, const IntegerEpilogue& epilogue) {
+  const GemvFunction function = integer_function<Dot>(b.format, m);
+  const SignedRows rows(context.scratch, a, lda, b, m, function.rows);
+  for_panel_tiles(context, b, function, [&](GemvTile& t, int64_t column, int64_t columns) {
+    alignas(64) int32_t sums[kMostGemvRows * kSumStride];
+    t.sums = sums;
+    run_integers(function, t, rows);
+    add_columns(b, m, column, columns, sums);
+    finish_sums({sums, m, columns, 0, column, nullptr, b.n}, epilogue);
+  });
+}
+
+template <class Dot>
+void multiply_scaled(const Context& context, const QuantizedRows& a, const PackedCodes& b,
+                     int64_t m, const FloatOutput& out) {
+  const GemvFunction function = integer_function<Dot>(b.format, m);
+  const SignedRows rows(context.scratch, a.codes, a.stride, b, m, function.rows);
+  for_panel_tiles(context, b, function, [&](GemvTile& t, int64_t column, int64_t columns) {
+    alignas(64) float values[kMostGemvRows * kSumStride];
+    t.values = values;
+    run_integers(function, t, rows);
+    finish_quantized({values, m, columns, 0, column}, a, b, out);
+  });
 }
 
 void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue) {
 #if HWY_TARGET == HWY_NEON
   if (current_isa() == Isa::kNeon) {
-    return gemv_u8_codes_with<DotPlain>(context, a, lda, b, m, epilogue);
+    return multiply_integers<DotPlain>(context, a, lda, b, m, epilogue);
   }
 #endif
-  gemv_u8_codes_with<Dot>(context, a, lda, b, m, epilogue);
+  multiply_integers<Dot>(context, a, lda, b, m, epilogue);
 }
 
 void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
+  const FloatOutput out = {c, ldc, &epilogue};
 #if HWY_TARGET == HWY_NEON
-  if (current_isa() == Isa::kNeon) {
-    return gemv_quantized_codes_with<DotPlain>(context, a, b, m, c, ldc, epilogue);
-  }
+  if (current_isa() == Isa::kNeon) return multiply_scaled<DotPlain>(context, a, b, m, out);
 #endif
-  gemv_quantized_codes_with<Dot>(context, a, b, m, c, ldc, epilogue);
-}
-
-void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
-                    int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  const FloatRows rows(context.scratch, a, lda, b, m);
-  for_panel_tiles(context, b.panels(), function_of<FloatKernels, Dot>(b.format, m),
-                  [&](int64_t panel, int64_t count, void (*function)(const GemvTile&)) {
-                    alignas(64) float values[kMostGemvRows * kSumStride];
-                    GemvTile t{};
-                    t.b = &b;
-                    t.panel = panel;
-                    t.xf = rows.x;
-                    t.x_stride = rows.stride;
-                    t.xf_sums = rows.sums;
-                    t.values = values;
-                    function(t);
-                    const int64_t column = panel * kPanelColumns;
-                    const int64_t columns = std::min(count * kPanelColumns, b.n - column);
-                    finish_floats({values, m, columns, 0, column}, {c, ldc, &epilogue});
-                  });
+  multiply_scaled<Dot>(context, a, b, m, out);
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
@@ -398,7 +254,6 @@ HWY_AFTER_NAMESPACE();
 namespace ounce::engine {
 OUNCE_EXPORT(gemv_u8_codes);
 OUNCE_EXPORT(gemv_quantized_codes);
-OUNCE_EXPORT(gemv_f32_codes);
 
 void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue) {
@@ -408,14 +263,10 @@ void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const 
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
   OUNCE_DISPATCH(gemv_quantized_codes)(context, a, b, m, c, ldc, epilogue);
 }
-void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
-                    int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  OUNCE_DISPATCH(gemv_f32_codes)(context, a, lda, b, m, c, ldc, epilogue);
-}
 
-size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m) {
-  return ScratchCursor::need<float>(m * round_up(b.run, 32)) +
-         ScratchCursor::need<float>(m * b.groups());
+size_t gemv_codes_scratch_bytes(const PackedCodes& b) {
+  return ScratchCursor::need<float>(kMostGemvRows * round_up(b.run, 32)) +
+         ScratchCursor::need<float>(kMostGemvRows * b.groups());
 }
 
 }  // namespace ounce::engine

@@ -15,6 +15,6 @@ void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const P
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
 
 /// Scratch of each.
-size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m);
+size_t gemv_codes_scratch_bytes(const PackedCodes& b);
 
 }  // namespace ounce::engine
