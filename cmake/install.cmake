@@ -1,8 +1,12 @@
 # Install rules and the package config, so that another project can find_package(ounce).
 include(CMakePackageConfigHelpers)
 
-install(TARGETS ounce_graph ounce_engine ounce_engine_file EXPORT ounce-targets
+install(TARGETS ounce_graph ounce_engine ounce_engine_file ounce_runtime EXPORT ounce-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES src/capi/ounce.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+file(RELATIVE_PATH OUNCE_PC_INCLUDE /${CMAKE_INSTALL_LIBDIR}/pkgconfig /${CMAKE_INSTALL_INCLUDEDIR})
+configure_file(cmake/ounce.pc.in ${CMAKE_BINARY_DIR}/ounce.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/ounce.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(DIRECTORY src/graph src/engine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ounce
         FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY src/formats/ounce_file DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ounce/formats

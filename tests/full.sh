@@ -2,8 +2,9 @@
 # What `./dev test --full` adds to the fast tests; with names of steps, only those:
 #   slow       the slow tests
 #   engine     the engine builds alone and includes nothing but the standard library and Highway
-#   consumer   another project finds the installed package
+#   consumer   other projects find the installed package: in C++ and, with libounce.a alone, in C
 #   sanitized  fast tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   threads    fast tests of engine and C interface under ThreadSanitizer
 #   arm64      engine and kernels built for 64-bit Arm and run by qemu-user
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,6 +35,20 @@ check_consumer() {
   cmake --build build/consumer/build
   build/release/ounce convert demo/models/vit.onnx -o build/consumer/vit.ounce
   build/consumer/build/consumer build/consumer/vit.ounce
+  check_c_consumer "$prefix" build/consumer/vit.ounce
+}
+
+# The example in C: by CMake, and by the compiler alone with what pkg-config says.
+check_c_consumer() {
+  local prefix=$1 model=$2 pc
+  cmake -S examples/c -B build/consumer/c -G Ninja -DCMAKE_PREFIX_PATH="$PWD/$prefix" >/dev/null
+  cmake --build build/consumer/c
+  build/consumer/c/run_model "$model"
+  pc=$(dirname "$(find "$prefix" -name ounce.pc)")
+  # shellcheck disable=SC2046  # flags are words
+  cc -std=c99 examples/c/run_model.c -o build/consumer/run_model \
+    $(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs ounce)
+  build/consumer/run_model "$model" 2
 }
 
 run_step() {
@@ -55,17 +70,22 @@ run_step() {
       build asan
       ctest --test-dir build/asan --output-on-failure --no-tests=error -L fast -LE browser
       ;;
+    threads)
+      step "ThreadSanitizer"
+      build tsan
+      ctest --test-dir build/tsan --output-on-failure --no-tests=error -L fast
+      ;;
     arm64)
       step "64-bit Arm"
       build arm64
       ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L fast
       ;;
     *)
-      echo "no such step: $1 (slow, engine, consumer, sanitized, arm64)" >&2
+      echo "no such step: $1 (slow, engine, consumer, sanitized, threads, arm64)" >&2
       return 2
       ;;
   esac
 }
 
-[ $# -gt 0 ] || set -- slow engine consumer sanitized arm64
+[ $# -gt 0 ] || set -- slow engine consumer sanitized threads arm64
 for name in "$@"; do run_step "$name"; done

@@ -88,6 +88,11 @@ double MachineLimits::gops(const Multiplication& multiplication) const {
   return f32_gops;
 }
 
+double measure_read_gbs(int threads) {
+  ThreadPool pool(threads);
+  return read_rate(pool);
+}
+
 MachineLimits machine_limits(int threads) {
   static std::mutex mutex;
   static std::map<std::pair<Isa, int>, MachineLimits> known;

@@ -37,4 +37,8 @@ struct MachineLimits {
 /// and number of threads (some 80 ms), then remembered. May be called from any thread.
 MachineLimits machine_limits(int threads = 1);
 
+/// MachineLimits::read_gbs measured now (some 50 ms): what others do to the memory changes from
+/// second to second.
+double measure_read_gbs(int threads = 1);
+
 }  // namespace ounce::engine

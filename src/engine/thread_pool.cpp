@@ -34,12 +34,21 @@ ThreadPool::ThreadPool(int threads)
     : shares_(thread_count(threads) == 1 ? 0 : static_cast<size_t>(thread_count(threads))) {
   const int workers = std::max(static_cast<int>(shares_.size()) - 1, 0);
   workers_.reserve(static_cast<size_t>(workers));
-  for (int i = 0; i < workers; ++i) {
-    workers_.emplace_back([this, i] { worker_main(i + 1); });
+  try {
+    for (int i = 0; i < workers; ++i) {
+      workers_.emplace_back([this, i] { worker_main(i + 1); });
+    }
+  } catch (...) {
+    stop();  // those that were started
+    throw;
   }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_.store(true);

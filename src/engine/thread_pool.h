@@ -14,7 +14,8 @@ namespace ounce::engine {
 /// a pool of size 1 owns no thread and runs everything inline.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one per hardware thread.
+  // `threads` counts the caller; 0 means one per hardware thread. Throws std::system_error when the
+  // system has no more threads.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -58,6 +59,7 @@ class ThreadPool {
   void run(int64_t count, Call call, void* context);
   void run_round(int64_t first, int64_t count);
   void worker_main(int thread);
+  void stop();
   void work(int thread);
   enum class End { kFront, kBack };
   static int64_t take(Share& share, End from);

@@ -1,0 +1,13 @@
+# Script: fails unless PROGRAM needs nothing but the C and C++ libraries. READELF is the tool.
+execute_process(COMMAND ${READELF} -d ${PROGRAM} OUTPUT_VARIABLE dynamic COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "\\(NEEDED\\)[^\n]*\\[[^\n]*\\]" entries "${dynamic}")
+if(NOT entries)
+  message(FATAL_ERROR "${READELF} names nothing that ${PROGRAM} needs")
+endif()
+foreach(entry ${entries})
+  string(REGEX REPLACE ".*\\[(.*)\\]" "\\1" library "${entry}")
+  if(NOT library MATCHES "^(libc|libm|libpthread|libstdc\\+\\+|libgcc_s|ld-linux-[a-z0-9-]+)\\.so")
+    message(FATAL_ERROR "${PROGRAM} needs ${library}")
+  endif()
+  message(STATUS "${library}")
+endforeach()
