@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/kernels/attention_bits.h"
 #include "engine/kernels/conv_bits.h"
 
 // What products of bit planes must compute, from unpacked values. Bits are written into outputs
@@ -18,5 +19,10 @@ void gemm_bits(const int8_t* a, const int8_t* b, WeightLayout layout, int64_t m,
 /// Image [batch, height, width, channels] of values; what lies outside contributes nothing.
 void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
                int32_t a_zero_point, const int32_t* bias, const IntegerEpilogue& epilogue);
+
+/// One head by the float formula, in double, with the scales that made item.softmax. Returns the
+/// least |P / (r / 2) - 1| of its probabilities: how far they keep from the threshold.
+double attention_bits(const BitAttentionItem& item, const BitAttentionShape& shape,
+                      double score_scale, double map_scale);
 
 }  // namespace ounce::engine::reference

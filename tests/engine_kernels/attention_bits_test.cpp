@@ -1,0 +1,112 @@
+#include "engine/kernels/attention_bits.h"
+
+#include <cmath>
+
+#include "engine/kernels/reference_bits.h"
+#include "tests/engine_kernels/kernel_test.h"
+
+namespace ounce::engine {
+namespace {
+
+/// Heads side by side in rows of q, k, v and y, as after one product for all of them.
+struct Heads {
+  Heads(Random& random, int64_t count, const BitAttentionShape& sizes, double score,
+        double map_scale_)
+      : shape(sizes),
+        score_scale(score),
+        map_scale(map_scale_),
+        softmax(sizes.head_dim, score, map_scale_) {
+    shape.ldq = shape.ldk = count * shape.head_dim + 3;
+    shape.ldv = shape.ldy = count * shape.value_dim + 5;
+    q = random.floats(shape.tokens * shape.ldq);
+    k = random.floats(shape.keys * shape.ldk);
+    v = random.floats(shape.keys * shape.ldv);
+    for (size_t i = 0; i < v.size(); i += 5) v[i] = i % 2 == 0 ? 0.0F : -0.0F;
+    q[0] = -std::numeric_limits<float>::quiet_NaN();
+    items.resize(static_cast<size_t>(count));
+  }
+
+  /// The heads with results in `y`, which holds what must stay between them.
+  std::span<const BitAttentionItem> into(std::vector<float>& y) {
+    y.assign(static_cast<size_t>(shape.tokens * shape.ldy), -99.0F);
+    for (size_t h = 0; h < items.size(); ++h) {
+      const auto head = static_cast<int64_t>(h);
+      items[h] = {q.data() + head * shape.head_dim,
+                  k.data() + head * shape.head_dim,
+                  v.data() + head * shape.value_dim,
+                  y.data() + head * shape.value_dim,
+                  &softmax,
+                  0.25F};
+    }
+    return items;
+  }
+
+  BitAttentionShape shape;
+  double score_scale, map_scale;
+  BitSoftmax softmax;
+  std::vector<float> q, k, v;
+  std::vector<BitAttentionItem> items;
+};
+
+/// Every level gives the reference's numbers, which are far enough from ties to be the only ones.
+void expect_reference(Heads& heads, const std::string& what) {
+  std::vector<float> expected;
+  for (const BitAttentionItem& item : heads.into(expected)) {
+    const double gap =
+        reference::attention_bits(item, heads.shape, heads.score_scale, heads.map_scale);
+    ASSERT_GT(gap, 1e-6) << what << ": a probability ties with the threshold";
+  }
+  on_every_isa([&](ThreadPool& pool) {
+    std::vector<float> y;
+    const auto items = heads.into(y);
+    Scratch scratch(attention_bits_scratch_bytes(heads.shape, pool.size()));
+    attention_bits({pool, scratch.span()}, items, heads.shape);
+    expect_equal(expected, y, what);
+  });
+}
+
+constexpr BitAttentionShape kShapes[] = {
+    {197, 197, 64, 64}, {1, 1, 1, 1},      {5, 63, 64, 64}, {17, 65, 33, 40},   {9, 300, 127, 130},
+    {8, 64, 128, 64},   {3, 700, 200, 17}, {13, 31, 8, 16}, {16, 256, 248, 65},
+};
+
+TEST(AttentionBits, EqualsTheFloatFormulaOnEveryLevel) {
+  Random random(71);
+  for (const BitAttentionShape& shape : kShapes) {
+    for (const int64_t heads : {1, 3}) {
+      const double score = 0.7 / std::sqrt(static_cast<double>(shape.head_dim));
+      Heads h(random, heads, shape, score, 1.9 / static_cast<double>(shape.keys));
+      expect_reference(h, std::to_string(shape.keys) + " keys of " +
+                              std::to_string(shape.head_dim) + ", heads " + std::to_string(heads));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(AttentionBits, FlatAndSteepSoftmaxAndFullAndEmptyMaps) {
+  Random random(72);
+  for (const double score : {1e-4, 0.03, 0.9, 40.0}) {
+    for (const double map_scale : {1e-6, 0.013, 1.7, 2.5}) {
+      Heads h(random, 2, {11, 70, 64, 64}, score, map_scale);
+      expect_reference(
+          h, "score scale " + std::to_string(score) + ", map scale " + std::to_string(map_scale));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(AttentionBits, EqualAndOppositeRowsReachBothEndsOfTheScores) {
+  Random random(73);
+  Heads h(random, 1, {24, 80, 64, 64}, 0.11, 0.021);
+  for (int64_t i = 0; i < h.shape.keys; ++i) {
+    for (int64_t d = 0; d < h.shape.head_dim; ++d) {
+      const float q = i % 3 == 0 ? 1.0F : -1.0F;
+      if (i < h.shape.tokens) h.q[static_cast<size_t>(i * h.shape.ldq + d)] = q;
+      h.k[static_cast<size_t>(i * h.shape.ldk + d)] = i % 2 == 0 ? 1.0F : -1.0F;
+    }
+  }
+  expect_reference(h, "extremes");
+}
+
+}  // namespace
+}  // namespace ounce::engine
