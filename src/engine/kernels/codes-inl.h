@@ -46,6 +46,7 @@ struct Block {
   static constexpr int64_t kBytes = 64 * kVectors;
   static constexpr int64_t kElements = 4 * kWords;
 
+  HWY_INLINE Block() {}  // an implicit one would not be compiled for the target
   // Columns from `lane` on.
   HWY_INLINE void load(const uint8_t* block, int64_t lane) {
     for (int j = 0; j < kVectors; ++j) {

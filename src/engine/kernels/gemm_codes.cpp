@@ -68,80 +68,132 @@ void make_group_panels(const PackedCodes& b, int64_t first, int64_t count, const
   }
 }
 
-// values += sums * scale, over the panels of a tile.
-HWY_INLINE void add_scaled(const int32_t* sums, const ScaleSource& scales, int64_t entry,
-                           int64_t groups, int64_t rows, int64_t panels, float* values) {
-  for (int64_t j = 0; j < panels * kPanelColumns; j += kLanes) {
-    const VF scale = scales.load(entry + j / kPanelColumns * groups, j % kPanelColumns);
-    for (int64_t i = 0; i < rows; ++i) {
-      const VF sum = hn::ConvertTo(DF(), hn::LoadU(DI(), sums + i * kSumStride + j));
-      float* value = values + i * kSumStride + j;
-      hn::StoreU(fused_mul_add(sum, scale, hn::LoadU(DF(), value)), DF(), value);
+// Integer sums of a group and float sums of all of them are both in registers: 7 x 2 x 2 + 2 + 1 =
+// 31 of 32 with vpdpbusd; see tile_u8s8-inl.h for what the others need besides.
+#if HWY_TARGET == HWY_AVX3_DL
+inline constexpr TileLimits kTileGroups = {7, 2};
+#elif HWY_CAP_GE512
+inline constexpr TileLimits kTileGroups = {5, 2};
+#elif HWY_TARGET == HWY_NEON
+inline constexpr TileLimits kTileGroups = {3, 1};
+#else
+inline constexpr TileLimits kTileGroups = {2, 1};
+#endif
+
+struct GroupTile {
+  const uint8_t* const* rows;
+  int64_t run, length;  // of A's rows and of a group
+  const int8_t* b;      // first panel
+  int64_t panel_stride;
+  const int32_t* starts;       // [groups], of the first panel
+  const int32_t* column_sums;  // likewise
+  int64_t sum_stride;          // between groups
+  ScaleSource scales;
+  int64_t entry, groups;  // of the first panel in [panels][groups]
+  float* values;          // [kRows][kSumStride]
+};
+
+template <class Dot, int kRows, int kPanels>
+HWY_NOINLINE void tile_groups(const GroupTile& t) {
+  constexpr int kVectors = kPanels * kPanelVectors;
+  VF values[kRows][kVectors];
+  const uint8_t* rows[kRows];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    rows[i] = t.rows[i];
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
+  }
+  const int8_t* b = t.b;
+  for (int64_t group = 0; group < t.groups; ++group) {
+    VI sums[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      const int64_t at = group * t.sum_stride + j * kLanes;
+      VI start = hn::LoadU(DI(), t.starts + at);
+      if (Dot::kInputShift != 0) {
+        const VI column_sums = hn::LoadU(DI(), t.column_sums + at);
+        start = hn::Add(start, hn::Mul(column_sums, hn::Set(DI(), Dot::kInputShift)));
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) sums[i][j] = start;
+    }
+    const int64_t run = std::min(t.length, t.run - group * t.length);
+    b = multiply_bytes<Dot>(sums, rows, run, b, t.panel_stride);
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      const int64_t entry = t.entry + (j / kPanelVectors) * t.groups + group;
+      const VF scale = t.scales.load(entry, (j % kPanelVectors) * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        values[i][j] = fused_mul_add(hn::ConvertTo(DF(), sums[i][j]), scale, values[i][j]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) rows[i] += run;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      hn::StoreU(values[i][j], DF(), t.values + i * kSumStride + j * kLanes);
     }
   }
 }
 
-// A tile over all groups: integer tiles of one group after the other, scaled and added.
 template <class Dot>
-void run_group_tile(const PackedCodes& b, const GroupPanels& made, int64_t first_panel,
-                    const uint8_t* const* pointers, const TileRange& tile, float* values) {
-  const auto [row, rows, column, panels] = tile;
-  const int64_t length = b.group == 0 ? b.run : b.group;
-  const int64_t panel_stride = unpacked_panel_bytes(b);
-  const int64_t panel = column / kPanelColumns;
-  const ScaleSource scales(b);
-  const auto function = tile_function<TileKernelU8S8<Dot>>(rows, panels);
-  const uint8_t* at[kMostTileRows];
-  std::copy(pointers, pointers + rows, at);
-  std::fill(values, values + rows * kSumStride, 0.0F);
-  alignas(64) int32_t sums[kTileU8S8.rows * kSumStride];
-  for (int64_t group = 0; group < b.groups(); ++group) {
-    const int64_t run = std::min(length, b.run - group * length);
-    const int64_t sum = group * made.stride + (panel - first_panel) * kPanelColumns;
-    TileU8S8 t{};
-    t.rows = at;
-    t.taps = 1;
-    t.run = run;
-    t.b = made.data + (panel - first_panel) * panel_stride + group * length * kPanelColumns;
-    t.panel_stride = panel_stride;
-    t.offsets = made.starts + sum;
-    t.column_sums = made.column_sums + sum;
-    t.c = sums;
-    t.ldc = kSumStride;
-    function(t);
-    add_scaled(sums, scales, panel * b.groups() + group, b.groups(), rows, panels, values);
-    for (int64_t i = 0; i < rows; ++i) at[i] += run;
-  }
-}
+struct GroupKernel {
+  static constexpr TileLimits kLimits = kTileGroups;
+  static constexpr int kFewRows = 0;
+  using Function = void (*)(const GroupTile&);
+  template <int kRows, int kPanels>
+  static constexpr Function function = &tile_groups<Dot, kRows, kPanels>;
+};
 
 template <class Dot>
 void multiply_groups(const Context& context, const QuantizedRows& a, const PackedCodes& b,
-                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  const TileLimits limits = limits_for_rows<TileKernelU8S8<Dot>>(m);
+                     int64_t m, const FloatOutput& out) {
+  constexpr TileLimits kLimits = GroupKernel<Dot>::kLimits;
   const MatrixRows<uint8_t> source(a.codes, a.stride, m, b.run);
+  const int64_t length = b.group == 0 ? b.run : b.group;
+  const int64_t groups = b.groups();
+  const int64_t panel_stride = unpacked_panel_bytes(b);
   for_all_made_tiles(
-      context, source, b.n, limits, limits.panels * group_panel_bytes(b),
-      [&](int64_t panel, int64_t panels, std::byte* own) {
-        make_group_panels<Dot>(b, panel, panels, GroupPanels(b, limits.panels, own));
+      context, source, b.n, kLimits, kLimits.panels * group_panel_bytes(b),
+      [&](int64_t panel, int64_t panels, std::byte* own) HWY_ATTR {
+        make_group_panels<Dot>(b, panel, panels, GroupPanels(b, kLimits.panels, own));
       },
-      [&](const uint8_t* const* rows, const TileRange& tile, std::byte* own) {
-        alignas(64) float values[kTileU8S8.rows * kSumStride];
-        const int64_t first = tile.column / kPanelColumns / limits.panels * limits.panels;
-        run_group_tile<Dot>(b, GroupPanels(b, limits.panels, own), first, rows, tile, values);
+      [&](const uint8_t* const* rows, const TileRange& tile, std::byte* own) HWY_ATTR {
+        alignas(64) float values[kLimits.rows * kSumStride];
+        const GroupPanels made(b, kLimits.panels, own);
+        const int64_t panel = tile.column / kPanelColumns;
+        const int64_t own_panel = panel % kLimits.panels;
+        const int64_t sum = own_panel * kPanelColumns;
+        const GroupTile t = {rows,
+                             b.run,
+                             length,
+                             made.data + own_panel * panel_stride,
+                             panel_stride,
+                             made.starts + sum,
+                             made.column_sums + sum,
+                             made.stride,
+                             ScaleSource(b),
+                             panel * groups,
+                             groups,
+                             values};
+        tile_function<GroupKernel<Dot>>(tile.rows, tile.panels)(t);
         const int64_t columns = std::min(tile.panels * kPanelColumns, b.n - tile.column);
-        finish_quantized({values, tile.rows, columns, tile.row, tile.column}, a, b,
-                         {c, ldc, &epilogue});
+        finish_quantized({values, tile.rows, columns, tile.row, tile.column}, a, b, out);
       });
 }
 
 void multiply_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                               int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
+  const FloatOutput out = {c, ldc, &epilogue};
 #if HWY_TARGET == HWY_NEON
-  if (current_isa() == Isa::kNeon) {
-    return multiply_groups<DotPlain>(context, a, b, m, c, ldc, epilogue);
-  }
+  if (current_isa() == Isa::kNeon) return multiply_groups<DotPlain>(context, a, b, m, out);
 #endif
-  multiply_groups<Dot>(context, a, b, m, c, ldc, epilogue);
+  multiply_groups<Dot>(context, a, b, m, out);
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
@@ -179,24 +231,14 @@ class CodePanelsF32 final : public PanelMaker<float> {
   const PackedCodes& b_;
 };
 
-// Differences of 8-bit codes and zero points are no bytes: only sums decoded in registers can do
-// them.
-bool needs_gemv(const PackedCodes& b, int64_t m) {
+// Few rows decode codes in registers, three at a time; more are worth unpacked panels. Differences
+// of 8-bit codes and zero points are no bytes, which leaves only the former.
+constexpr int64_t kMostFewRows = 12;
+constexpr int64_t kMostFewFloatRows = 6;
+
+bool in_registers(const PackedCodes& b, int64_t m, int64_t most_rows) {
   const bool wide = b.format == CodeFormat::kInt8 && !b.zero_points.empty();
-  return b.taps == 1 && (m <= kMostGemvRows || wide);
-}
-
-// Calls part(first row, rows) for all rows, as many at a time as the kernels for few rows take.
-template <class Part>
-void for_few_rows(int64_t m, const Part& part) {
-  for (int64_t row = 0; row < m; row += kMostGemvRows) {
-    part(row, std::min(kMostGemvRows, m - row));
-  }
-}
-
-Epilogue epilogue_of_rows(Epilogue e, int64_t first) {
-  if (e.residual != nullptr) e.residual += first * e.residual_stride;
-  return e;
+  return b.taps == 1 && (m <= most_rows || wide);
 }
 
 }  // namespace
@@ -227,33 +269,21 @@ void implicit_gemm_u8_codes(const Context& context, const RowSource<uint8_t>& ro
 
 void gemm_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue) {
-  if (!needs_gemv(b, m)) {
-    return implicit_gemm_u8_codes(context, MatrixRows<uint8_t>(a, lda, m, b.taps * b.run), b,
-                                  epilogue);
-  }
-  for_few_rows(m, [&](int64_t row, int64_t rows) {
-    gemv_u8_codes(context, a + row * lda, lda, b, rows, epilogue_of_rows(epilogue, row));
-  });
+  if (in_registers(b, m, kMostFewRows)) return gemv_u8_codes(context, a, lda, b, m, epilogue);
+  implicit_gemm_u8_codes(context, MatrixRows<uint8_t>(a, lda, m, b.taps * b.run), b, epilogue);
 }
 
 void gemm_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  if (!needs_gemv(b, m)) {
-    return OUNCE_DISPATCH(multiply_quantized_codes)(context, a, b, m, c, ldc, epilogue);
+  if (in_registers(b, m, kMostFewRows)) {
+    return gemv_quantized_codes(context, a, b, m, c, ldc, epilogue);
   }
-  for_few_rows(m, [&](int64_t row, int64_t rows) {
-    QuantizedRows part = a;
-    part.codes += row * a.stride;
-    if (!a.shared) part.scales += row;
-    if (!a.shared && a.zero_points != nullptr) part.zero_points += row;
-    gemv_quantized_codes(context, part, b, rows, c + row * ldc, ldc,
-                         epilogue_of_rows(epilogue, row));
-  });
+  OUNCE_DISPATCH(multiply_quantized_codes)(context, a, b, m, c, ldc, epilogue);
 }
 
 void gemm_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  if (b.taps == 1 && m <= kMostGemvRows) {
+  if (b.taps == 1 && m <= kMostFewFloatRows) {
     return gemv_f32_codes(context, a, lda, b, m, c, ldc, epilogue);
   }
   const CodePanelsF32 maker(b);
@@ -276,11 +306,13 @@ size_t implicit_gemm_u8_codes_scratch_bytes(const PackedCodes& b, int threads) {
 }
 
 size_t gemm_codes_scratch_bytes(const PackedCodes& b, int64_t m, int threads) {
-  const size_t few = gemv_codes_scratch_bytes(b);
-  if (b.taps == 1 && m <= kMostGemvRows) return few;
+  const size_t registers = in_registers(b, m, std::max(kMostFewRows, kMostFewFloatRows))
+                               ? gemv_codes_scratch_bytes(b, m)
+                               : 0;
   const auto floats = static_cast<int64_t>(sizeof(float)) * b.taps * b.run * kPanelColumns;
-  return std::max(few,
-                  made_gemm_scratch_bytes(b.taps, std::max(floats, group_panel_bytes(b)), threads));
+  const size_t panels =
+      made_gemm_scratch_bytes(b.taps, std::max(floats, group_panel_bytes(b)), threads);
+  return std::max(registers, panels);
 }
 
 }  // namespace ounce::engine

@@ -251,16 +251,22 @@ HWY_INLINE void store_tile(const VF (&values)[kRows][kVectors], float* out) {
   }
 }
 
-// A kernel for one row and one for kMostGemvRows, with as many panels as their registers allow.
+// A kernel for one row or for kGemvRows, with as many panels as their registers allow.
 struct GemvFunction {
   void (*run)(const GemvTile&);
   int64_t rows, panels;
 };
 
-// Calls run(tile, first column, columns) for tiles of all panels, on all threads.
+// Rows that prepared activations have: what is missing in the last tile is there as zeros.
+inline int64_t whole_rows(int64_t m) {
+  return m == 1 ? 1 : round_up(m, kGemvRows);
+}
+
+// Calls run(tile, first row, rows, first column, columns) for tiles of all panels and `m` rows, on
+// all threads. All rows meet a panel while it is in the cache.
 template <class Run>
-void for_panel_tiles(const Context& context, const PackedCodes& b, const GemvFunction& function,
-                     const Run& run) {
+void for_panel_tiles(const Context& context, const PackedCodes& b, int64_t m,
+                     const GemvFunction& function, const Run& run) {
   const int64_t panels = b.panels();
   const int64_t panel_bytes = b.panel_bytes();
   const int64_t block_elements = PackedCodes::block_elements(b.format);
@@ -277,7 +283,10 @@ void for_panel_tiles(const Context& context, const PackedCodes& b, const GemvFun
       t.entries[p] = panel * groups;
     }
     const int64_t column = first * kPanelColumns;
-    run(t, column, std::min(function.panels * kPanelColumns, b.n - column));
+    const int64_t columns = std::min(function.panels * kPanelColumns, b.n - column);
+    for (int64_t row = 0; row < m; row += function.rows) {
+      run(t, row, std::min(function.rows, m - row), column, columns);
+    }
   });
 }
 
@@ -294,7 +303,7 @@ HWY_INLINE void run_passes(const GemvFunction& function, GemvTile t) {
 template <class Kernels>
 GemvFunction function_for(int64_t rows) {
   return rows == 1 ? Kernels::template make<1>()
-                   : Kernels::template make<static_cast<int>(kMostGemvRows)>();
+                   : Kernels::template make<static_cast<int>(kGemvRows)>();
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

@@ -153,8 +153,9 @@ HWY_INLINE int32_t sum_of_bytes(const uint8_t* p, int64_t count) {
 // only the kernel has.
 struct SignedRows {
   SignedRows(std::span<std::byte> scratch, const uint8_t* a, int64_t lda, const PackedCodes& b,
-             int64_t m, int64_t all_rows)
+             int64_t m)
       : stride(round_up(b.run, 32)) {
+    const int64_t all_rows = whole_rows(m);
     ScratchCursor cursor(scratch);
     const int64_t groups = b.groups();
     const int64_t group = b.group == 0 ? stride : b.group;
@@ -178,11 +179,11 @@ struct SignedRows {
   int32_t* sums;
 };
 
-// Fills in a tile of integer products and runs it.
-void run_integers(const GemvFunction& function, GemvTile& t, const SignedRows& rows) {
-  t.x = rows.x;
+// Fills in a tile of integer products from `row` on and runs it.
+void run_integers(const GemvFunction& function, GemvTile& t, const SignedRows& rows, int64_t row) {
+  t.x = rows.x + row * rows.stride;
   t.x_stride = rows.stride;
-  t.x_sums = rows.sums;
+  t.x_sums = rows.sums + row * t.groups;
   run_passes(function, t);
 }
 
@@ -205,27 +206,31 @@ template <class Dot>
 void multiply_integers(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                        int64_t m, const IntegerEpilogue& epilogue) {
   const GemvFunction function = integer_function<Dot>(b.format, m);
-  const SignedRows rows(context.scratch, a, lda, b, m, function.rows);
-  for_panel_tiles(context, b, function, [&](GemvTile& t, int64_t column, int64_t columns) {
-    alignas(64) int32_t sums[kMostGemvRows * kSumStride];
-    t.sums = sums;
-    run_integers(function, t, rows);
-    add_columns(b, m, column, columns, sums);
-    finish_sums({sums, m, columns, 0, column, nullptr, b.n}, epilogue);
-  });
+  const SignedRows rows(context.scratch, a, lda, b, m);
+  for_panel_tiles(context, b, m, function,
+                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                      HWY_ATTR {
+                        alignas(64) int32_t sums[kGemvRows * kSumStride];
+                        t.sums = sums;
+                        run_integers(function, t, rows, row);
+                        add_columns(b, count, column, columns, sums);
+                        finish_sums({sums, count, columns, row, column, nullptr, b.n}, epilogue);
+                      });
 }
 
 template <class Dot>
 void multiply_scaled(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                      int64_t m, const FloatOutput& out) {
   const GemvFunction function = integer_function<Dot>(b.format, m);
-  const SignedRows rows(context.scratch, a.codes, a.stride, b, m, function.rows);
-  for_panel_tiles(context, b, function, [&](GemvTile& t, int64_t column, int64_t columns) {
-    alignas(64) float values[kMostGemvRows * kSumStride];
-    t.values = values;
-    run_integers(function, t, rows);
-    finish_quantized({values, m, columns, 0, column}, a, b, out);
-  });
+  const SignedRows rows(context.scratch, a.codes, a.stride, b, m);
+  for_panel_tiles(context, b, m, function,
+                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                      HWY_ATTR {
+                        alignas(64) float values[kGemvRows * kSumStride];
+                        t.values = values;
+                        run_integers(function, t, rows, row);
+                        finish_quantized({values, count, columns, row, column}, a, b, out);
+                      });
 }
 
 void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
@@ -264,9 +269,11 @@ void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const 
   OUNCE_DISPATCH(gemv_quantized_codes)(context, a, b, m, c, ldc, epilogue);
 }
 
-size_t gemv_codes_scratch_bytes(const PackedCodes& b) {
-  return ScratchCursor::need<float>(kMostGemvRows * round_up(b.run, 32)) +
-         ScratchCursor::need<float>(kMostGemvRows * b.groups());
+size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m) {
+  // Rows in 8 bits or in floats, and a sum a group.
+  const int64_t rows = round_up(m, kGemvRows);
+  return ScratchCursor::need<float>(rows * round_up(b.run, 32)) +
+         ScratchCursor::need<float>(rows * b.groups());
 }
 
 }  // namespace ounce::engine

@@ -2,10 +2,10 @@
 
 #include "engine/kernels/packed_codes.h"
 
-// Products of up to three rows with packed codes: what gemm_*_codes call for them.
+// Products of few rows with packed codes, decoded in registers: what gemm_*_codes call for them.
 namespace ounce::engine {
 
-inline constexpr int64_t kMostGemvRows = 3;
+inline constexpr int64_t kGemvRows = 3;  // that meet a decoded code; one, where there is one
 
 void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue);
@@ -15,6 +15,6 @@ void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const P
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
 
 /// Scratch of each.
-size_t gemv_codes_scratch_bytes(const PackedCodes& b);
+size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m);
 
 }  // namespace ounce::engine

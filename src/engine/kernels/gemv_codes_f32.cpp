@@ -96,8 +96,9 @@ struct FloatKernels {
 // Rows with zeros up to whole blocks, and the sums of groups where there are zero points.
 struct FloatRows {
   FloatRows(std::span<std::byte> scratch, const float* a, int64_t lda, const PackedCodes& b,
-            int64_t m, int64_t all_rows)
+            int64_t m)
       : stride(round_up(b.run, 32)) {
+    const int64_t all_rows = whole_rows(m);
     ScratchCursor cursor(scratch);
     const int64_t groups = b.groups();
     const int64_t group = b.group == 0 ? stride : b.group;
@@ -125,16 +126,18 @@ void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const P
   GemvFunction function{};
   with_bits(b.format,
             [&](auto bits) { function = function_for<FloatKernels<decltype(bits)::value>>(m); });
-  const FloatRows rows(context.scratch, a, lda, b, m, function.rows);
-  for_panel_tiles(context, b, function, [&](GemvTile& t, int64_t column, int64_t columns) {
-    alignas(64) float values[kMostGemvRows * kSumStride];
-    t.values = values;
-    t.xf = rows.x;
-    t.xf_sums = rows.sums;
-    t.x_stride = rows.stride;
-    run_passes(function, t);
-    finish_floats({values, m, columns, 0, column}, {c, ldc, &epilogue});
-  });
+  const FloatRows rows(context.scratch, a, lda, b, m);
+  for_panel_tiles(context, b, m, function,
+                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                      HWY_ATTR {
+                        alignas(64) float values[kGemvRows * kSumStride];
+                        t.values = values;
+                        t.xf = rows.x + row * rows.stride;
+                        t.xf_sums = rows.sums + row * t.groups;
+                        t.x_stride = rows.stride;
+                        run_passes(function, t);
+                        finish_floats({values, count, columns, row, column}, {c, ldc, &epilogue});
+                      });
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

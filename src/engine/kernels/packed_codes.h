@@ -114,7 +114,7 @@ UnpackedCodes unpack_codes(const PackedCodes& packed);
 
 /// acc = sum over k of (a - a_zero_point) * (code - zero point) + bias, exactly while it fits in 32
 /// bits, for any number of rows; then `epilogue`, whose scale includes that of the columns. Needs
-/// one zero point a column (group 0); with kInt8 none. Up to three rows read each packed byte once
+/// one zero point a column (group 0); with kInt8 none. A few rows read each packed byte once
 /// and decode it in registers; more rows unpack panels into scratch.
 void gemm_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue);
@@ -136,7 +136,7 @@ struct QuantizedRows {
 void gemm_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
 
-/// Weight-only: f32 activations, c = epilogue(A * W). Up to three rows decode in registers.
+/// Weight-only: f32 activations, c = epilogue(A * W). A few rows decode in registers.
 void gemm_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
 
