@@ -13,11 +13,10 @@
 // After foreach_target.h:
 #include "engine/kernels/epilogue_u8-inl.h"
 #include "engine/kernels/tile_bits-inl.h"
+#include "engine/kernels/tiles_by_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
-
-static_assert(kTileBits.rows <= kMostTileRows);
 
 // value = scale * code + lowest, of the formats whose codes are added up.
 constexpr int32_t scale_of(BitFormat format) {
@@ -84,6 +83,17 @@ HWY_INLINE void take_off_padding(const PanelsBits& b, const uint64_t* const* poi
   }
 }
 
+// Asks for the cache lines that a tile's results go to: products of few words are done before the
+// first of them would arrive otherwise.
+HWY_INLINE void prefetch_output(const IntegerEpilogue& e, const TileRange& tile, int64_t columns) {
+  if (e.output != IntegerOutput::kF32 && e.output != IntegerOutput::kI32) return;
+  constexpr int64_t kLine = 16;  // elements
+  for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
+    const int32_t* row = static_cast<const int32_t*>(e.c) + i * e.ldc + tile.column;
+    for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
+  }
+}
+
 template <class Counter>
 void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const TileRange& tile) {
   const auto [row, rows, column, panels] = tile;
@@ -91,7 +101,7 @@ void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const 
   const int64_t columns = std::min(panels * kPanelColumns, b.n - column);
   const int64_t b_tap = b.format.planes * p.b_plane;
   const int64_t panel_stride = b.taps * b_tap;
-  alignas(64) int32_t sums[kTileBits.rows * kSumStride];
+  alignas(64) int32_t sums[kMostTileRows * kSumStride];
   const TileBits t = {pointers,
                       b.taps,
                       b.words,
@@ -105,6 +115,7 @@ void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const 
                       b.offsets + column,
                       sums,
                       kSumStride};
+  prefetch_output(p.epilogue, tile, columns);
   tile_function<TileKernelBits<Counter>>(rows, panels)(t);
   const SumTile done = {sums, rows, columns, row, column, p.row_offsets, b.n};
   if (b.padding != nullptr) take_off_padding(b, pointers, done);
@@ -114,10 +125,12 @@ void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const 
 template <class Counter>
 void multiply_bits(const Context& context, const RowSource<uint64_t>& source,
                    const ProductBits& p) {
-  for_all_tiles(context, source, p.b.n, limits_for_rows<TileKernelBits<Counter>>(source.row_count),
-                [&](const uint64_t* const* rows, const TileRange& tile) {
-                  run_tile_bits<Counter>(p, rows, tile);
-                });
+  const int64_t panel_bytes = p.b.taps * p.b.format.planes * p.b_plane * 4;
+  for_all_tiles_by_rows(context, source, p.b.n, panel_bytes,
+                        limits_for_rows<TileKernelBits<Counter>>(source.row_count),
+                        [&](const uint64_t* const* rows, const TileRange& tile) {
+                          run_tile_bits<Counter>(p, rows, tile);
+                        });
 }
 
 // Sum of the codes of one row.

@@ -25,6 +25,11 @@ struct PanelsBits {
 };
 PanelsBits panels_of(const PackedBits& packed);
 
+/// What the bits of a product do not count, of a column of B with K values: their sum and the sum
+/// of their squares are given.
+int64_t bit_product_constant(const BitActivations& a, BitFormat b, int64_t k, int64_t sum,
+                             int64_t squares);
+
 /// C = epilogue(rows * B).
 void implicit_gemm_bits(const Context& context, const RowSource<uint64_t>& rows,
                         const PanelsBits& b, const IntegerEpilogue& epilogue);

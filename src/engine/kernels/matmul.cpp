@@ -1,17 +1,12 @@
+#include "engine/kernels/batch_items.h"
 #include "engine/kernels/gemm_f32.h"
 #include "engine/kernels/gemm_u8s8.h"
 #include "engine/kernels/implicit_gemm.h"
 #include "engine/kernels/pack.h"
 
-// Products of two activations: the right operand is packed into scratch, then multiplied like
-// weights. Attention has many small products, so a thread takes whole items where there are enough
-// of them; otherwise all threads share one item after the other.
+// Products of two activations.
 namespace ounce::engine {
 namespace {
-
-bool item_per_thread(int64_t items, int threads) {
-  return threads == 1 || items >= 2 * threads;
-}
 
 // Scratch of one item for f32: packed panels, then what the product needs.
 struct PlanF32 {
@@ -34,36 +29,6 @@ struct PlanU8 {
   }
   int64_t panels, panel_bytes;
 };
-
-// Runs one(context of the item, item index, pool for its packing).
-template <class One>
-void for_items(const Context& context, int64_t items, size_t item_bytes, const One& one) {
-  if (!item_per_thread(items, context.pool.size())) {
-    for (int64_t i = 0; i < items; ++i) one(context, i);
-    return;
-  }
-  context.pool.parallel_for(items, [&](int64_t i, int thread) {
-    ThreadPool alone(1);
-    const size_t offset = static_cast<size_t>(thread) * item_bytes;
-    one(Context{alone, context.scratch.subspan(offset, item_bytes)}, i);
-  });
-}
-
-size_t batch_bytes(int64_t items, int threads, size_t alone_bytes, size_t shared_bytes) {
-  return item_per_thread(items, threads) ? alone_bytes * static_cast<size_t>(threads)
-                                         : shared_bytes;
-}
-
-// Panels for a thread to pack at a time.
-constexpr int64_t kPanelsPerTask = 4;
-
-template <class Pack>
-void pack_in_parallel(ThreadPool& pool, int64_t panels, const Pack& pack) {
-  pool.parallel_for(ceil_div(panels, kPanelsPerTask), [&](int64_t task, int) {
-    const int64_t first = task * kPanelsPerTask;
-    pack(first, std::min(first + kPanelsPerTask, panels));
-  });
-}
 
 void multiply_item(const Context& context, const MatmulF32Item& item, const MatmulF32Shape& s,
                    const PlanF32& plan, const Epilogue& epilogue) {

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "engine/kernels/gemm_bits.h"
+#include "engine/kernels/implicit_bits.h"
 
 namespace ounce::engine {
 namespace {
@@ -16,16 +16,15 @@ struct BitPlace {
   int bit;
 };
 
-// Sum over columns' values of what a product's bits do not count; see PackedBits.
-int64_t constant_part(const PackedBits& b, int64_t sum, int64_t squares) {
-  const BitFormat a = b.activations.format;
-  if (a.coding == BitCoding::kTernary) return 0;
-  if (b.format.coding == BitCoding::kTernary) return squares;
-  if (a.coding == BitCoding::kSign) return b.format.coding == BitCoding::kSign ? b.k() : sum;
-  return (a.lowest() - b.activations.zero_point) * sum;
-}
-
 }  // namespace
+
+int64_t bit_product_constant(const BitActivations& a, BitFormat b, int64_t k, int64_t sum,
+                             int64_t squares) {
+  if (a.format.coding == BitCoding::kTernary) return 0;
+  if (b.coding == BitCoding::kTernary) return squares;
+  if (a.format.coding == BitCoding::kSign) return b.coding == BitCoding::kSign ? k : sum;
+  return (a.format.lowest() - a.zero_point) * sum;
+}
 
 PackedBits pack_bits(const int8_t* values, int64_t taps, int64_t run, int64_t n,
                      WeightLayout layout, BitFormat format, const BitActivations& activations,
@@ -61,8 +60,9 @@ PackedBits pack_bits(const int8_t* values, int64_t taps, int64_t run, int64_t n,
       packed.tap_sums[static_cast<size_t>(tap * columns + column)] = tap_sum;
       sum += tap_sum;
     }
-    packed.offsets[static_cast<size_t>(column)] = static_cast<int32_t>(
-        constant_part(packed, sum, squares) + (bias == nullptr ? 0 : bias[column]));
+    packed.offsets[static_cast<size_t>(column)] =
+        static_cast<int32_t>(bit_product_constant(activations, format, packed.k(), sum, squares) +
+                             (bias == nullptr ? 0 : bias[column]));
   }
   return packed;
 }

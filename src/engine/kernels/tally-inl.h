@@ -76,14 +76,21 @@ HWY_INLINE VI tally_sum(VI count) {
 // The planes of a product: how a word of the left and one of the right operand meet.
 enum class BitJoin { kXor, kAnd };
 
-// Carry-save addition. `ones` holds one bit of a count in every bit position; two joined words are
-// added to it, and the carries returned: words to be counted twice. Where three inputs make one
-// instruction, the joins disappear in it: with p = ones ^ j0 and ones' = p ^ j1 the carry is
-// (p ? j1 : ones), and j1 is p ^ ones', so that three operations do what five would.
-#if HWY_CAP_GE512
+template <BitJoin kJoin>
+HWY_INLINE VI join_words(VI a, VI b) {
+  return kJoin == BitJoin::kXor ? hn::Xor(a, b) : hn::And(a, b);
+}
+
+// Where counting a word takes many operations, two of them are first added to `ones`, which holds
+// one bit of a count in every bit position; what is returned are the carries, to be counted twice.
+// (With an instruction that counts, this saves nothing: three recent results make the one operation
+// of the carry as slow as two.)
+#if HWY_TARGET == HWY_AVX3
 inline constexpr bool kCarrySave = true;
 template <BitJoin kJoin>
 HWY_INLINE VI add_with_carry(VI& ones, VI a0, VI b0, VI a1, VI b1) {
+  // With p = ones ^ j0 and next = p ^ j1, the carry is (p ? j1 : ones), and j1 is p ^ next: the
+  // joins disappear in operations of three inputs.
   constexpr int kAdd = kJoin == BitJoin::kXor ? 0x96 : 0x78;  // ones ^ (a join b)
   const __m512i p = _mm512_ternarylogic_epi32(ones.raw, a0.raw, b0.raw, kAdd);
   const __m512i next = _mm512_ternarylogic_epi32(p, a1.raw, b1.raw, kAdd);
@@ -95,9 +102,8 @@ HWY_INLINE VI add_with_carry(VI& ones, VI a0, VI b0, VI a1, VI b1) {
 inline constexpr bool kCarrySave = true;
 template <BitJoin kJoin>
 HWY_INLINE VI add_with_carry(VI& ones, VI a0, VI b0, VI a1, VI b1) {
-  const VI j0 = kJoin == BitJoin::kXor ? hn::Xor(a0, b0) : hn::And(a0, b0);
-  const VI j1 = kJoin == BitJoin::kXor ? hn::Xor(a1, b1) : hn::And(a1, b1);
-  const VI p = hn::Xor(ones, j0);
+  const VI j1 = join_words<kJoin>(a1, b1);
+  const VI p = hn::Xor(ones, join_words<kJoin>(a0, b0));
   const VI carry = hn::Xor(ones, hn::And(p, hn::Xor(ones, j1)));
   ones = hn::Xor(p, j1);
   return carry;
@@ -106,9 +112,30 @@ HWY_INLINE VI add_with_carry(VI& ones, VI a0, VI b0, VI a1, VI b1) {
 inline constexpr bool kCarrySave = false;
 #endif
 
+// count + popcount(a join b).
 template <BitJoin kJoin>
-HWY_INLINE VI join_words(VI a, VI b) {
-  return kJoin == BitJoin::kXor ? hn::Xor(a, b) : hn::And(a, b);
+HWY_INLINE VI tally_joined(VI count, VI a, VI b) {
+#if HWY_TARGET == HWY_AVX3_DL
+  // One piece of assembly: the compiler would move the parts of many such additions past one
+  // another until the counters no longer fit the registers.
+  __m512i joined;
+  if constexpr (kJoin == BitJoin::kXor) {
+    asm("vpxord %[b], %[a], %[joined]\n\t"
+        "vpopcntd %[joined], %[joined]\n\t"
+        "vpaddd %[joined], %[count], %[count]"
+        : [count] "+v"(count.raw), [joined] "=&v"(joined)
+        : [a] "v"(a.raw), [b] "v"(b.raw));
+  } else {
+    asm("vpandd %[b], %[a], %[joined]\n\t"
+        "vpopcntd %[joined], %[joined]\n\t"
+        "vpaddd %[joined], %[count], %[count]"
+        : [count] "+v"(count.raw), [joined] "=&v"(joined)
+        : [a] "v"(a.raw), [b] "v"(b.raw));
+  }
+  return count;
+#else
+  return tally(count, join_words<kJoin>(a, b));
+#endif
 }
 
 // mask & (a ^ b).
@@ -122,32 +149,48 @@ HWY_INLINE VI masked_difference(VI mask, VI a, VI b) {
 
 // What the products count, for 64 k at a time: two 32-bit words of every plane. A counter has
 //   kPlanesA, kPlanesB  planes that it reads together
+//   kRegisters          that it lives in
 //   kSteps              steps until its sum must be taken
 //   step(a, b)          a[plane][half] in all lanes, b[plane][half]
 //   sum()               the total since the last reset
+//   twice()             doubles it; where kSteps is unlimited
 struct HalfWords {
   VI half[2];
 };
 
+constexpr int64_t steps_of_words(int64_t words) {
+  return kTallyWords == kUnlimited ? kUnlimited : kTallyWords / words;
+}
+
 // popcount(a join b).
-template <BitJoin kJoin>
+template <BitJoin kJoin, bool kSaveCarries = kCarrySave>
 struct JoinCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 1;
-  static constexpr int64_t kSteps = kCarrySave ? kTallyWords : kTallyWords / 2;
+  static constexpr int kRegisters = 1;
+  static constexpr int64_t kSteps = steps_of_words(2);
+  VI counted;
+  HWY_INLINE void reset() { counted = hn::Zero(DI()); }
+  HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
+    counted = tally_joined<kJoin>(counted, a->half[0], b->half[0]);
+    counted = tally_joined<kJoin>(counted, a->half[1], b->half[1]);
+  }
+  HWY_INLINE void twice() { counted = hn::Add(counted, counted); }
+  HWY_INLINE VI sum() const { return tally_sum(counted); }
+};
+
+template <BitJoin kJoin>
+struct JoinCounter<kJoin, true> {
+  static constexpr int kPlanesA = 1, kPlanesB = 1;
+  static constexpr int kRegisters = 2;
+  static constexpr int64_t kSteps = kTallyWords;
   VI ones, counted;
   HWY_INLINE void reset() { ones = counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
-    if constexpr (kCarrySave) {
-      counted = tally(counted,
-                      add_with_carry<kJoin>(ones, a->half[0], b->half[0], a->half[1], b->half[1]));
-    } else {
-      counted = tally(counted, join_words<kJoin>(a->half[0], b->half[0]));
-      counted = tally(counted, join_words<kJoin>(a->half[1], b->half[1]));
-    }
+    counted =
+        tally(counted, add_with_carry<kJoin>(ones, a->half[0], b->half[0], a->half[1], b->half[1]));
   }
   HWY_INLINE VI sum() const {
     const VI total = tally_sum(counted);
-    if constexpr (!kCarrySave) return total;
     return hn::Add(hn::Add(total, total), tally_sum(tally(hn::Zero(DI()), ones)));
   }
 };
@@ -155,7 +198,8 @@ struct JoinCounter {
 // Signs and ternary weights: popcount(Z & (a ^ S)).
 struct MaskedCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 2;
-  static constexpr int64_t kSteps = kTallyWords / 2;
+  static constexpr int kRegisters = 1;
+  static constexpr int64_t kSteps = steps_of_words(2);
   VI counted;
   HWY_INLINE void reset() { counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
@@ -163,13 +207,15 @@ struct MaskedCounter {
       counted = tally(counted, masked_difference(b[0].half[h], a[0].half[h], b[1].half[h]));
     }
   }
+  HWY_INLINE void twice() { counted = hn::Add(counted, counted); }
   HWY_INLINE VI sum() const { return tally_sum(counted); }
 };
 
 // Both ternary: popcount(Z) - 2 popcount(Z & (Sa ^ Sb)) with Z = Za & Zb.
 struct TernaryCounter {
   static constexpr int kPlanesA = 2, kPlanesB = 2;
-  static constexpr int64_t kSteps = kTallyWords / 2;
+  static constexpr int kRegisters = 2;
+  static constexpr int64_t kSteps = steps_of_words(2);
   VI counted, negative;
   HWY_INLINE void reset() { counted = negative = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
@@ -178,6 +224,10 @@ struct TernaryCounter {
       counted = tally(counted, z);
       negative = tally(negative, masked_difference(z, a[1].half[h], b[1].half[h]));
     }
+  }
+  HWY_INLINE void twice() {
+    counted = hn::Add(counted, counted);
+    negative = hn::Add(negative, negative);
   }
   HWY_INLINE VI sum() const {
     const VI n = tally_sum(negative);

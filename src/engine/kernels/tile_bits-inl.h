@@ -12,19 +12,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
-// Register budget with two registers a counter: 6 x 2 counters, two halves of two panels, and
-// temporaries: 24 + 4 + 3 = 31 of 32 (AVX-512); 2 x 2 counters: 8 + 4 + 4 = 16 of 16 (AVX2);
-// 3 x 4 counters of one register: 12 + 8 + 4 = 24 of 32 (NEON).
+// Register budget: counters, two halves of every plane of two panels and of a row, and a temporary.
+// AVX-512: 10 x 2 + 4 + 2 + 1 = 27 of 32 with one plane and one register a counter; 5 x 2 x 2 + 8 +
+// 4 = 32 with two. AVX2: 2 x 2 x 2 + 4 + 2 + 2 = 16 of 16. NEON: 3 x 4 + 8 + 2 + 1 = 23 of 32.
+template <class Counter>
+constexpr TileLimits limits_of_counter() {
 #if HWY_CAP_GE512
-inline constexpr TileLimits kTileBits = {6, 2};
-inline constexpr int kFewRowsBits = 2;
+  if (Counter::kRegisters == 2) return {5, 2};
+  return {Counter::kPlanesB == 2 ? 8 : 10, 2};
 #elif HWY_TARGET == HWY_NEON
-inline constexpr TileLimits kTileBits = {3, 1};
-inline constexpr int kFewRowsBits = 0;
+  return {3, 1};
 #else
-inline constexpr TileLimits kTileBits = {2, 1};
-inline constexpr int kFewRowsBits = 0;
+  return {2, 1};
 #endif
+}
+inline constexpr int kFewRowsBits = HWY_CAP_GE512 ? 2 : 0;
 
 // One sweep over K: planes of A and B that meet. Sums are doubled before it where `doubles`: sweeps
 // go from the highest level 2^(plane of A + plane of B) down.
@@ -44,7 +46,7 @@ struct TileBits {
   int64_t b_tap, b_plane;  // 32-bit words between taps and planes of B
   int64_t panel_stride;    // 32-bit words between panels
   std::span<const BitSweep> sweeps;
-  int32_t factor;          // sums are offsets + factor * what was counted
+  int32_t factor;          // 1 or -2: sums are offsets + factor * what was counted
   const int32_t* offsets;  // [kPanels * 16]
   int32_t* sums;           // rows `stride` apart
   int64_t stride;
@@ -54,10 +56,14 @@ HWY_INLINE VI load_lanes32(const uint32_t* p) {
   return hn::BitCast(DI(), hn::LoadU(hn::Repartition<uint32_t, DI>(), p));
 }
 
+// Each half is read by itself: a broadcast from memory costs a load, one from a general register
+// more.
 HWY_INLINE HalfWords broadcast_halves(const uint64_t* p) {
-  int32_t halves[2];
-  std::memcpy(halves, p, sizeof(halves));
-  return {{hn::Set(DI(), halves[0]), hn::Set(DI(), halves[1])}};
+  const auto* bytes = reinterpret_cast<const std::byte*>(p);
+  int32_t low, high;
+  std::memcpy(&low, bytes, sizeof(low));
+  std::memcpy(&high, bytes + sizeof(low), sizeof(high));
+  return {{hn::Set(DI(), low), hn::Set(DI(), high)}};
 }
 
 // `words` words of one run of every row.
@@ -88,44 +94,66 @@ HWY_INLINE void count_words(Counter (&counters)[kRows][kVectors], const uint64_t
   }
 }
 
-// sums = f(sums, counter) for a tile.
-template <class Counter, int kRows, int kVectors, class F>
-HWY_INLINE void update_sums(const TileBits& t, Counter (&counters)[kRows][kVectors], const F& f) {
+// What the counters hold goes to the sums. (No function object: one that is not inlined would force
+// the counters out of their registers.)
+template <class Counter, int kRows, int kVectors>
+HWY_INLINE void take_sums(Counter (&counters)[kRows][kVectors], const TileBits& t, bool doubles) {
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) {
       int32_t* p = t.sums + i * t.stride + j * kLanes;
-      hn::StoreU(f(p, counters[i][j], j), DI(), p);
+      const VI sum = hn::Add(hn::LoadU(DI(), p), counters[i][j].sum());
+      hn::StoreU(doubles ? hn::Add(sum, sum) : sum, DI(), p);
+      counters[i][j].reset();
     }
   }
 }
 
 template <class Counter, int kRows, int kVectors>
-HWY_INLINE void take_sums(const TileBits& t, Counter (&counters)[kRows][kVectors]) {
-  update_sums(t, counters, [](const int32_t* p, Counter& counter, int) HWY_ATTR {
-    const VI sum = hn::Add(hn::LoadU(DI(), p), counter.sum());
-    counter.reset();
-    return sum;
-  });
+HWY_INLINE void double_counters(Counter (&counters)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) counters[i][j].twice();
+  }
 }
 
 template <class Counter, int kRows, int kVectors>
-HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s, int64_t& room,
-                      const TileBits& t) {
+HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s,
+                      [[maybe_unused]] int64_t& room, const TileBits& t) {
   for (int64_t tap = 0; tap < t.taps; ++tap) {
-    for (int64_t first = 0; first < t.words;) {
-      const int64_t words = std::min(room, t.words - first);
-      count_words(counters, t.rows + tap * kRows, s.a + first,
-                  t.b + tap * t.b_tap + s.b + first * 2 * kPanelColumns, words, t);
-      first += words;
-      if constexpr (Counter::kSteps < kUnlimited / 2) {
+    const uint64_t* const* rows = t.rows + tap * kRows;
+    const uint32_t* b = t.b + tap * t.b_tap + s.b;
+    if constexpr (Counter::kSteps == kUnlimited) {
+      count_words(counters, rows, s.a, b, t.words, t);
+    } else {
+      for (int64_t first = 0; first < t.words;) {
+        const int64_t words = std::min(room, t.words - first);
+        count_words(counters, rows, s.a + first, b + first * 2 * kPanelColumns, words, t);
+        first += words;
         room -= words;
-        if (room == 0) {
-          take_sums(t, counters);
-          room = Counter::kSteps;
-        }
+        if (room > 0) continue;
+        take_sums(counters, t, false);
+        room = Counter::kSteps;
       }
+    }
+  }
+}
+
+// sums = offsets + kFactor * what was counted.
+template <int kFactor, class Counter, int kRows, int kVectors>
+HWY_INLINE void store_sums(Counter (&counters)[kRows][kVectors], const TileBits& t) {
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    const VI offset = hn::LoadU(DI(), t.offsets + j * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      int32_t* p = t.sums + i * t.stride + j * kLanes;
+      VI sum = counters[i][j].sum();
+      if (Counter::kSteps != kUnlimited) sum = hn::Add(sum, hn::LoadU(DI(), p));
+      sum = kFactor == 1 ? hn::Add(offset, sum) : hn::Sub(offset, hn::Add(sum, sum));
+      hn::StoreU(sum, DI(), p);
     }
   }
 }
@@ -133,35 +161,33 @@ HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s, i
 template <class Counter, int kRows, int kPanels>
 HWY_NOINLINE void tile_bits(const TileBits& t) {
   constexpr int kVectors = kPanels * kPanelVectors;
+  constexpr bool kInRegisters = Counter::kSteps == kUnlimited;
   Counter counters[kRows][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) counters[i][j].reset();
+    for (int j = 0; j < kVectors; ++j) {
+      counters[i][j].reset();
+      if (!kInRegisters) hn::StoreU(hn::Zero(DI()), DI(), t.sums + i * t.stride + j * kLanes);
+    }
   }
-  update_sums(t, counters, [](const int32_t*, Counter&, int) HWY_ATTR { return hn::Zero(DI()); });
   int64_t room = Counter::kSteps;
   for (const BitSweep& s : t.sweeps) {
-    if (s.doubles) {
-      update_sums(t, counters, [](const int32_t* p, Counter& counter, int) HWY_ATTR {
-        const VI sum = hn::Add(hn::LoadU(DI(), p), counter.sum());
-        counter.reset();
-        return hn::Add(sum, sum);
-      });
+    if constexpr (kInRegisters) {
+      if (s.doubles) double_counters(counters);
+    } else if (s.doubles) {
+      take_sums(counters, t, true);
       room = Counter::kSteps;
     }
     sweep(counters, s, room, t);
   }
-  const VI factor = hn::Set(DI(), t.factor);
-  update_sums(t, counters, [&](const int32_t* p, Counter& counter, int j) HWY_ATTR {
-    const VI sum = hn::Add(hn::LoadU(DI(), p), counter.sum());
-    return hn::Add(hn::LoadU(DI(), t.offsets + j * kLanes), hn::Mul(sum, factor));
-  });
+  if (t.factor == 1) return store_sums<1>(counters, t);
+  store_sums<-2>(counters, t);
 }
 
 template <class Counter>
 struct TileKernelBits {
-  static constexpr TileLimits kLimits = kTileBits;
+  static constexpr TileLimits kLimits = limits_of_counter<Counter>();
   static constexpr int kFewRows = kFewRowsBits;
   using Function = void (*)(const TileBits&);
   template <int kRows, int kPanels>
