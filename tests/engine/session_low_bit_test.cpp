@@ -1,49 +1,14 @@
-#include <gtest/gtest.h>
-
-#include <algorithm>
-
-#include "engine/reference/reference.h"
-#include "engine/session.h"
 #include "tests/engine/graphs.h"
+#include "tests/engine/session_checks.h"
 
 namespace ounce::engine {
 namespace {
 
-using ounce::testing::close;
 using ounce::testing::codes_close;
 using ounce::testing::GraphBuilder;
 using ounce::testing::random_tensor;
 
 constexpr DType kLowBitTypes[] = {DType::u1, DType::i2, DType::i3, DType::i4};
-
-std::vector<std::string> kernels_of(const Graph& graph, const std::vector<Tensor>& inputs) {
-  SessionOptions options;
-  options.profile = true;
-  Session session(graph, options);
-  session.run(inputs);
-  std::vector<std::string> kernels;
-  for (const StepProfile& step : session.profile()) kernels.push_back(step.kernel);
-  return kernels;
-}
-
-int64_t count_kernels(const std::vector<std::string>& kernels, std::string_view prefix) {
-  return std::count_if(kernels.begin(), kernels.end(),
-                       [&](const std::string& kernel) { return kernel.starts_with(prefix); });
-}
-
-/// The engine against the float meaning of the graph; returns the kernels that ran.
-std::vector<std::string> expect_close(const Graph& graph, const Shape& input_shape,
-                                      double tolerance) {
-  Graph inferred = graph;
-  infer_shapes(inferred);
-  const std::vector<Tensor> inputs = {random_tensor(input_shape, 31)};
-  const std::vector<Tensor> expected = reference::run(inferred, inputs);
-  const std::vector<Tensor> actual = Session(inferred).run(inputs);
-  for (size_t i = 0; i < actual.size(); ++i) {
-    EXPECT_TRUE(close(actual[i], expected[i], tolerance)) << "output " << i;
-  }
-  return kernels_of(inferred, inputs);
-}
 
 TEST(SessionLowBit, NarrowWeightsMeetCodesAsEightBitOnesDo) {
   for (const DType dtype : kLowBitTypes) {
@@ -182,6 +147,17 @@ TEST(SessionLowBit, KernelHintsAreKeptAndObeyed) {
       return step.kernel.starts_with(wanted);
     })) << wanted;
   }
+}
+
+TEST(SessionLowBit, KernelHintsTravelInTheMetadataOfTheGraph) {
+  GraphBuilder b;
+  b.output(b.input("x", {4, 64}));
+  b.graph.metadata["kernel stale"] = "gone";
+  b.graph.metadata["other"] = "kept";
+  const KernelHints hints = {{"a layer", "gemm_u8s8"}};
+  store_kernel_hints(b.graph, hints);
+  EXPECT_EQ(Session(b.graph).kernel_hints(), hints);
+  EXPECT_EQ(b.graph.metadata.at("other"), "kept");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/kernels/normalize.h"
 #include "engine/kernels/reference_bits.h"
 #include "tests/engine_kernels/kernel_test.h"
 
@@ -106,6 +107,37 @@ TEST(AttentionBits, EqualAndOppositeRowsReachBothEndsOfTheScores) {
     }
   }
   expect_reference(h, "extremes");
+}
+
+TEST(AttentionBits, NormalizesRowsAsTheLayerNormalizationDoes) {
+  Random random(74);
+  for (const int64_t dim : {64, 37}) {
+    Heads plain(random, 1, {19, 70, dim, 32}, 0.07, 0.027);
+    Heads normalized = plain;
+    const auto gamma = random.floats(dim);
+    const auto beta = random.floats(dim);
+    const BitRowNorm norm = {gamma.data(), beta.data(), 1e-5F};
+    const BitRowNorm bare = {nullptr, nullptr, 1e-3F};
+    on_every_isa([&](ThreadPool& pool) {
+      const auto normalize = [&](std::vector<float>& to, const std::vector<float>& from,
+                                 int64_t rows, const BitRowNorm& n) {
+        for (int64_t i = 0; i < rows; ++i) {
+          const int64_t at = i * plain.shape.ldq;
+          layer_norm_f32({pool, {}}, from.data() + at, to.data() + at, 1, dim, n.gamma, n.beta,
+                         n.epsilon);
+        }
+      };
+      normalize(normalized.q, plain.q, plain.shape.tokens, norm);
+      normalize(normalized.k, plain.k, plain.shape.keys, bare);
+      std::vector<float> expected, y;
+      Scratch scratch(attention_bits_scratch_bytes(plain.shape, pool.size()));
+      attention_bits({pool, scratch.span()}, normalized.into(expected), normalized.shape);
+      plain.shape.q_norm = &norm;
+      plain.shape.k_norm = &bare;
+      attention_bits({pool, scratch.span()}, plain.into(y), plain.shape);
+      expect_equal(expected, y, "head_dim " + std::to_string(dim));
+    });
+  }
 }
 
 }  // namespace

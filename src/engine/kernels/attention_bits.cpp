@@ -13,6 +13,7 @@
 #include "engine/kernels/bits-inl.h"
 #include "engine/kernels/count_bytes-inl.h"
 #include "engine/kernels/dot4-inl.h"
+#include "engine/kernels/normalize-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
@@ -43,31 +44,33 @@ struct Head {
   uint8_t* counts;  // [kRows][row_counts] differing signs of q and every key
 };
 
-// The bytes of the signs of a row.
-HWY_INLINE void row_signs(const float* x, int64_t count, uint8_t* bytes) {
-  for (int64_t c = 0; c < count; c += kPanelColumns) {
-    const auto bits =
-        static_cast<uint16_t>(sign_bits(x + c, nullptr, std::min(kPanelColumns, count - c)));
-    std::memcpy(bytes + c / 8, &bits, sizeof(bits));
+// The signs of a row of q or k as words of bits.
+HWY_INLINE void row_signs(const float* x, int64_t count, const BitRowNorm* norm, uint64_t* words) {
+  alignas(64) float normalized[kMostBitHeadDim];
+  if (norm != nullptr) {
+    layer_norm_row(x, normalized, count, norm->gamma, norm->beta, norm->epsilon);
+    x = normalized;
   }
-}
-
-// Bytes to words that hold each of them four times. Whole vectors are read and written.
-HWY_INLINE void expand_bytes(const uint8_t* bytes, int64_t count, uint32_t* words) {
-  const hn::Repartition<uint32_t, DI> d;
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const VI four = hn::Mul(load_codes(bytes + j), hn::Set(DI(), 0x01010101));
-    hn::StoreU(hn::BitCast(d, four), d, words + j);
+  for (int64_t first = 0; first < count; first += 64) {
+    uint64_t word = 0;
+    const int64_t last = std::min(count, first + 64);
+    for (int64_t c = first; c < last; c += kPanelColumns) {
+      const uint64_t bits = sign_bits(x + c, nullptr, std::min(kPanelColumns, last - c));
+      word |= bits << (c - first);
+    }
+    *words++ = word;
   }
 }
 
 void pack_keys(const Head& h) {
   std::fill(h.keys, h.keys + h.size.key_size(), uint8_t{0});
   for (int64_t key = 0; key < h.shape.keys; ++key) {
-    uint8_t bytes[kMostBitHeadDim / 8 + 1];
-    row_signs(h.item.k + key * h.shape.ldk, h.shape.head_dim, bytes);
+    uint64_t bits[kMostBitHeadDim / 64 + 1];
+    row_signs(h.item.k + key * h.shape.ldk, h.shape.head_dim, h.shape.k_norm, bits);
     uint8_t* column = h.keys + key / kColumns * h.size.head_bytes * kColumns + key % kColumns;
-    for (int64_t b = 0; b < h.size.head_bytes; ++b) column[b * kColumns] = bytes[b];
+    for (int64_t b = 0; b < h.size.head_bytes; ++b) {
+      column[b * kColumns] = static_cast<uint8_t>(bits[b / 8] >> (b % 8 * 8));
+    }
   }
 }
 
@@ -94,9 +97,11 @@ void pack_values(const Head& h) {
 
 void pack_queries(const Head& h, int64_t first, int64_t rows) {
   for (int64_t i = 0; i < rows; ++i) {
-    uint8_t bytes[kMostBitHeadDim / 8 + 1 + kPanelColumns] = {};
-    row_signs(h.item.q + (first + i) * h.shape.ldq, h.shape.head_dim, bytes);
-    expand_bytes(bytes, h.size.head_bytes, h.q + i * h.size.head_words);
+    uint64_t bits[kMostBitHeadDim / 64 + 1];
+    row_signs(h.item.q + (first + i) * h.shape.ldq, h.shape.head_dim, h.shape.q_norm, bits);
+    for (int64_t w = 0; w * 8 < h.size.head_bytes; ++w) {
+      expand_word(bits[w], h.q + i * h.size.head_words + w * 8);
+    }
   }
 }
 
@@ -112,75 +117,98 @@ void count_differences(const Head& h) {
   }
 }
 
-// The sum of the weights of all keys.
-HWY_INLINE uint64_t sum_of_weights(const uint8_t* counts, int64_t keys, uint8_t nearest,
-                                   const BitSoftmax& softmax) {
+// sums[i] = the sum of the weights of all keys for row i, whose nearest key differs in nearest[i].
+HWY_INLINE void sums_of_weights(const Head& h, int64_t rows, const uint8_t* nearest,
+                                uint64_t* sums) {
+  const BitSoftmax& softmax = *h.item.softmax;
 #if HWY_TARGET == HWY_AVX3_DL
   if (!softmax.weight_planes.empty()) {
-    return sum_of_table(counts, keys, nearest, softmax.weight_planes.data());
+    return sums_of_table(h.counts, h.size.row_counts, rows, h.shape.keys, nearest,
+                         softmax.weight_planes.data(), sums);
   }
 #endif
-  uint64_t sum = 0;
-  for (int64_t j = 0; j < keys; ++j) sum += softmax.weights[counts[j] - nearest];
-  return sum;
+  for (int64_t i = 0; i < rows; ++i) {
+    const uint8_t* counts = h.counts + i * h.size.row_counts;
+    sums[i] = 0;
+    for (int64_t j = 0; j < h.shape.keys; ++j) sums[i] += softmax.weights[counts[j] - nearest[i]];
+  }
 }
 
 // Keys with fewer differences than this are in the map.
 HWY_INLINE uint8_t map_bound(const BitSoftmax& softmax, uint64_t sum, uint8_t nearest) {
-  const uint64_t* limits = softmax.limits.data();
-  // The first distance whose limit is not above the sum; the steps do not depend on the outcome.
+  // The number of limits above the sum, in steps that do not depend on the outcome.
   size_t reach = 0;
-  for (size_t count = softmax.limits.size(); count > 0;) {
-    const size_t half = count / 2;
-    const bool above = sum < limits[reach + half];
-    reach += above ? half + 1 : 0;
-    count = above ? count - half - 1 : half;
+  for (size_t step = (softmax.limits.size() + 1) / 2; step > 0; step /= 2) {
+    reach += step & -static_cast<size_t>(sum < softmax.limits[reach + step - 1]);
   }
   return static_cast<uint8_t>(std::min<size_t>(nearest + reach, kNoKey));
 }
 
-// Makes the map of one row and returns the number of keys in it.
-HWY_INLINE int32_t make_map(const Head& h, const uint8_t* counts, uint32_t* map) {
-  const uint8_t nearest = least_byte(counts, h.size.row_counts);
-  const uint64_t sum = sum_of_weights(counts, h.shape.keys, nearest, *h.item.softmax);
-  const uint8_t bound = map_bound(*h.item.softmax, sum, nearest);
-  int32_t set = 0;
-  for (int64_t panel = 0; panel < h.size.key_panels; ++panel) {
-    const uint64_t bits = bytes_below(counts + panel * kColumns, bound);
-    set += std::popcount(bits);
-    uint8_t bytes[sizeof(bits) + kPanelColumns] = {};
-    std::memcpy(bytes, &bits, sizeof(bits));
-    expand_bytes(bytes, sizeof(bits), map + panel * 8);
+// Makes the map of some rows and counts the keys in each. What one row does is a chain of waiting;
+// so each step is done for all rows.
+void make_map(const Head& h, int64_t rows, int32_t* in_map) {
+  uint8_t nearest[kRows];
+  uint8_t bounds[kRows];
+  uint64_t sums[kRows];
+  for (int64_t i = 0; i < rows; ++i) {
+    nearest[i] = least_byte(h.counts + i * h.size.row_counts, h.size.row_counts);
   }
-  return set;
+  sums_of_weights(h, rows, nearest, sums);
+  for (int64_t i = 0; i < rows; ++i) bounds[i] = map_bound(*h.item.softmax, sums[i], nearest[i]);
+  for (int64_t i = 0; i < rows; ++i) {
+    in_map[i] = 0;
+    for (int64_t panel = 0; panel < h.size.key_panels; ++panel) {
+      const uint64_t bits =
+          bytes_below(h.counts + i * h.size.row_counts + panel * kColumns, bounds[i]);
+      in_map[i] += std::popcount(bits);
+      expand_word(bits, h.map + i * h.size.key_words + panel * 8);
+    }
+  }
 }
 
-// y = (keys in the map - 2 * those of them whose value is negative) * scale.
-void mix_values(const Head& h, const int32_t* in_map, int64_t first, int64_t rows) {
+// y = (keys in the map - 2 * those of them whose value is negative) * scale, of one panel of
+// values. negative(i, j): the latter for row i and columns j on.
+template <class Negative>
+HWY_INLINE void store_values(const Head& h, const int32_t* in_map, int64_t first, int64_t rows,
+                             int64_t panel, const Negative& negative) {
   const VF scale = constant(h.item.y_scale);
+  const int64_t columns = std::min(kColumns, h.shape.value_dim - panel * kColumns);
+  for (int64_t i = 0; i < rows; ++i) {
+    float* y = h.item.y + (first + i) * h.shape.ldy + panel * kColumns;
+    const VI all = hn::Set(DI(), in_map[i]);
+    for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
+      const VI lost = negative(i, j);
+      const VI sum = hn::Sub(all, hn::Add(lost, lost));
+      store_lanes(hn::Mul(hn::ConvertTo(DF(), sum), scale), y + j, lanes);
+    });
+  }
+}
+
+void mix_values(const Head& h, const int32_t* in_map, int64_t first, int64_t rows) {
+  alignas(64) uint8_t counts[kRows * kColumns];
   for (int64_t panel = 0; panel < h.size.value_panels; ++panel) {
     const uint8_t* values = h.values + panel * h.size.key_bytes * kColumns;
+    const auto count = [&](int64_t begin, int64_t steps) HWY_ATTR {
+      count_bytes<BitJoin::kAnd, kRows>(h.map + begin, h.size.key_words, values + begin * kColumns,
+                                        steps, counts, kColumns);
+    };
+    if (h.size.key_bytes <= kMostCountedBytes) {
+      count(0, h.size.key_bytes);
+      store_values(h, in_map, first, rows, panel, [&](int64_t i, int64_t j) HWY_ATTR {
+        return load_codes(counts + i * kColumns + j);
+      });
+      continue;
+    }
     alignas(64) int32_t sums[kRows * kColumns] = {};
     for (int64_t b = 0; b < h.size.key_bytes; b += kMostCountedBytes) {
-      alignas(64) uint8_t counts[kRows * kColumns];
-      count_bytes<BitJoin::kAnd, kRows>(h.map + b, h.size.key_words, values + b * kColumns,
-                                        std::min(kMostCountedBytes, h.size.key_bytes - b), counts,
-                                        kColumns);
+      count(b, std::min(kMostCountedBytes, h.size.key_bytes - b));
       for (int64_t j = 0; j < kRows * kColumns; j += kLanes) {
-        const VI sum = hn::Load(DI(), sums + j);
-        hn::Store(hn::Add(sum, load_codes(counts + j)), DI(), sums + j);
+        hn::Store(hn::Add(hn::Load(DI(), sums + j), load_codes(counts + j)), DI(), sums + j);
       }
     }
-    const int64_t columns = std::min(kColumns, h.shape.value_dim - panel * kColumns);
-    for (int64_t i = 0; i < rows; ++i) {
-      float* y = h.item.y + (first + i) * h.shape.ldy + panel * kColumns;
-      const VI all = hn::Set(DI(), in_map[i]);
-      for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-        const VI negative = hn::Load(DI(), sums + i * kColumns + j);
-        const VI sum = hn::Sub(all, hn::Add(negative, negative));
-        store_lanes(hn::Mul(hn::ConvertTo(DF(), sum), scale), y + j, lanes);
-      });
-    }
+    store_values(h, in_map, first, rows, panel, [&](int64_t i, int64_t j) HWY_ATTR {
+      return hn::Load(DI(), sums + i * kColumns + j);
+    });
   }
 }
 
@@ -191,10 +219,8 @@ void attend(const Head& h, int64_t first, int64_t last) {
     const int64_t rows = std::min(kRows, last - first);
     pack_queries(h, first, rows);
     count_differences(h);
-    int32_t in_map[kRows] = {};
-    for (int64_t i = 0; i < rows; ++i) {
-      in_map[i] = make_map(h, h.counts + i * h.size.row_counts, h.map + i * h.size.key_words);
-    }
+    int32_t in_map[kRows];
+    make_map(h, rows, in_map);
     mix_values(h, in_map, first, rows);
   }
 }
@@ -229,10 +255,11 @@ BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale) {
   constexpr double kUnit = 4294967295.0;  // weight of the nearest key
   constexpr double kMost = 1.8e19;        // below 2^64
   const auto distances = static_cast<size_t>(head_dim) + 1;
+  limits.assign(std::bit_ceil(distances + 1) - 1, 0);
   for (size_t d = 0; d < distances; ++d) {
     const double weight = std::exp(-2.0 * score_scale * static_cast<double>(d)) * kUnit;
     weights.push_back(static_cast<uint32_t>(std::llround(weight)));
-    limits.push_back(static_cast<uint64_t>(std::min(std::ceil(weight / map_scale * 2.0), kMost)));
+    limits[d] = static_cast<uint64_t>(std::min(std::ceil(weight / map_scale * 2.0), kMost));
   }
   constexpr size_t kPlane = 128;
   if (distances > kPlane) return;

@@ -26,7 +26,8 @@ struct BitSoftmax {
   std::vector<uint32_t> weights;  // [head_dim + 1], falling, (2^32 - 1) * e(d)
   // The same as planes of bytes, lowest first: [4][128], zero behind; empty for head_dim > 127.
   AlignedVector<uint8_t> weight_planes;
-  // [head_dim + 1], falling: bit of a key at distance d from the nearest is set where S < limit.
+  // Falling: the bit of a key at distance d from the nearest is set where S < limits[d]. One less
+  // than a power of two of them, for the search; those behind head_dim are zero.
   std::vector<uint64_t> limits;
 };
 
@@ -39,9 +40,17 @@ struct BitAttentionItem {
   const BitSoftmax* softmax = nullptr;
   float y_scale = 1.0F;  // r times the scale of v
 };
+/// A layer normalization of the rows of q or k before their signs are taken, as layer_norm_f32.
+struct BitRowNorm {
+  const float* gamma = nullptr;  // [head_dim], or null
+  const float* beta = nullptr;   // [head_dim], or null
+  float epsilon = 0.0F;
+};
 struct BitAttentionShape {
   int64_t tokens = 0, keys = 0, head_dim = 0, value_dim = 0;
   int64_t ldq = 0, ldk = 0, ldv = 0, ldy = 0;  // elements between rows
+  const BitRowNorm* q_norm = nullptr;          // or null
+  const BitRowNorm* k_norm = nullptr;
 };
 
 /// y[i] = y_scale * sum over keys of map[i][key] * sign(v[key]). sign(0) = sign(NaN) = +1. The map

@@ -20,8 +20,8 @@ struct BitAttentionScratch {
         key_bytes(ceil_div(s.keys, 8)),
         key_panels(ceil_div(s.keys, kColumns)),
         value_panels(ceil_div(s.value_dim, kColumns)),
-        head_words(round_up(head_bytes, kPanelColumns)),
-        key_words(key_panels * (kColumns / 8) + kPanelColumns),
+        head_words(round_up(head_bytes, 8)),
+        key_words(key_panels * (kColumns / 8)),
         row_counts(key_panels * kColumns) {}
 
   int64_t head_bytes, key_bytes;  // of a row of q, of a row of the map

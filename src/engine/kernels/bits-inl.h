@@ -13,12 +13,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
-// Bit j is lane j.
+// Bit j is lane j. Exactly the bytes that are written are read again: the compiler then needs no
+// memory for them.
 template <class D>
 HWY_INLINE uint32_t bits_of_mask(D d, hn::Mask<D> mask) {
-  uint8_t bytes[8] = {};
+  uint8_t bytes[8];
   hn::StoreMaskBits(d, mask, bytes);
-  uint32_t bits;
+  if constexpr (kLanes <= 8) return bytes[0];
+  uint16_t bits;
   std::memcpy(&bits, bytes, sizeof(bits));
   return bits;
 }

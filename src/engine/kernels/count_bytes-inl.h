@@ -136,32 +136,53 @@ HWY_INLINE uint64_t bytes_below(const uint8_t* bytes, uint8_t bound) {
   return bits;
 }
 
+// Every byte of a word four times: eight 32-bit words.
+HWY_INLINE void expand_word(uint64_t word, uint32_t* words) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int b = 0; b < 8; ++b) words[b] = (word >> (8 * b) & 0xFF) * 0x01010101U;
+#else
+  const hn::Full128<uint8_t> d;
+  const hn::Full128<uint32_t> d32;
+  const auto bytes = hn::BitCast(d, hn::Set(hn::Full128<uint64_t>(), word));
+  alignas(16) static constexpr uint8_t kFour[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+  const auto first = hn::Load(d, kFour);
+  const auto second = hn::Add(first, hn::Set(d, uint8_t{4}));
+  hn::StoreU(hn::BitCast(d32, hn::TableLookupBytes(bytes, first)), d32, words);
+  hn::StoreU(hn::BitCast(d32, hn::TableLookupBytes(bytes, second)), d32, words + 4);
+#endif
+}
+
 #if HWY_TARGET == HWY_AVX3_DL
-// Sum over j of table[bytes[j] - least], each entry of 32 bits as planes of bytes [4][128].
-HWY_INLINE uint64_t sum_of_table(const uint8_t* bytes, int64_t count, uint8_t least,
-                                 const uint8_t* planes) {
+// sums[i] = sum over j of table[bytes[i][j] - least[i]], each entry of 32 bits as planes of bytes
+// [4][128]. Rows of bytes are `stride` apart.
+HWY_INLINE void sums_of_table(const uint8_t* bytes, int64_t stride, int64_t rows, int64_t count,
+                              const uint8_t* least, const uint8_t* planes, uint64_t* sums) {
   constexpr int kPlanes = 4;
   const __m512i zero = _mm512_setzero_si512();
-  const __m512i base = _mm512_set1_epi8(static_cast<char>(least));
-  __m512i low[kPlanes], high[kPlanes], sums[kPlanes];
+  __m512i low[kPlanes], high[kPlanes];
+#pragma GCC unroll 4
   for (int p = 0; p < kPlanes; ++p) {
     low[p] = _mm512_load_si512(planes + p * 128);
     high[p] = _mm512_load_si512(planes + p * 128 + 64);
-    sums[p] = zero;
   }
-  for (int64_t j = 0; j < count; j += 64) {
-    const __mmask64 present = count - j >= 64 ? ~__mmask64{0} : (__mmask64{1} << (count - j)) - 1;
-    const __m512i at = _mm512_sub_epi8(_mm512_loadu_si512(bytes + j), base);
-    for (int p = 0; p < kPlanes; ++p) {
-      const __m512i entry = _mm512_maskz_permutex2var_epi8(present, low[p], at, high[p]);
-      sums[p] = _mm512_add_epi64(sums[p], _mm512_sad_epu8(entry, zero));
+  for (int64_t i = 0; i < rows; ++i) {
+    const __m512i base = _mm512_set1_epi8(static_cast<char>(least[i]));
+    __m512i sum[kPlanes] = {zero, zero, zero, zero};
+    for (int64_t j = 0; j < count; j += 64) {
+      const __mmask64 present = ~__mmask64{0} >> std::max<int64_t>(64 - (count - j), 0);
+      const __m512i at = _mm512_sub_epi8(_mm512_loadu_si512(bytes + i * stride + j), base);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPlanes; ++p) {
+        const __m512i entry = _mm512_maskz_permutex2var_epi8(present, low[p], at, high[p]);
+        sum[p] = _mm512_add_epi64(sum[p], _mm512_sad_epu8(entry, zero));
+      }
     }
+    // Shifted to their places, lanes stay far below 2^64.
+    const __m512i lower = _mm512_add_epi64(sum[0], _mm512_slli_epi64(sum[1], 8));
+    const __m512i upper = _mm512_add_epi64(sum[2], _mm512_slli_epi64(sum[3], 8));
+    sums[i] = static_cast<uint64_t>(
+        _mm512_reduce_add_epi64(_mm512_add_epi64(lower, _mm512_slli_epi64(upper, 16))));
   }
-  // Shifted to their places, lanes stay far below 2^64.
-  const __m512i lower = _mm512_add_epi64(sums[0], _mm512_slli_epi64(sums[1], 8));
-  const __m512i upper = _mm512_add_epi64(sums[2], _mm512_slli_epi64(sums[3], 8));
-  return static_cast<uint64_t>(
-      _mm512_reduce_add_epi64(_mm512_add_epi64(lower, _mm512_slli_epi64(upper, 16))));
 }
 #endif
 

@@ -169,6 +169,7 @@ void lower(Graph& graph) {
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
   fuse_bit_products(graph);
+  fuse_bit_attention(graph);
   fuse_code_products(graph);
   graph.remove_dead();  // weights that integer kernels read as codes need not become floats
   fold_dequantized_constants(graph);

@@ -44,6 +44,11 @@ inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
 inline constexpr std::string_view kCodeMatMul = "engine.CodeMatMul";
 /// (x f32 [.., channels]) -> u64 [.., words] as the two above read x
 inline constexpr std::string_view kPackBits = "engine.PackBits";
+/// (q [.., tokens, head_dim], k [.., keys, head_dim], v [.., keys, value_dim], all f32) -> f32
+/// [.., tokens, value_dim]: attention between their signs (kernels/attention_bits.h). score_scales,
+/// map_scales and y_scales hold one f32, or one a head, the last axis of the batch. With q_epsilon,
+/// q is normalized over head_dim first: q_gamma, q_beta (f32 tensors, optional); and so is k.
+inline constexpr std::string_view kBitAttention = "engine.BitAttention";
 /// (x u8) -> u8 by `table`
 inline constexpr std::string_view kLookup = "engine.Lookup";
 /// (a u8, b u8) -> u8; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., lo, hi

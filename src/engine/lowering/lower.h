@@ -31,6 +31,9 @@ void fuse_integer_products(Graph& graph);
 /// one node of bits.
 void fuse_bit_products(Graph& graph);
 
+/// Attention whose q, k, v and map are Binarize'd becomes one node of bits.
+void fuse_bit_attention(Graph& graph);
+
 /// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
 void fuse_integer_elementwise(Graph& graph);
 

@@ -222,9 +222,10 @@ void absorb_views(Graph& graph) {
   const ViewTracer tracer(graph, index);
   std::vector<bool> written_through(graph.values.size(), false);
   for (Node& node : graph.nodes) {
-    const bool attention = node.op == "Attention";
+    const bool attention = node.op == internal::kBitAttention ||
+                           (node.op == "Attention" && attention_kernel_takes(graph, node));
     const bool product = node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul;
-    if (!product && !(attention && attention_kernel_takes(graph, node))) continue;
+    if (!product && !attention) continue;
     absorb_operand(tracer, node, 0, MatrixRole::kRowsOnly);
     absorb_operand(tracer, node, 1, attention ? MatrixRole::kRowsOnly : MatrixRole::kEither);
     if (attention) absorb_operand(tracer, node, 2, MatrixRole::kRowsOnly);

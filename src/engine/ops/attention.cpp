@@ -4,86 +4,12 @@
 #include "engine/kernels/gemm_f32.h"
 #include "engine/kernels/gemm_u8s8.h"
 #include "engine/kernels/normalize.h"
-#include "engine/lowering/strided_view.h"
+#include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
 
 // Matrix products whose both operands are activations, and softmax attention made of two of them.
 namespace ounce::engine {
 namespace {
-
-/// Element offset of each [rows, columns] matrix of a view whose leading axes broadcast to `batch`.
-std::vector<int64_t> matrix_offsets(const StridedView& view, const Shape& batch) {
-  const size_t leading_axes = view.shape.size() - 2;
-  std::vector<int64_t> offsets;
-  const int64_t count = element_count(batch);
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t rest = i;
-    int64_t offset = view.offset;
-    for (size_t b = 0; b < batch.size(); ++b) {
-      const int64_t dim = batch[batch.size() - 1 - b];
-      const int64_t coordinate = rest % dim;
-      rest /= dim;
-      if (b >= leading_axes) continue;
-      const size_t axis = leading_axes - 1 - b;
-      if (view.shape[axis] != 1) offset += coordinate * view.strides[axis];
-    }
-    offsets.push_back(offset);
-  }
-  return offsets;
-}
-
-/// How a matrix lies: rows contiguous `stride` apart, or columns.
-struct MatrixLayout {
-  WeightLayout layout = WeightLayout::kKxN;
-  int64_t stride = 0;
-};
-
-MatrixLayout matrix_layout(const StridedView& view) {
-  const size_t last = view.shape.size() - 1;
-  if (view.strides[last] == 1 || view.shape[last] == 1) {
-    return {WeightLayout::kKxN, view.strides[last - 1]};
-  }
-  return {WeightLayout::kNxK, view.strides[last]};
-}
-
-Shape leading(const Shape& shape) {
-  return {shape.begin(), shape.end() - 2};
-}
-
-StridedView operand(const StepRequest& request, size_t input) {
-  const ValueId id = request.node.input(input);
-  return load_view(request.node.attributes, std::to_string(input), request.shape(id));
-}
-
-StridedView result(const StepRequest& request) {
-  return load_view(request.node.attributes, "out", request.shape(request.node.output(0)));
-}
-
-/// The geometry of C_i = A_i B_i over a broadcast batch.
-struct BatchPlan {
-  std::vector<int64_t> a_offsets;
-  std::vector<int64_t> b_offsets;
-  std::vector<int64_t> c_offsets;
-  int64_t m = 0, n = 0, k = 0;
-  int64_t lda = 0, ldc = 0;
-  MatrixLayout b;
-  size_t count() const { return c_offsets.size(); }
-};
-
-BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedView& c) {
-  BatchPlan plan;
-  plan.m = a.shape[a.shape.size() - 2];
-  plan.k = a.shape.back();
-  plan.n = b.shape.back();
-  plan.lda = a.strides[a.strides.size() - 2];
-  plan.ldc = c.strides[c.strides.size() - 2];
-  plan.b = matrix_layout(b);
-  const Shape batch = leading(c.shape);
-  plan.a_offsets = matrix_offsets(a, batch);
-  plan.b_offsets = matrix_offsets(b, batch);
-  plan.c_offsets = matrix_offsets(c, batch);
-  return plan;
-}
 
 MatmulF32Shape float_shape(const BatchPlan& plan, float alpha) {
   MatmulF32Shape shape;
@@ -102,7 +28,7 @@ class BatchMatMulStep final : public Step {
  public:
   explicit BatchMatMulStep(const StepRequest& request)
       : node_(request.node),
-        plan_(batch_plan(operand(request, 0), operand(request, 1), result(request))),
+        plan_(batch_plan(operand_view(request, 0), operand_view(request, 1), result_view(request))),
         shape_(float_shape(plan_, 1.0F)),
         threads_(request.threads),
         items_(plan_.count()) {}
@@ -133,7 +59,7 @@ class IntegerBatchMatMulStep final : public Step {
  public:
   explicit IntegerBatchMatMulStep(const StepRequest& request)
       : node_(request.node),
-        plan_(batch_plan(operand(request, 0), operand(request, 1), result(request))),
+        plan_(batch_plan(operand_view(request, 0), operand_view(request, 1), result_view(request))),
         threads_(request.threads),
         items_(plan_.count()) {
     const AttributeMap& attributes = node_.attributes;
@@ -184,27 +110,19 @@ class IntegerBatchMatMulStep final : public Step {
   std::vector<MatmulU8Item> items_;
 };
 
-/// The last two axes exchanged.
-StridedView transposed(StridedView view) {
-  const size_t last = view.shape.size() - 1;
-  std::swap(view.shape[last], view.shape[last - 1]);
-  std::swap(view.strides[last], view.strides[last - 1]);
-  return view;
-}
-
 /// softmax(q k' * scale + mask) v over all heads: scores of all heads in scratch, three passes.
 class AttentionStep final : public Step {
  public:
   explicit AttentionStep(const StepRequest& request)
       : node_(request.node), threads_(request.threads) {
-    const StridedView q = operand(request, 0);
-    const StridedView k = transposed(operand(request, 1));
-    const StridedView v = operand(request, 2);
+    const StridedView q = operand_view(request, 0);
+    const StridedView k = transposed(operand_view(request, 1));
+    const StridedView v = operand_view(request, 2);
     Shape score_shape = q.shape;
     score_shape.back() = k.shape.back();
     const StridedView scores = contiguous_view(score_shape);
     score_plan_ = batch_plan(q, k, scores);
-    value_plan_ = batch_plan(scores, v, result(request));
+    value_plan_ = batch_plan(scores, v, result_view(request));
     score_shape_ = float_shape(score_plan_, node_.attributes.get_float("scale", 1.0F));
     value_shape_ = float_shape(value_plan_, 1.0F);
     softmax_.columns = softmax_.ldx = softmax_.ldy = score_plan_.n;

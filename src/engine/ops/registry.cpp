@@ -20,6 +20,7 @@ constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {internal::kBatchMatMul, make_batch_matmul},
     {internal::kQBatchMatMul, make_integer_batch_matmul},
     {"Attention", make_attention},
+    {internal::kBitAttention, make_bit_attention},
     {"Relu", make_activation},
     {"Clip", make_activation},
     {"LeakyRelu", make_activation},

@@ -101,7 +101,7 @@ int64_t step_macs(const Graph& graph, const Node& node) {
       node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul) {
     return elements(node.output(0)) * operand(0).back();
   }
-  if (node.op == "Attention") {
+  if (node.op == "Attention" || node.op == internal::kBitAttention) {
     const Shape q = operand(0);
     const Shape k = operand(1);
     const int64_t scores = element_count(q) / q.back() * k[k.size() - 2];

@@ -1,0 +1,135 @@
+#include <map>
+
+#include "tests/engine/graphs.h"
+#include "tests/engine/session_checks.h"
+
+// Attention as one step: between signs, on codes, in f32.
+namespace ounce::engine {
+namespace {
+
+using ounce::testing::close;
+using ounce::testing::GraphBuilder;
+using ounce::testing::random_tensor;
+
+/// What varies between the graphs of binary attention that are written.
+struct BitAttentionGraph {
+  int64_t batch = 1, tokens = 37, heads = 3, dim = 40;
+  bool key_signs_transposed = false;  // Binarize(k') for Binarize(k)'
+  bool divided = false;               // scores over a number, not times one
+  bool scales_of_heads = false;
+  // Values that are looked at from outside.
+  ValueId scores = kNoValue, map = kNoValue;
+
+  Shape input_shape() const { return {batch, tokens, 3 * heads * dim}; }
+
+  ValueId binarize(GraphBuilder& b, ValueId x, float scale, bool is_map = false) const {
+    if (!scales_of_heads) return b.binarize(x, scale, is_map);
+    std::vector<float> scales;
+    for (int64_t h = 0; h < heads; ++h) scales.push_back(scale + 0.02F * static_cast<float>(h));
+    AttributeMap attributes;
+    attributes.set("unsigned", int64_t{is_map});
+    attributes.set("axis", int64_t{1});
+    return b.node("Binarize", {x, b.constant(Tensor::of(scales, {heads}))}, attributes);
+  }
+
+  /// Heads of one tensor of q, k and v to tokens of all heads.
+  ValueId build(GraphBuilder& b, ValueId qkv) {
+    qkv = b.transpose(b.reshape(qkv, {-1, tokens, 3, heads, dim}), {2, 0, 3, 1, 4});
+    AttributeMap first;
+    first.set("axis", int64_t{0});
+    const auto part = [&](int64_t index) {
+      return b.node("Gather", {qkv, b.constant(Tensor::scalar(index))}, first);
+    };
+    const ValueId q = binarize(b, part(0), 0.8F);
+    const std::vector<int64_t> swap = {0, 1, 3, 2};
+    const ValueId k = key_signs_transposed ? binarize(b, b.transpose(part(1), swap), 0.7F)
+                                           : b.transpose(binarize(b, part(1), 0.7F), swap);
+    scores = b.node("MatMul", {q, k});
+    scores = divided ? b.node("Div", {scores, b.constant(Tensor::scalar(6.3F))})
+                     : b.node("Mul", {b.constant(Tensor::scalar(0.158F)), scores});
+    AttributeMap last;
+    last.set("axis", int64_t{-1});
+    map = binarize(b, b.node("Softmax", {scores}, last), 0.047F, true);
+    const ValueId mixed = b.node("MatMul", {map, binarize(b, part(2), 0.5F)});
+    return b.reshape(b.transpose(mixed, {0, 2, 1, 3}), {-1, tokens, heads * dim});
+  }
+
+  Graph graph() {
+    GraphBuilder b;
+    b.output(build(b, b.input("x", input_shape())));
+    return b.graph;
+  }
+};
+
+TEST(SessionBitAttention, IsOneStepThatReadsAndWritesThroughTransposes) {
+  BitAttentionGraph made;
+  EXPECT_EQ(expect_close(made.graph(), made.input_shape(), 1e-6).size(), 1U);
+  made.batch = 2;
+  const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-6);
+  EXPECT_EQ(count_kernels(kernels, "attention_bits"), 1);
+  EXPECT_EQ(kernels.size(), 1U);
+}
+
+TEST(SessionBitAttention, OtherWaysToWriteIt) {
+  for (int way = 1; way < 8; ++way) {
+    BitAttentionGraph made;
+    made.key_signs_transposed = way % 2 != 0;
+    made.divided = way / 2 % 2 != 0;
+    made.scales_of_heads = way / 4 != 0;
+    made.batch = 2;
+    const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-6);
+    EXPECT_EQ(kernels.size(), 1U) << "way " << way;
+  }
+}
+
+TEST(SessionBitAttention, OperandsThatAreComputedFirst) {
+  GraphBuilder b;
+  BitAttentionGraph made;
+  const Shape shape = {2, 3, 21, 16};
+  const ValueId x = b.input("x", shape);
+  AttributeMap axis;
+  axis.set("axis", int64_t{-1});
+  const ValueId q = b.node("LayerNormalization", {x, b.weights({16}), b.weights({16})}, axis);
+  const ValueId k = b.transpose(b.binarize(b.node("Neg", {x}), 0.6F), {0, 1, 3, 2});
+  const ValueId map = b.node("Softmax", {b.node("MatMul", {b.binarize(q, 0.3F), k})}, axis);
+  b.output(b.node("MatMul", {b.binarize(map, 0.091F, true), b.binarize(x, 0.5F)}));
+  const auto kernels = expect_close(b.graph, shape, 1e-6);
+  EXPECT_EQ(count_kernels(kernels, "attention_bits"), 1);
+  EXPECT_EQ(kernels.size(), 2U);  // and the negation
+}
+
+TEST(SessionBitAttention, LargeHeadsAndSharedMapsRunInParts) {
+  BitAttentionGraph made;
+  made.dim = 260;
+  made.heads = 1;
+  auto kernels = expect_close(made.graph(), made.input_shape(), 1e-4);
+  EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
+
+  GraphBuilder b;
+  made.dim = 24;
+  b.output(made.build(b, b.input("x", made.input_shape())));
+  b.output(made.map);
+  kernels = expect_close(b.graph, made.input_shape(), 1e-4);
+  EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
+}
+
+TEST(SessionBitAttention, TapsSeeScoresAndMapWithoutChangingResults) {
+  BitAttentionGraph made;
+  Graph graph = made.graph();
+  infer_shapes(graph);
+  const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
+  const std::vector<Tensor> expected = Session(graph).run(inputs);
+  SessionOptions options;
+  options.taps = {graph.value(made.scores).name, graph.value(made.map).name};
+  Session session(graph, options);
+  std::map<std::string, Tensor> seen;
+  const auto actual = session.run(inputs, [&](std::string_view name, const Tensor& value) {
+    seen[std::string(name)] = Tensor::of(value.to_f32(), value.shape());
+  });
+  EXPECT_TRUE(close(actual[0], expected[0], 1e-5));
+  ASSERT_EQ(seen.size(), 2U);
+  for (const float p : seen.at(options.taps[1]).to_f32()) EXPECT_TRUE(p == 0.0F || p == 0.047F);
+}
+
+}  // namespace
+}  // namespace ounce::engine
