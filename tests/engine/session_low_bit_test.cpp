@@ -149,16 +149,5 @@ TEST(SessionLowBit, KernelHintsAreKeptAndObeyed) {
   }
 }
 
-TEST(SessionLowBit, KernelHintsTravelInTheMetadataOfTheGraph) {
-  GraphBuilder b;
-  b.output(b.input("x", {4, 64}));
-  b.graph.metadata["kernel stale"] = "gone";
-  b.graph.metadata["other"] = "kept";
-  const KernelHints hints = {{"a layer", "gemm_u8s8"}};
-  store_kernel_hints(b.graph, hints);
-  EXPECT_EQ(Session(b.graph).kernel_hints(), hints);
-  EXPECT_EQ(b.graph.metadata.at("other"), "kept");
-}
-
 }  // namespace
 }  // namespace ounce::engine
