@@ -1,4 +1,5 @@
-// Writes the networks that the benchmarks time, with random weights, as ONNX files:
+// Writes the networks that the benchmarks time, with random weights, as ONNX files, and those with
+// layers of one bit, which ONNX would spell out in other operators, as .ounce files:
 // benchmark_models FOLDER [NAME...]
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +10,16 @@
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "models/models.h"
+
+namespace {
+
+const char* extension(const ounce::Graph& graph) {
+  const bool binary = std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                                  [](const ounce::Node& node) { return node.op == "Binarize"; });
+  return binary ? ".ounce" : ".onnx";
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
@@ -23,7 +34,8 @@ int main(int argc, char** argv) {
       const std::string name(architecture.name);
       if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end())
         continue;
-      ounce::formats::write_model(architecture.build(1), folder / (name + ".onnx"));
+      const ounce::Graph graph = architecture.build(1);
+      ounce::formats::write_model(graph, folder / (name + extension(graph)));
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "benchmark_models: %s\n", error.what());

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 #include <optional>
@@ -59,6 +60,7 @@ class QuantizeRun {
   std::unique_ptr<CalibrationInputs> inputs_;
   std::optional<StagedOutput> output_;
   quantize::QuantizeResult result_;
+  engine::KernelHints kernel_hints_;
 };
 
 QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
@@ -108,8 +110,8 @@ int QuantizeRun::carry_out() {
   output_.emplace(output_folder(options_, request_));
   clock_.finish(report_.provenance, "read");
   compress();
-  write_models();
   measure();
+  write_models();
   compare_tensors();
   judge();
   describe();
@@ -131,7 +133,7 @@ void QuantizeRun::compress() {
 
 void QuantizeRun::write_models() {
   if (inputs_->task() != nullptr) inputs_->task()->store(result_.graph);
-  // No times in here: equal settings and data give equal bytes.
+  // No times in here: equal settings and data give equal bytes but for the kernel hints.
   const report::Json origin{{"ounce", report_.provenance.versions[0].second},
                             {"method", options_.method},
                             {"weights", request_.weight_bits},
@@ -141,9 +143,10 @@ void QuantizeRun::write_models() {
                             {"model_hash", report_.provenance.model_hash},
                             {"data_hash", report_.provenance.data_hash}};
   result_.graph.metadata["ounce.origin"] = report::json_text(origin, -1);
-  for (const char* name : {"model.ounce", "model.onnx"}) {
-    formats::write_model(result_.graph, output_->path(name));
-  }
+  formats::write_model(result_.graph, output_->path("model.onnx"));
+  // Only here does time come in: which kernel was fastest for a layer of few bits.
+  engine::store_kernel_hints(result_.graph, kernel_hints_);
+  formats::write_model(result_.graph, output_->path("model.ounce"));
   report_.before.file_bytes = file_bytes(options_.model);
   report_.after.file_bytes = file_bytes(output_->path("model.ounce"));
 }
@@ -165,6 +168,7 @@ void QuantizeRun::measure() {
     sides[i]->weight_bytes = measured[i].weight_bytes;
     sides[i]->arena_bytes = measured[i].arena_bytes;
   }
+  kernel_hints_ = measured.back().kernel_hints;
   if (!result_.latency) {
     const quantize::DryRun dry = quantize::dry_run(graph_, methods::configure(method_, request_));
     result_.latency = quantize::compare_latency(result_.prepared, result_.graph, dry.plan, *inputs,
@@ -246,13 +250,16 @@ void QuantizeRun::describe() {
 }
 
 void QuantizeRun::note_ends() {
-  std::string names;
+  std::vector<std::string> ends;
   for (const quantize::LayerRecord& layer : result_.layers) {
-    if (layer.is_end) names += (names.empty() ? "" : ", ") + layer.node;
+    if (layer.is_end) ends.push_back(layer.node);
   }
-  if (names.empty()) return;
-  report_.notes.push_back("first and last layers keep 8 bits (--option keep-ends8=off: no): " +
-                          names);
+  const auto note = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty())
+      report_.notes.push_back(fmt::format("{}: {}", what, fmt::join(names, ", ")));
+  };
+  note("first and last layers keep 8 bits (--option keep-ends8=off: no)", ends);
+  note("embeddings are stored with 8 bits (--option embeddings8=off: no)", result_.embeddings);
 }
 
 void QuantizeRun::note_slowness() {

@@ -28,6 +28,16 @@ void add_taps(Graph& graph, const std::vector<std::string>& taps) {
   }
 }
 
+/// Metadata keys of kernel hints: this and the signature.
+constexpr std::string_view kHintPrefix = "kernel ";
+
+/// Adds the hints of the metadata to those given.
+void read_kernel_hints(const Graph& graph, KernelHints& hints) {
+  for (const auto& [key, kernel] : graph.metadata) {
+    if (key.starts_with(kHintPrefix)) hints.emplace(key.substr(kHintPrefix.size()), kernel);
+  }
+}
+
 /// Whether a tensor of `shape` may go in where `wanted` is declared.
 bool fits(const SymbolicShape& wanted, const Shape& shape) {
   return std::equal(wanted.begin(), wanted.end(), shape.begin(), shape.end(),
@@ -43,6 +53,7 @@ class Session::Impl {
     optimized_ = graph;
     output_count_ = graph.outputs.size();
     add_taps(optimized_, options_.taps);
+    read_kernel_hints(graph, options_.kernel_hints);
     if (!options_.reference_only) optimize(optimized_, reference::evaluator());
   }
 
@@ -113,6 +124,14 @@ class Session::Impl {
   ThreadPool pool_;
   std::unique_ptr<Plan> plan_;
 };
+
+void store_kernel_hints(Graph& graph, const KernelHints& hints) {
+  std::erase_if(graph.metadata,
+                [](const auto& entry) { return entry.first.starts_with(kHintPrefix); });
+  for (const auto& [signature, kernel] : hints) {
+    graph.metadata[std::string(kHintPrefix) + signature] = kernel;
+  }
+}
 
 Session::Session(const Graph& graph, SessionOptions options)
     : impl_(std::make_unique<Impl>(graph, std::move(options))) {}

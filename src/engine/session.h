@@ -19,6 +19,10 @@ namespace ounce::engine {
 /// is measured once.
 using KernelHints = std::map<std::string, std::string, std::less<>>;
 
+/// Keeps hints in the metadata of a graph, one entry each, in the place of those that were there. A
+/// session on the graph reads them.
+void store_kernel_hints(Graph& graph, const KernelHints& hints);
+
 /// How a session runs its graph.
 struct SessionOptions {
   int threads = 1;
@@ -27,7 +31,7 @@ struct SessionOptions {
   std::vector<std::string> taps;
   /// Measure every step of every run (see `Session::profile`).
   bool profile = false;
-  /// What earlier sessions measured.
+  /// What earlier sessions measured; goes before what the graph's metadata say.
   KernelHints kernel_hints;
   /// Run every node with the naive reference operators, unfused: the specification.
   bool reference_only = false;

@@ -17,7 +17,12 @@ ValueId LayerBuilder::conv(std::string_view name, ValueId x, int64_t in_channels
   const std::string base(name);
   const ValueId weight =
       constant(base + ".weight", normal(shape, spec.gain * std::sqrt(2.0F / fan_in)));
-  const ValueId bias = constant(base + ".bias", normal({spec.out_channels}, 0.05F));
+  return convolve(name, x, weight, spec);
+}
+
+ValueId LayerBuilder::convolve(std::string_view name, ValueId x, ValueId weight,
+                               const Convolution& spec) {
+  const ValueId bias = constant(std::string(name) + ".bias", normal({spec.out_channels}, 0.05F));
   AttributeMap attributes;
   attributes.set("kernel_shape", std::vector<int64_t>{spec.kernel, spec.kernel});
   attributes.set("strides", std::vector<int64_t>{spec.stride, spec.stride});
@@ -47,6 +52,40 @@ ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width
                {x, constant(base + ".weight", std::move(ones)),
                 constant(base + ".bias", normal({width}, 0.02F))},
                std::move(attributes), name);
+}
+
+ValueId LayerBuilder::binarize(std::string_view name, ValueId x, float scale, bool is_map) {
+  AttributeMap attributes;
+  if (is_map) attributes.set("unsigned", int64_t{1});
+  return apply("Binarize", {x, constant("scale", Tensor::scalar(scale))}, std::move(attributes),
+               name);
+}
+
+ValueId LayerBuilder::sign_weights(std::string_view name, Shape shape, int64_t axis,
+                                   int64_t fan_in) {
+  const int64_t channels = shape[static_cast<size_t>(axis)];
+  std::vector<float> scales(static_cast<size_t>(channels));
+  for (float& scale : scales) {
+    scale = (1.0F + 0.1F * next_normal()) / std::sqrt(static_cast<float>(fan_in));
+  }
+  const std::string base(name);
+  AttributeMap attributes;
+  attributes.set("axis", axis);
+  return apply("DequantizeLinear",
+               {constant(base + ".weight", cast(normal(std::move(shape), 1.0F), DType::u1)),
+                constant(base + ".scale", Tensor::of(scales, {channels}))},
+               std::move(attributes), base + ".weights");
+}
+
+ValueId LayerBuilder::sign_conv(std::string_view name, ValueId x, int64_t in_channels,
+                                const Convolution& spec) {
+  const Shape shape = {spec.out_channels, in_channels / spec.groups, spec.kernel, spec.kernel};
+  const int64_t fan_in = shape[1] * spec.kernel * spec.kernel;
+  return convolve(name, x, sign_weights(name, shape, 0, fan_in), spec);
+}
+
+ValueId LayerBuilder::sign_linear(std::string_view name, ValueId x, int64_t in, int64_t out) {
+  return apply("MatMul", {x, sign_weights(name, {in, out}, 1, in)}, {}, name);
 }
 
 ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,

@@ -32,6 +32,15 @@ class LayerBuilder {
   ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
   ValueId layer_norm(std::string_view name, ValueId x, int64_t width);
 
+  /// scale * sign(x), or with `is_map` scale * (x > scale / 2).
+  ValueId binarize(std::string_view name, ValueId x, float scale, bool is_map = false);
+  /// Random signs with one scale an output channel (`axis`), dequantized; the scale keeps sums of
+  /// `fan_in` products of signs in range.
+  ValueId sign_weights(std::string_view name, Shape shape, int64_t axis, int64_t fan_in);
+  /// As `conv` and `linear`, with weights of one bit. `linear` without a bias.
+  ValueId sign_conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
+  ValueId sign_linear(std::string_view name, ValueId x, int64_t in, int64_t out);
+
   ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
                 std::string_view name = {});
   ValueId reshape(ValueId x, std::vector<int64_t> shape);
@@ -44,6 +53,7 @@ class LayerBuilder {
 
  private:
   float next_normal();
+  ValueId convolve(std::string_view name, ValueId x, ValueId weight, const Convolution& spec);
 
   Graph graph_;
   uint64_t state_;

@@ -12,11 +12,21 @@ Graph deit_t(uint64_t seed) {
   return vit("deit_t", {.width = 192, .heads = 3}, seed);
 }
 
-constexpr std::array<Architecture, 4> kArchitectures = {{
+Graph deit_s_binary(uint64_t seed) {
+  return vit("deit_s_binary", {.binary = true}, seed);
+}
+Graph deit_t_binary(uint64_t seed) {
+  return vit("deit_t_binary", {.width = 192, .heads = 3, .binary = true}, seed);
+}
+
+constexpr std::array<Architecture, 7> kArchitectures = {{
     {"resnet18", resnet18},
+    {"resnet18_binary", resnet18_binary},
     {"mobilenet_v2", mobilenet_v2},
     {"deit_s", deit_s},
     {"deit_t", deit_t},
+    {"deit_s_binary", deit_s_binary},
+    {"deit_t_binary", deit_t_binary},
 }};
 
 }  // namespace

@@ -14,6 +14,11 @@ namespace ounce::models {
 /// ResNet-18 for 224x224 pictures, 1000 classes, BatchNormalization folded (He et al. 2016).
 Graph resnet18(uint64_t seed);
 
+/// The same with binary 3x3 convolutions: blocks of shift, sign, convolution, shortcut, shifted
+/// PReLU, a shortcut around every convolution; first, last and 1x1 shortcut layers in f32
+/// (ReActNet, Liu et al. 2020).
+Graph resnet18_binary(uint64_t seed);
+
 /// MobileNetV2 at width 1.0 for 224x224 pictures, 1000 classes, BatchNormalization folded (Sandler
 /// et al. 2018).
 Graph mobilenet_v2(uint64_t seed);
@@ -26,6 +31,9 @@ struct VitSpec {
   int64_t width = 384;
   int64_t depth = 12;
   int64_t heads = 6;
+  /// All products of the blocks are binary: linear layers, q k^T and p v; normalised q and k, no
+  /// GELU (the sign of its result is that of its argument), no biases (Bi-ViT).
+  bool binary = false;
 };
 /// DeiT-S is the default VitSpec, DeiT-T has width 192 and 3 heads (Touvron et al. 2021).
 Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed);

@@ -6,10 +6,17 @@
 namespace ounce::models {
 namespace {
 
+/// A linear layer of a block, on signs where the blocks are binary.
+ValueId product(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in, int64_t out,
+                const VitSpec& spec, float gain = 1.0F) {
+  if (!spec.binary) return layers.linear(name, x, in, out, gain);
+  return layers.sign_linear(name, layers.binarize(name + ".sign", x, 1.0F), in, out);
+}
+
 ValueId attention(LayerBuilder& layers, const std::string& name, ValueId x, const VitSpec& spec,
                   int64_t tokens) {
   const int64_t head_dim = spec.width / spec.heads;
-  ValueId qkv = layers.linear(name + ".qkv", x, spec.width, 3 * spec.width);
+  ValueId qkv = product(layers, name + ".qkv", x, spec.width, 3 * spec.width, spec);
   qkv = layers.reshape(qkv, {-1, tokens, 3, spec.heads, head_dim});
   qkv = layers.transpose(qkv, {2, 0, 3, 1, 4});  // [3, batch, heads, tokens, head_dim]
   AttributeMap first_axis;
@@ -18,8 +25,15 @@ ValueId attention(LayerBuilder& layers, const std::string& name, ValueId x, cons
     return layers.apply("Gather", {qkv, layers.constant("index", Tensor::scalar(index))},
                         first_axis, name + ".select");
   };
-  const ValueId q = part(0);
-  const ValueId k = layers.transpose(part(1), {0, 1, 3, 2});
+  ValueId q = part(0);
+  ValueId k = part(1);
+  ValueId v = part(2);
+  if (spec.binary) {
+    q = layers.binarize(name + ".q_sign", layers.layer_norm(name + ".q_norm", q, head_dim), 0.8F);
+    k = layers.binarize(name + ".k_sign", layers.layer_norm(name + ".k_norm", k, head_dim), 0.8F);
+    v = layers.binarize(name + ".v_sign", v, 0.5F);
+  }
+  k = layers.transpose(k, {0, 1, 3, 2});
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   ValueId map = layers.apply("MatMul", {q, k}, {}, name + ".scores");
   map = layers.apply("Mul", {map, layers.constant("scale", Tensor::scalar(scale))}, {},
@@ -27,15 +41,21 @@ ValueId attention(LayerBuilder& layers, const std::string& name, ValueId x, cons
   AttributeMap last_axis;
   last_axis.set("axis", int64_t{-1});
   map = layers.apply("Softmax", {map}, last_axis, name + ".softmax");
-  ValueId y = layers.apply("MatMul", {map, part(2)}, {}, name + ".mix");
+  if (spec.binary) {
+    // The threshold is at the uniform level, 1 / tokens.
+    const float level = 2.0F / static_cast<float>(tokens);
+    map = layers.binarize(name + ".map_bits", map, level, /*is_map=*/true);
+  }
+  ValueId y = layers.apply("MatMul", {map, v}, {}, name + ".mix");
   y = layers.reshape(layers.transpose(y, {0, 2, 1, 3}), {-1, tokens, spec.width});
-  return layers.linear(name + ".proj", y, spec.width, spec.width, 0.3F);
+  return product(layers, name + ".proj", y, spec.width, spec.width, spec, 0.3F);
 }
 
-ValueId mlp(LayerBuilder& layers, const std::string& name, ValueId x, int64_t width) {
-  ValueId y = layers.linear(name + ".fc1", x, width, 4 * width);
-  y = layers.apply("Gelu", {y}, {}, name + ".act");
-  return layers.linear(name + ".fc2", y, 4 * width, width, 0.3F);
+ValueId mlp(LayerBuilder& layers, const std::string& name, ValueId x, const VitSpec& spec) {
+  const int64_t width = spec.width;
+  ValueId y = product(layers, name + ".fc1", x, width, 4 * width, spec);
+  if (!spec.binary) y = layers.apply("Gelu", {y}, {}, name + ".act");
+  return product(layers, name + ".fc2", y, 4 * width, width, spec, 0.3F);
 }
 
 }  // namespace
@@ -69,7 +89,7 @@ Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed) {
     y = attention(layers, scope + ".attn", y, spec, tokens);
     x = layers.apply("Add", {x, y}, {}, scope + ".add1");
     y = layers.layer_norm(scope + ".norm2", x, spec.width);
-    x = layers.apply("Add", {x, mlp(layers, scope + ".mlp", y, spec.width)}, {}, scope + ".add2");
+    x = layers.apply("Add", {x, mlp(layers, scope + ".mlp", y, spec)}, {}, scope + ".add2");
   }
   x = layers.layer_norm("norm", x, spec.width);
   AttributeMap token_axis;

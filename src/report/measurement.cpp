@@ -235,6 +235,7 @@ std::vector<Measurement> measure_interleaved(std::span<const Graph* const> graph
     results[i].first_run_ms = milliseconds_since(start);
     results[i].arena_bytes = sessions[i].arena_bytes();
     results[i].weight_bytes = sessions[i].weight_bytes();
+    results[i].kernel_hints = sessions[i].kernel_hints();
     for (int run = 0; run < options.warmup; ++run) sessions[i].run_into(inputs, outputs[i]);
   }
   for (int run = 0; run < options.runs; ++run) {

@@ -41,6 +41,7 @@ struct Measurement {
   double first_run_ms = 0;     // planning and packing included
   int64_t arena_bytes = 0;
   int64_t weight_bytes = 0;
+  engine::KernelHints kernel_hints;
   std::vector<engine::StepProfile> steps;  // empty unless profiled
   engine::MachineLimits limits;            // of its threads, if profiled
 

@@ -101,6 +101,13 @@ int64_t step_macs(const Graph& graph, const Node& node) {
       node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul) {
     return elements(node.output(0)) * operand(0).back();
   }
+  const bool on_bits = node.op == internal::kBitConv || node.op == internal::kBitMatMul;
+  if (on_bits || node.op == internal::kCodeMatMul) {
+    // Every pixel or row meets all weights. (Outputs and inputs may be words of bits.)
+    const Shape result = *concrete(*graph.value(node.output(0)).shape);
+    const int64_t rows = result.back() == 0 ? 0 : element_count(result) / result.back();
+    return rows * graph.constant(node.input(1))->size();
+  }
   if (node.op == "Attention" || node.op == internal::kBitAttention) {
     const Shape q = operand(0);
     const Shape k = operand(1);
