@@ -11,8 +11,7 @@ namespace {
 
 /// Heads side by side in rows of q, k, v and y, as after one product for all of them.
 struct Heads {
-  Heads(Random& random, int64_t count, const BitAttentionShape& sizes, double score,
-        double map_scale_)
+  Heads(Random& random, int64_t count, const AttentionShape& sizes, double score, double map_scale_)
       : shape(sizes),
         score_scale(score),
         map_scale(map_scale_),
@@ -42,7 +41,7 @@ struct Heads {
     return items;
   }
 
-  BitAttentionShape shape;
+  AttentionShape shape;
   double score_scale, map_scale;
   BitSoftmax softmax;
   std::vector<float> q, k, v;
@@ -66,14 +65,14 @@ void expect_reference(Heads& heads, const std::string& what) {
   });
 }
 
-constexpr BitAttentionShape kShapes[] = {
+constexpr AttentionShape kShapes[] = {
     {197, 197, 64, 64}, {1, 1, 1, 1},      {5, 63, 64, 64}, {17, 65, 33, 40},   {9, 300, 127, 130},
     {8, 64, 128, 64},   {3, 700, 200, 17}, {13, 31, 8, 16}, {16, 256, 248, 65},
 };
 
 TEST(AttentionBits, EqualsTheFloatFormulaOnEveryLevel) {
   Random random(71);
-  for (const BitAttentionShape& shape : kShapes) {
+  for (const AttentionShape& shape : kShapes) {
     for (const int64_t heads : {1, 3}) {
       const double score = 0.7 / std::sqrt(static_cast<double>(shape.head_dim));
       Heads h(random, heads, shape, score, 1.9 / static_cast<double>(shape.keys));
@@ -132,9 +131,7 @@ TEST(AttentionBits, NormalizesRowsAsTheLayerNormalizationDoes) {
       std::vector<float> expected, y;
       Scratch scratch(attention_bits_scratch_bytes(plain.shape, pool.size()));
       attention_bits({pool, scratch.span()}, normalized.into(expected), normalized.shape);
-      plain.shape.q_norm = &norm;
-      plain.shape.k_norm = &bare;
-      attention_bits({pool, scratch.span()}, plain.into(y), plain.shape);
+      attention_bits({pool, scratch.span()}, plain.into(y), plain.shape, {&norm, &bare});
       expect_equal(expected, y, "head_dim " + std::to_string(dim));
     });
   }

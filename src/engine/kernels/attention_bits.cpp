@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/kernels/attention_bits_scratch.h"
+#include "engine/kernels/attention_tasks.h"
 #include "engine/kernels/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -24,9 +25,9 @@ inline constexpr uint8_t kNoKey = 255;  // the count of columns behind the last 
 
 // What one head needs while it runs.
 struct Head {
-  Head(const BitAttentionItem& head, const BitAttentionShape& geometry,
+  Head(const BitAttentionItem& head, const AttentionShape& geometry, const BitRowNorms& row_norms,
        const BitAttentionScratch& sizes, std::span<std::byte> scratch)
-      : item(head), shape(geometry), size(sizes) {
+      : item(head), shape(geometry), norms(row_norms), size(sizes) {
     ScratchCursor cursor(scratch);
     keys = cursor.take<uint8_t>(size.key_size());
     values = cursor.take<uint8_t>(size.value_size());
@@ -35,7 +36,8 @@ struct Head {
     counts = cursor.take<uint8_t>(kRows * size.row_counts);
   }
   const BitAttentionItem& item;
-  const BitAttentionShape& shape;
+  const AttentionShape& shape;
+  const BitRowNorms& norms;
   const BitAttentionScratch& size;
   uint8_t* keys;    // [panel][byte of head_dim][64 keys]
   uint8_t* values;  // [panel][byte of keys][64 elements of a value]
@@ -66,7 +68,7 @@ void pack_keys(const Head& h) {
   std::fill(h.keys, h.keys + h.size.key_size(), uint8_t{0});
   for (int64_t key = 0; key < h.shape.keys; ++key) {
     uint64_t bits[kMostBitHeadDim / 64 + 1];
-    row_signs(h.item.k + key * h.shape.ldk, h.shape.head_dim, h.shape.k_norm, bits);
+    row_signs(h.item.k + key * h.shape.ldk, h.shape.head_dim, h.norms.k, bits);
     uint8_t* column = h.keys + key / kColumns * h.size.head_bytes * kColumns + key % kColumns;
     for (int64_t b = 0; b < h.size.head_bytes; ++b) {
       column[b * kColumns] = static_cast<uint8_t>(bits[b / 8] >> (b % 8 * 8));
@@ -98,7 +100,7 @@ void pack_values(const Head& h) {
 void pack_queries(const Head& h, int64_t first, int64_t rows) {
   for (int64_t i = 0; i < rows; ++i) {
     uint64_t bits[kMostBitHeadDim / 64 + 1];
-    row_signs(h.item.q + (first + i) * h.shape.ldq, h.shape.head_dim, h.shape.q_norm, bits);
+    row_signs(h.item.q + (first + i) * h.shape.ldq, h.shape.head_dim, h.norms.q, bits);
     for (int64_t w = 0; w * 8 < h.size.head_bytes; ++w) {
       expand_word(bits[w], h.q + i * h.size.head_words + w * 8);
     }
@@ -226,21 +228,14 @@ void attend(const Head& h, int64_t first, int64_t last) {
 }
 
 void attention_bits(const Context& context, std::span<const BitAttentionItem> items,
-                    const BitAttentionShape& shape) {
+                    const AttentionShape& shape, const BitRowNorms& norms) {
   const BitAttentionScratch size(shape);
-  const int64_t threads = context.pool.size();
-  const auto count = static_cast<int64_t>(items.size());
-  // Where there are few heads for the threads, heads are cut: keys are then packed once a part.
-  const int64_t blocks = ceil_div(shape.tokens, kRows);
-  const int64_t wanted = threads == 1 || count == 0 ? 1 : ceil_div(4 * threads, count);
-  const int64_t parts = std::clamp<int64_t>(wanted, 1, blocks);
-  context.pool.parallel_for(count * parts, [&](int64_t task, int thread) {
-    const size_t bytes = size.bytes();
+  const size_t bytes = size.bytes();
+  const AttentionTasks tasks(static_cast<int64_t>(items.size()), shape.tokens, kRows,
+                             context.pool.size());
+  tasks.for_each(context.pool, [&](int64_t head, int64_t first, int64_t last, int thread) {
     const auto own = context.scratch.subspan(static_cast<size_t>(thread) * bytes, bytes);
-    const int64_t part = task % parts;
-    attend(Head(items[static_cast<size_t>(task / parts)], shape, size, own),
-           blocks * part / parts * kRows,
-           std::min(shape.tokens, blocks * (part + 1) / parts * kRows));
+    attend(Head(items[static_cast<size_t>(head)], shape, norms, size, own), first, last);
   });
 }
 
@@ -272,11 +267,11 @@ BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale) {
 }
 
 void attention_bits(const Context& context, std::span<const BitAttentionItem> items,
-                    const BitAttentionShape& shape) {
-  OUNCE_DISPATCH(attention_bits)(context, items, shape);
+                    const AttentionShape& shape, const BitRowNorms& norms) {
+  OUNCE_DISPATCH(attention_bits)(context, items, shape, norms);
 }
 
-size_t attention_bits_scratch_bytes(const BitAttentionShape& shape, int threads) {
+size_t attention_bits_scratch_bytes(const AttentionShape& shape, int threads) {
   return BitAttentionScratch(shape).bytes() * static_cast<size_t>(threads);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/kernels/common.h"
+#include "engine/kernels/attention.h"
 
 // Attention between signs: y = P v with the map P = r * (softmax(q k' s) > r / 2), where q, k and v
 // are the signs of floats times a scale each. Scores are integers in units of 2 s: of D signs that
@@ -33,10 +33,10 @@ struct BitSoftmax {
 
 /// One head of one picture.
 struct BitAttentionItem {
-  const float* q = nullptr;  // [tokens, head_dim]
-  const float* k = nullptr;  // [keys, head_dim]
-  const float* v = nullptr;  // [keys, value_dim]
-  float* y = nullptr;        // [tokens, value_dim]
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float* y = nullptr;
   const BitSoftmax* softmax = nullptr;
   float y_scale = 1.0F;  // r times the scale of v
 };
@@ -46,17 +46,15 @@ struct BitRowNorm {
   const float* beta = nullptr;   // [head_dim], or null
   float epsilon = 0.0F;
 };
-struct BitAttentionShape {
-  int64_t tokens = 0, keys = 0, head_dim = 0, value_dim = 0;
-  int64_t ldq = 0, ldk = 0, ldv = 0, ldy = 0;  // elements between rows
-  const BitRowNorm* q_norm = nullptr;          // or null
-  const BitRowNorm* k_norm = nullptr;
+struct BitRowNorms {
+  const BitRowNorm* q = nullptr;  // or null
+  const BitRowNorm* k = nullptr;
 };
 
 /// y[i] = y_scale * sum over keys of map[i][key] * sign(v[key]). sign(0) = sign(NaN) = +1. The map
 /// is the same on every instruction set, and so are the sums. head_dim <= kMostBitHeadDim.
 void attention_bits(const Context& context, std::span<const BitAttentionItem> items,
-                    const BitAttentionShape& shape);
-size_t attention_bits_scratch_bytes(const BitAttentionShape& shape, int threads);
+                    const AttentionShape& shape, const BitRowNorms& norms = {});
+size_t attention_bits_scratch_bytes(const AttentionShape& shape, int threads);
 
 }  // namespace ounce::engine

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/kernels/attention_bits.h"
+#include "engine/kernels/attention.h"
 #include "engine/kernels/blocking.h"
 
 namespace ounce::engine {
@@ -15,7 +15,7 @@ inline constexpr int64_t kBitAttentionRows = 8;
 struct BitAttentionScratch {
   static constexpr int64_t kColumns = 64;  // of a panel
 
-  explicit BitAttentionScratch(const BitAttentionShape& s)
+  explicit BitAttentionScratch(const AttentionShape& s)
       : head_bytes(ceil_div(s.head_dim, 8)),
         key_bytes(ceil_div(s.keys, 8)),
         key_panels(ceil_div(s.keys, kColumns)),

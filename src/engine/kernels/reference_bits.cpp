@@ -45,7 +45,7 @@ void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
   conv_u8s8(as_codes(image, count).data(), ohwi, shape, 128 + a_zero_point, bias, epilogue);
 }
 
-double attention_bits(const BitAttentionItem& item, const BitAttentionShape& s, double score_scale,
+double attention_bits(const BitAttentionItem& item, const AttentionShape& s, double score_scale,
                       double map_scale) {
   const auto sign = [](float x) { return x < 0.0F ? -1 : 1; };
   double nearest = INFINITY;

@@ -22,7 +22,7 @@ void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
 
 /// One head by the float formula, in double, with the scales that made item.softmax. Returns the
 /// least |P / (r / 2) - 1| of its probabilities: how far they keep from the threshold.
-double attention_bits(const BitAttentionItem& item, const BitAttentionShape& shape,
-                      double score_scale, double map_scale);
+double attention_bits(const BitAttentionItem& item, const AttentionShape& shape, double score_scale,
+                      double map_scale);
 
 }  // namespace ounce::engine::reference

@@ -1,9 +1,6 @@
-#include <algorithm>
-#include <span>
-
+#include "engine/kernels/attention.h"
 #include "engine/kernels/gemm_f32.h"
 #include "engine/kernels/gemm_u8s8.h"
-#include "engine/kernels/normalize.h"
 #include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
 
@@ -110,67 +107,34 @@ class IntegerBatchMatMulStep final : public Step {
   std::vector<MatmulU8Item> items_;
 };
 
-/// softmax(q k' * scale + mask) v over all heads: scores of all heads in scratch, three passes.
+/// softmax(q k' * scale + mask) v over all heads.
 class AttentionStep final : public Step {
  public:
   explicit AttentionStep(const StepRequest& request)
-      : node_(request.node), threads_(request.threads) {
-    const StridedView q = operand_view(request, 0);
-    const StridedView k = transposed(operand_view(request, 1));
-    const StridedView v = operand_view(request, 2);
-    Shape score_shape = q.shape;
-    score_shape.back() = k.shape.back();
-    const StridedView scores = contiguous_view(score_shape);
-    score_plan_ = batch_plan(q, k, scores);
-    value_plan_ = batch_plan(scores, v, result_view(request));
-    score_shape_ = float_shape(score_plan_, node_.attributes.get_float("scale", 1.0F));
-    value_shape_ = float_shape(value_plan_, 1.0F);
-    softmax_.columns = softmax_.ldx = softmax_.ldy = score_plan_.n;
-    softmax_.rows = static_cast<int64_t>(score_plan_.count()) * score_plan_.m;
-    if (node_.input(3) != kNoValue) softmax_.mask_rows = score_plan_.m;
-    items_.resize(score_plan_.count());
-  }
+      : node_(request.node),
+        threads_(request.threads),
+        heads_(request),
+        scale_(node_.attributes.get_float("scale", 1.0F)),
+        items_(heads_.y.size()) {}
 
   void run(const RunContext& context) override {
-    auto* scores = reinterpret_cast<float*>(context.kernels.scratch.data());
-    const Context kernels{context.kernels.pool, context.kernels.scratch.subspan(score_bytes())};
-    multiply(kernels, context.at<const float>(node_.input(0)),
-             context.at<const float>(node_.input(1)), scores, score_plan_, score_shape_);
-    SoftmaxShape softmax = softmax_;
-    softmax.mask = context.maybe<const float>(node_.input(3));
-    softmax_f32(kernels, scores, scores, softmax);
-    multiply(kernels, scores, context.at<const float>(node_.input(2)),
-             context.at<float>(node_.output(0)), value_plan_, value_shape_);
+    heads_.bind(items_, context.at<const float>(node_.input(0)),
+                context.at<const float>(node_.input(1)), context.at<const float>(node_.input(2)),
+                context.at<float>(node_.output(0)));
+    attention_f32(context.kernels, items_, heads_.shape, scale_,
+                  context.maybe<const float>(node_.input(3)));
   }
-
   size_t scratch_bytes() const override {
-    const auto heads = static_cast<int64_t>(items_.size());
-    return score_bytes() + std::max(matmul_f32_scratch_bytes(score_shape_, heads, threads_),
-                                    matmul_f32_scratch_bytes(value_shape_, heads, threads_));
+    return attention_f32_scratch_bytes(heads_.shape, threads_);
   }
   std::string_view kernel() const override { return "attention_f32"; }
 
  private:
-  void multiply(const Context& kernels, const float* a, const float* b, float* c,
-                const BatchPlan& plan, const MatmulF32Shape& shape) {
-    for (size_t i = 0; i < items_.size(); ++i) {
-      items_[i] = {a + plan.a_offsets[i], b + plan.b_offsets[i], c + plan.c_offsets[i]};
-    }
-    matmul_f32(kernels, items_, shape, Epilogue{});
-  }
-
-  size_t score_bytes() const {
-    return static_cast<size_t>(round_up(softmax_.rows * softmax_.columns, 16)) * sizeof(float);
-  }
-
   Node node_;
   int threads_;
-  BatchPlan score_plan_;
-  BatchPlan value_plan_;
-  MatmulF32Shape score_shape_;
-  MatmulF32Shape value_shape_;
-  SoftmaxShape softmax_;
-  std::vector<MatmulF32Item> items_;
+  HeadsPlan heads_;
+  float scale_;
+  std::vector<AttentionF32Item> items_;
 };
 
 }  // namespace

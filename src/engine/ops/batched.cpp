@@ -1,7 +1,5 @@
 #include "engine/ops/batched.h"
 
-#include <utility>
-
 namespace ounce::engine {
 
 StridedView operand_view(const StepRequest& request, size_t input) {
@@ -37,13 +35,6 @@ std::vector<int64_t> matrix_offsets(const StridedView& view, const Shape& batch)
   return offsets;
 }
 
-StridedView transposed(StridedView view) {
-  const size_t last = view.shape.size() - 1;
-  std::swap(view.shape[last], view.shape[last - 1]);
-  std::swap(view.strides[last], view.strides[last - 1]);
-  return view;
-}
-
 int64_t row_stride(const StridedView& view) {
   return view.strides[view.strides.size() - 2];
 }
@@ -69,6 +60,26 @@ BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedVi
   plan.b_offsets = matrix_offsets(b, batch);
   plan.c_offsets = matrix_offsets(c, batch);
   return plan;
+}
+
+HeadsPlan::HeadsPlan(const StepRequest& request) {
+  const StridedView q_view = operand_view(request, 0);
+  const StridedView k_view = operand_view(request, 1);
+  const StridedView v_view = operand_view(request, 2);
+  const StridedView y_view = result_view(request);
+  shape.tokens = q_view.shape[q_view.shape.size() - 2];
+  shape.keys = k_view.shape[k_view.shape.size() - 2];
+  shape.head_dim = q_view.shape.back();
+  shape.value_dim = v_view.shape.back();
+  shape.ldq = row_stride(q_view);
+  shape.ldk = row_stride(k_view);
+  shape.ldv = row_stride(v_view);
+  shape.ldy = row_stride(y_view);
+  const Shape batch = batch_of(y_view.shape);
+  q = matrix_offsets(q_view, batch);
+  k = matrix_offsets(k_view, batch);
+  v = matrix_offsets(v_view, batch);
+  y = matrix_offsets(y_view, batch);
 }
 
 }  // namespace ounce::engine

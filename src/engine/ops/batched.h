@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/kernels/common.h"
+#include "engine/kernels/attention.h"
 #include "engine/lowering/strided_view.h"
 #include "engine/plan/step.h"
 
@@ -17,9 +17,6 @@ Shape batch_of(const Shape& shape);
 
 /// Element offset of each [rows, columns] matrix of a view whose leading axes broadcast to `batch`.
 std::vector<int64_t> matrix_offsets(const StridedView& view, const Shape& batch);
-
-/// The last two axes exchanged.
-StridedView transposed(StridedView view);
 
 /// Elements between the rows of each matrix.
 int64_t row_stride(const StridedView& view);
@@ -42,5 +39,24 @@ struct BatchPlan {
   size_t count() const { return c_offsets.size(); }
 };
 BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedView& c);
+
+/// Where q, k, v and y of every head of a node (q, k, v, ..) -> y lie.
+struct HeadsPlan {
+  explicit HeadsPlan(const StepRequest& request);
+  AttentionShape shape;
+  std::vector<int64_t> q, k, v, y;  // offsets in elements
+
+  /// Items whose q, k, v and y are those of each head.
+  template <class Item, class T, class Y>
+  void bind(std::vector<Item>& items, const T* q_data, const T* k_data, const T* v_data,
+            Y* y_data) const {
+    for (size_t i = 0; i < items.size(); ++i) {
+      items[i].q = q_data + q[i];
+      items[i].k = k_data + k[i];
+      items[i].v = v_data + v[i];
+      items[i].y = y_data + y[i];
+    }
+  }
+};
 
 }  // namespace ounce::engine

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "engine/kernels/attention.h"
+#include "engine/kernels/blocking.h"
+
+namespace ounce::engine {
+
+/// How the heads of attention are shared out. A thread takes whole heads where there are enough of
+/// them; otherwise heads are cut into ranges of tokens, and what is packed of keys and values is
+/// packed for each range.
+class AttentionTasks {
+ public:
+  /// Ranges begin at multiples of `block` tokens.
+  AttentionTasks(int64_t heads, int64_t tokens, int64_t block, int threads)
+      : heads_(heads), tokens_(tokens), block_(block), blocks_(ceil_div(tokens, block)) {
+    const bool whole = threads == 1 || heads == 0 || heads >= 2 * threads;
+    parts_ = whole ? 1 : std::clamp<int64_t>(ceil_div(2 * threads, heads), 1, blocks_);
+  }
+
+  /// Calls run(head, first token, last token, thread).
+  template <class Run>
+  void for_each(ThreadPool& pool, const Run& run) const {
+    pool.parallel_for(heads_ * parts_, [&](int64_t task, int thread) {
+      const int64_t part = task % parts_;
+      run(task / parts_, blocks_ * part / parts_ * block_,
+          std::min(tokens_, blocks_ * (part + 1) / parts_ * block_), thread);
+    });
+  }
+
+ private:
+  int64_t heads_, tokens_, block_, blocks_, parts_;
+};
+
+}  // namespace ounce::engine

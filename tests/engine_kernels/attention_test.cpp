@@ -1,0 +1,93 @@
+#include "engine/kernels/attention.h"
+
+#include <algorithm>
+
+#include "tests/engine_kernels/kernel_test.h"
+
+namespace ounce::engine {
+namespace {
+
+constexpr AttentionShape kShapes[] = {
+    {197, 197, 64, 64}, {1, 1, 1, 1}, {33, 18, 7, 40}, {5, 300, 20, 16}, {130, 31, 32, 17},
+};
+
+/// Heads side by side in rows of q, k, v and y.
+struct Heads {
+  Heads(Random& random, int64_t count, const AttentionShape& sizes) : shape(sizes) {
+    shape.ldq = shape.ldk = count * shape.head_dim + 3;
+    shape.ldv = shape.ldy = count * shape.value_dim + 5;
+    q = random.floats(shape.tokens * shape.ldq);
+    k = random.floats(shape.keys * shape.ldk);
+    v = random.floats(shape.keys * shape.ldv);
+    items.resize(static_cast<size_t>(count));
+  }
+  std::span<const AttentionF32Item> into(std::vector<float>& y) {
+    y.assign(static_cast<size_t>(shape.tokens * shape.ldy), -99.0F);
+    for (size_t h = 0; h < items.size(); ++h) {
+      const auto head = static_cast<int64_t>(h);
+      items[h] = {q.data() + head * shape.head_dim, k.data() + head * shape.head_dim,
+                  v.data() + head * shape.value_dim, y.data() + head * shape.value_dim};
+    }
+    return items;
+  }
+  AttentionShape shape;
+  std::vector<float> q, k, v;
+  std::vector<AttentionF32Item> items;
+};
+
+/// By the formula, in double.
+void reference_attention(const AttentionF32Item& item, const AttentionShape& s, float scale,
+                         const float* mask) {
+  std::vector<double> map(static_cast<size_t>(s.keys));
+  for (int64_t i = 0; i < s.tokens; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < s.keys; ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        score += double{item.q[i * s.ldq + d]} * double{item.k[j * s.ldk + d]};
+      }
+      score = score * scale + (mask == nullptr ? 0 : mask[i * s.keys + j]);
+      sum += map[static_cast<size_t>(j)] = std::exp(score);
+    }
+    for (int64_t d = 0; d < s.value_dim; ++d) {
+      double mixed = 0;
+      for (int64_t j = 0; j < s.keys; ++j) {
+        mixed += map[static_cast<size_t>(j)] * double{item.v[j * s.ldv + d]};
+      }
+      item.y[i * s.ldy + d] = sum == 0 ? 0.0F : static_cast<float>(mixed / sum);
+    }
+  }
+}
+
+TEST(AttentionF32, EqualsTheFormulaWithAndWithoutMask) {
+  Random random(81);
+  for (const AttentionShape& shape : kShapes) {
+    for (const bool masked : {false, true}) {
+      Heads heads(random, 3, shape);
+      std::vector<float> mask = random.floats(shape.tokens * shape.keys);
+      for (size_t i = 0; i < mask.size(); i += 3) mask[i] = -INFINITY;
+      std::fill(mask.end() - shape.keys, mask.end(), -INFINITY);
+      const float* added = masked ? mask.data() : nullptr;
+      std::vector<float> expected;
+      for (const auto& item : heads.into(expected)) {
+        reference_attention(item, heads.shape, 0.3F, added);
+      }
+      // Scores of up to head_dim * 0.3 are off by a few roundings of them, and so are the weights'
+      // exponents; the weighted mean of values below 1 is off by as much, and by its own sum.
+      const float epsilon = std::numeric_limits<float>::epsilon();
+      const auto terms = static_cast<float>(shape.head_dim * shape.head_dim / 4 + shape.keys + 16);
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<float> y;
+        const auto items = heads.into(y);
+        Scratch scratch(attention_f32_scratch_bytes(heads.shape, pool.size()));
+        attention_f32({pool, scratch.span()}, items, heads.shape, 0.3F, added);
+        expect_close(expected, y, {epsilon * terms}, epsilon,
+                     std::to_string(shape.keys) + " keys" + (masked ? ", masked" : ""));
+      });
+      if (HasFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ounce::engine
