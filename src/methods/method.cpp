@@ -121,6 +121,9 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "on: the mean error of a layer goes into its bias; auto: on below 8 bits"},
       {"keep-ends8", "auto",
        "on: first and last layers at 8 bits when others have fewer; auto: on below 4 bits"},
+      {"embeddings8", "auto",
+       "on: large constants that are added or looked up are stored with 8 bits; auto: on below 4 "
+       "bits"},
       {"residual", "operands",
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
@@ -151,14 +154,16 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
                    request.activation_bits != 0 && fewest_bits(request) < quantize::kMaxBits);
   options.keep_ends8 =
       flag_or_auto(request, common[3], fewest_bits(request) < quantize::kFewestPlainBits);
-  const std::string residual = option_text(request, common[4]);
+  options.embeddings8 =
+      flag_or_auto(request, common[4], fewest_bits(request) < quantize::kFewestPlainBits);
+  const std::string residual = option_text(request, common[5]);
   if (residual != "operands" && residual != "accumulator") {
-    refuse(common[4], residual, "operands, accumulator");
+    refuse(common[5], residual, "operands, accumulator");
   }
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
-  set_guard(options, request, common[5]);
-  options.drop_slow_layers = option_flag(request, common[6]);
+  set_guard(options, request, common[6]);
+  options.drop_slow_layers = option_flag(request, common[7]);
   return options;
 }
 

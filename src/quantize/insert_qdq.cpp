@@ -23,6 +23,7 @@ class Inserter {
     for (size_t i = 0; i < plan_.grids.size(); ++i) insert_grid(i);
     for (size_t i = 0; i < plan_.binarizers.size(); ++i) insert_binarizer(i);
     for (size_t i = 0; i < plan_.layers.size(); ++i) insert_layer(i);
+    for (const ValueId embedding : plan_.embeddings) insert_embedding(embedding);
     graph_.sort_topologically();
     eliminate_no_ops(graph_);  // the Identity nodes of `prepare`
     graph_.remove_dead();
@@ -164,6 +165,30 @@ class Inserter {
         dequantized_constant(name, codes, layer.weights.scales, zeros, std::move(attributes));
     graph_.nodes[node].inputs[1] = weights;
     if (layer.bias.defined()) insert_bias(plan, layer, name);
+  }
+
+  ValueId dequantized_weights(const std::string& name, const Tensor& codes,
+                              const QuantizedWeights& weights) {
+    const bool standard = codes.dtype() == DType::i8 || codes.dtype() == DType::i4;
+    const Tensor zeros = standard ? Tensor(codes.dtype(), weights.scales.shape()) : Tensor();
+    AttributeMap attributes;
+    if (weights.scales.rank() > 0) attributes.set("axis", weights.axis);
+    if (weights.block_size > 0) attributes.set("block_size", weights.block_size);
+    return dequantized_constant(name, codes, weights.scales, zeros, std::move(attributes));
+  }
+
+  /// Rows are the last axis: a position's or a word's vector.
+  void insert_embedding(ValueId embedding) {
+    const Value& value = source_.value(embedding);
+    const int64_t rank = value.constant.rank();
+    const QuantizedWeights weights =
+        quantize_weights(value.constant, {rank - 2, rank - 1}, WeightOptions(), value.name);
+    const ValueId stored = dequantized_weights(value.name, weights.codes, weights);
+    for (const int reader : index_.consumers(embedding)) {
+      Node& node = graph_.nodes[static_cast<size_t>(reader)];
+      if (node.op != "Add" && node.op != "Gather") continue;
+      std::replace(node.inputs.begin(), node.inputs.end(), embedding, stored);
+    }
   }
 
   void insert_bias(const LayerPlan& plan, const QuantizedLayer& layer, const std::string& name) {

@@ -66,6 +66,9 @@ struct Options {
 
   /// First and last layers at 8 bits when others have fewer; bits that an override names win.
   bool keep_ends8 = false;
+  /// Large constants that are added to activations (position embeddings) or looked up (token
+  /// embeddings) are stored with 8 bits; they are computed with as floats all the same.
+  bool embeddings8 = false;
   /// Weight scales of fewer than `kFewestPlainBits` bits are searched (`WeightRule::kMse`) where no
   /// override names a rule.
   bool search_few_bits = false;

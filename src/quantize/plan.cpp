@@ -36,6 +36,7 @@ Plan Planner::run() {
   for (int i = count - 1; i >= 0; --i) look_back(i);
   collect_grids();
   collect_binarizers();
+  if (options_.embeddings8) collect_embeddings();
   note_float_nodes();
   plan_.on_integers = integer_;
   return std::move(plan_);
@@ -381,6 +382,26 @@ void Planner::collect_binarizers() {
     if (!layer.reads_signs()) continue;
     see(at(layer.node).input(0));
     if (!layer.weights) see(at(layer.node).input(1));
+  }
+}
+
+void Planner::collect_embeddings() {
+  // Less than this is not worth a node.
+  constexpr int64_t kLeastElements = 4096;
+  std::vector<bool> seen(graph_.values.size(), false);
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& node = graph_.nodes[i];
+    if (kinds_[i] != NodeKind::kOther || (node.op != "Add" && node.op != "Gather")) continue;
+    for (const size_t operand : {size_t{0}, size_t{1}}) {
+      const ValueId id = node.input(operand);
+      const Tensor* constant = graph_.constant(id);
+      if (constant == nullptr || constant->dtype() != DType::f32 || constant->rank() < 2 ||
+          constant->size() < kLeastElements || seen[index_of(id)]) {
+        continue;
+      }
+      seen[index_of(id)] = true;
+      plan_.embeddings.push_back(id);
+    }
   }
 }
 

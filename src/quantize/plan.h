@@ -60,6 +60,7 @@ struct Plan {
   std::vector<GridPlan> grids;
   std::vector<BinarizerPlan> binarizers;  // one a value
   std::vector<LayerPlan> layers;
+  std::vector<ValueId> embeddings;  // f32 constants that are stored with 8 bits, one scale a row
   std::vector<KeptFloat> kept_float;
   std::vector<int> grid_of;       // by ValueId, -1: none
   std::vector<bool> on_integers;  // by node: reads codes of its inputs that have a grid

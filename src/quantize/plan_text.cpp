@@ -50,6 +50,9 @@ std::string to_text(const Graph& graph, const Plan& plan) {
   for (const LayerPlan& layer : plan.layers) write_layer(out, graph, layer);
   for (const GridPlan& grid : plan.grids) write_grid(out, graph, grid);
   for (const BinarizerPlan& binarizer : plan.binarizers) write_binarizer(out, graph, binarizer);
+  for (const ValueId id : plan.embeddings) {
+    out << "store " << graph.value(id).name << ": 8 bit per row\n";
+  }
   for (const KeptFloat& kept : plan.kept_float) {
     out << "float " << kept.node << " (" << kept.op << "): " << kept.reason << '\n';
   }

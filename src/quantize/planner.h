@@ -46,6 +46,7 @@ class Planner {
   ValueId root(ValueId value);
   bool is_moved(ValueId value);
   void collect_binarizers();
+  void collect_embeddings();
   void collect_grids();
   void set_by_layer(const LayerPlan& layer, ValueId input);
   void finish_grid(GridPlan& grid);

@@ -175,6 +175,9 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   result.grids = grid_records(prepared, plan, calibration.grids, observations);
   add_binarizer_records(prepared, plan, calibration.binarizer_scales, observations, result.grids);
   result.kept_float = plan.kept_float;
+  for (const ValueId id : plan.embeddings) {
+    result.embeddings.push_back(prepared.value(id).name);
+  }
   result.calibration_runs = observations.runs;
   return result;
 }

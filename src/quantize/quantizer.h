@@ -48,6 +48,7 @@ struct QuantizeResult {
   std::vector<LayerRecord> layers;
   std::vector<GridRecord> grids;
   std::vector<KeptFloat> kept_float;
+  std::vector<std::string> embeddings;       // constants that are stored with 8 bits
   std::optional<LatencyComparison> latency;  // when drop_slow_layers was set
   int64_t calibration_runs = 0;
   int64_t float_bytes = 0;  // constants of the float graph

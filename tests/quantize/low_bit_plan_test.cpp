@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/reference/reference.h"
 #include "graph/error.h"
 #include "quantize/insert_qdq.h"
 #include "tests/quantize/graphs.h"
@@ -247,6 +248,48 @@ TEST(LowBitPlan, zeros_around_a_value_get_no_sign) {
   EXPECT_EQ(count_of(planned(padded_network(around), bits(2, 2)).graph, "Pad"), 1);
   for (const auto& other : {std::vector<int64_t>{0, 0, -1, 0, 0, 0, 1, 0}}) {
     EXPECT_EQ(count_of(planned(padded_network(other), bits(1, 1)).graph, "Pad"), 1);
+  }
+}
+
+/// Words looked up in a table, positions added, a layer.
+Graph embedded_network(int64_t width) {
+  testing::Builder b(9);
+  const ValueId words = b.graph.add_input("words", DType::i64, symbolic(Shape{1, 4}));
+  const ValueId table = b.graph.add_constant("table", b.random({64, width}, 0.3F));
+  const ValueId found = b.op("Gather", {table, words}, "found");
+  const ValueId positions = b.graph.add_constant("positions", b.random({1, 4, width}, 0.3F));
+  const ValueId x = b.op("Add", {found, positions}, "sum");
+  return b.finish({b.linear(b.layer_norm(x, width, "norm"), width, 8, "layer")});
+}
+
+TEST(LowBitPlan, large_embeddings_are_stored_with_eight_bits_a_row) {
+  Options options = bits(2, 8);
+  const Planned plain = planned(embedded_network(1024), options);
+  EXPECT_TRUE(plain.plan.embeddings.empty());
+  options.embeddings8 = true;
+  EXPECT_TRUE(planned(embedded_network(16), options).plan.embeddings.empty()) << "small";
+  const Planned result = planned(embedded_network(1024), options);
+  ASSERT_EQ(result.plan.embeddings.size(), 2U);
+  EXPECT_NE(to_text(result.graph, result.plan).find("store table: 8 bit per row\n"),
+            std::string::npos);
+  const Graph graph = inserted(result);
+  const auto constant = [&](std::string_view name) {
+    return graph.value(graph.find_value(name)).constant;
+  };
+  EXPECT_EQ(constant("table_quantized").dtype(), DType::i8);
+  EXPECT_EQ(constant("table_scale").shape(), Shape{64});
+  EXPECT_EQ(constant("positions_scale").shape(), Shape{4});
+  EXPECT_EQ(graph.find_value("table"), kNoValue) << "stored twice";
+  const Tensor inputs[] = {Tensor::of_i64({3, 0, 63, 3}).reshaped({1, 4})};
+  Graph exact = result.graph;
+  Graph stored = graph;
+  exact.outputs = {exact.find_value("sum")};
+  stored.outputs = {stored.find_value("sum")};
+  const Tensor expected = engine::reference::run(exact, inputs)[0];
+  const Tensor found = engine::reference::run(stored, inputs)[0];
+  for (size_t i = 0; i < expected.data<float>().size(); ++i) {
+    // Half a step of each of the two: rows of normal numbers of 0.3 reach to 1.5.
+    EXPECT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1.5F / 127) << i;
   }
 }
 
