@@ -131,5 +131,58 @@ TEST(SessionBitAttention, TapsSeeScoresAndMapWithoutChangingResults) {
   for (const float p : seen.at(options.taps[1]).to_f32()) EXPECT_TRUE(p == 0.0F || p == 0.047F);
 }
 
+/// Attention on codes: one tensor of q, k and v, quantized; the map too; and y where wanted.
+struct IntegerAttentionGraph {
+  int64_t tokens = 37, heads = 3, dim = 24;
+  bool quantized_result = true;
+  ValueId map = kNoValue;
+
+  Shape input_shape() const { return {2, tokens, 3 * heads * dim}; }
+
+  Graph graph() {
+    GraphBuilder b;
+    ValueId qkv = b.fake_quantize(b.input("x", input_shape()), 0.008F, 121);
+    qkv = b.transpose(b.reshape(qkv, {-1, tokens, 3, heads, dim}), {2, 0, 3, 1, 4});
+    AttributeMap first;
+    first.set("axis", int64_t{0});
+    const auto part = [&](int64_t index) {
+      return b.node("Gather", {qkv, b.constant(Tensor::scalar(index))}, first);
+    };
+    ValueId scores = b.node("MatMul", {part(0), b.transpose(part(1), {0, 1, 3, 2})});
+    scores = b.node("Mul", {scores, b.constant(Tensor::scalar(0.4F))});
+    AttributeMap last;
+    last.set("axis", int64_t{-1});
+    map = b.node("Softmax", {scores}, last);
+    ValueId y = b.node("MatMul", {b.fake_quantize(map, 0.5F / 255, 0), part(2)});
+    y = b.reshape(b.transpose(y, {0, 2, 1, 3}), {-1, tokens, heads * dim});
+    b.output(quantized_result ? b.quantize(y, 0.004F, 128) : y);
+    infer_shapes(b.graph);
+    return b.graph;
+  }
+};
+
+TEST(SessionIntegerAttention, GivesTheIntegersOfItsParts) {
+  for (const bool quantized : {true, false}) {
+    for (const int threads : {1, 2}) {
+      IntegerAttentionGraph made;
+      made.quantized_result = quantized;
+      const Graph graph = made.graph();
+      const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
+      EXPECT_EQ(count_kernels(kernels_of(graph, inputs), "attention_u8"), 1);
+      EXPECT_EQ(count_kernels(kernels_of(graph, inputs), "transpose"), 0);
+      SessionOptions options;
+      options.threads = threads;
+      const Tensor fused = Session(graph, options).run(inputs)[0];
+      // The tap keeps the parts apart.
+      options.taps = {graph.value(made.map).name};
+      const Tensor parts = Session(graph, options).run(inputs)[0];
+      EXPECT_EQ(fused.to_f32(), parts.to_f32()) << "threads " << threads;
+      EXPECT_TRUE(close(Tensor::of(fused.to_f32(), fused.shape()),
+                        Tensor::of(reference::run(graph, inputs)[0].to_f32(), fused.shape()),
+                        0.02));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ounce::engine

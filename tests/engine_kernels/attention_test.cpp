@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/kernels/normalize.h"
+#include "engine/kernels/quantized.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {
@@ -86,6 +88,64 @@ TEST(AttentionF32, EqualsTheFormulaWithAndWithoutMask) {
       });
       if (HasFailure()) return;
     }
+  }
+}
+
+/// attention_u8 as the kernels that it stands for, one after the other.
+void attention_in_parts(ThreadPool& pool, const AttentionU8Item& item, const AttentionShape& s,
+                        const AttentionU8Parameters& p) {
+  std::vector<float> scores(static_cast<size_t>(s.tokens * s.keys));
+  std::vector<uint8_t> map(scores.size());
+  MatmulU8Shape first = {s.tokens,           s.keys,         s.head_dim,    s.ldq, s.ldk,
+                         WeightLayout::kNxK, p.q_zero_point, p.k_zero_point};
+  IntegerEpilogue epilogue;
+  epilogue.output = IntegerOutput::kF32;
+  epilogue.ldc = s.keys;
+  epilogue.scale = p.score_scale;
+  const MatmulU8Item score_item = {item.q, item.k, scores.data()};
+  Scratch first_scratch(matmul_u8_scratch_bytes(first, 1, pool.size()));
+  matmul_u8({pool, first_scratch.span()}, {&score_item, 1}, first, epilogue);
+  softmax_f32({pool, {}}, scores.data(), scores.data(), {s.tokens, s.keys, s.keys, s.keys});
+  quantize_u8({pool, {}}, scores.data(), map.data(), s.tokens * s.keys, p.map_scale,
+              p.map_zero_point);
+  MatmulU8Shape second = {s.tokens, s.value_dim,        s.keys,           s.keys,
+                          s.ldv,    WeightLayout::kKxN, p.map_zero_point, p.v_zero_point};
+  const MatmulU8Item mix_item = {map.data(), item.v, item.y};
+  Scratch second_scratch(matmul_u8_scratch_bytes(second, 1, pool.size()));
+  matmul_u8({pool, second_scratch.span()}, {&mix_item, 1}, second, p.epilogue);
+}
+
+TEST(AttentionU8, GivesTheIntegersOfItsPartsOnEveryLevel) {
+  Random random(82);
+  constexpr int64_t kHeads = 3;
+  for (AttentionShape s : kShapes) {
+    s.ldq = s.ldk = kHeads * s.head_dim + 3;
+    s.ldv = s.ldy = kHeads * s.value_dim + 5;
+    const auto q = random.codes(s.tokens * s.ldq);
+    const auto k = random.codes(s.keys * s.ldk);
+    const auto v = random.codes(s.keys * s.ldv);
+    const AlignedVector<float> score_scale(static_cast<size_t>(round_up(s.keys, 16)), 2e-4F);
+    const AlignedVector<float> y_scale(static_cast<size_t>(round_up(s.value_dim, 16)), 0.01F);
+    AttentionU8Parameters p = {120, 131, 7, score_scale.data(), 0.4F / 255, 3, {}};
+    p.epilogue.output = IntegerOutput::kU8;
+    p.epilogue.scale = y_scale.data();
+    p.epilogue.zero_point = 100;
+    p.epilogue.ldc = s.ldy;
+    on_every_isa([&](ThreadPool& pool) {
+      std::vector<uint8_t> expected(static_cast<size_t>(s.tokens * s.ldy), 99);
+      std::vector<uint8_t> actual = expected;
+      std::vector<AttentionU8Item> items;
+      for (int64_t h = 0; h < kHeads; ++h) {
+        items.push_back({q.data() + h * s.head_dim, k.data() + h * s.head_dim,
+                         v.data() + h * s.value_dim, expected.data() + h * s.value_dim});
+        attention_in_parts(pool, items.back(), s, p);
+        items.back().y = actual.data() + h * s.value_dim;
+      }
+      Scratch scratch(attention_u8_scratch_bytes(s, pool.size()));
+      attention_u8({pool, scratch.span()}, items, s, p);
+      expect_equal(expected, actual, std::to_string(s.keys) + " keys");
+    });
+    if (HasFailure()) return;
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/kernels/common.h"
+#include "engine/kernels/gemm_u8s8.h"
 
 namespace ounce::engine {
 
@@ -24,5 +24,27 @@ struct AttentionF32Item {
 void attention_f32(const Context& context, std::span<const AttentionF32Item> items,
                    const AttentionShape& shape, float scale, const float* mask);
 size_t attention_f32_scratch_bytes(const AttentionShape& shape, int threads);
+
+/// One head on codes.
+struct AttentionU8Item {
+  const uint8_t* q = nullptr;
+  const uint8_t* k = nullptr;
+  const uint8_t* v = nullptr;
+  void* y = nullptr;  // of the epilogue's output type
+};
+
+/// y = epilogue(map v) with map = quantize(softmax(scale * q k')), all exactly as matmul_u8,
+/// softmax_f32, quantize_u8 and matmul_u8 compute it one after the other.
+struct AttentionU8Parameters {
+  int32_t q_zero_point = 0, k_zero_point = 0, v_zero_point = 0;
+  const float* score_scale = nullptr;  // [keys rounded up to 16], all the same
+  float map_scale = 1.0F;
+  int32_t map_zero_point = 0;
+  // kF32 or kU8; c is ignored, residuals must be null, ldc is that of y.
+  IntegerEpilogue epilogue;
+};
+void attention_u8(const Context& context, std::span<const AttentionU8Item> items,
+                  const AttentionShape& shape, const AttentionU8Parameters& parameters);
+size_t attention_u8_scratch_bytes(const AttentionShape& shape, int threads);
 
 }  // namespace ounce::engine

@@ -11,17 +11,11 @@ namespace {
 
 // What a thread keeps of one head.
 struct AttentionF32Plan {
-  // Bytes of scores of a block: they stay in the caches together with the panels they meet.
-  static constexpr int64_t kScoreBytes = 64 * 1024;
-
   explicit AttentionF32Plan(const AttentionShape& s)
       : key_panels(ceil_div(s.keys, kPanelColumns)),
         value_panels(ceil_div(s.value_dim, kPanelColumns)),
-        row(key_panels * kPanelColumns) {
-    const auto row_bytes = row * static_cast<int64_t>(sizeof(float));
-    const int64_t tiles = kScoreBytes / std::max<int64_t>(kMostTileRows * row_bytes, 1);
-    block = std::clamp<int64_t>(tiles, 1, 8) * kMostTileRows;
-  }
+        row(key_panels * kPanelColumns),
+        block(score_block_rows(row)) {}
   int64_t key_floats(const AttentionShape& s) const { return row * s.head_dim; }
   int64_t value_floats(const AttentionShape& s) const {
     return value_panels * kPanelColumns * s.keys;

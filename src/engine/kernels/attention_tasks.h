@@ -5,6 +5,14 @@
 
 namespace ounce::engine {
 
+/// Tokens of a block, whose rows of f32 scores have `row` elements: the block stays in the caches
+/// together with the panels that it meets. (Between 16 and 256 KiB it makes no difference.)
+inline int64_t score_block_rows(int64_t row) {
+  constexpr int64_t kScoreBytes = 64 * 1024;
+  const int64_t tile_bytes = kMostTileRows * row * static_cast<int64_t>(sizeof(float));
+  return std::clamp<int64_t>(kScoreBytes / std::max<int64_t>(tile_bytes, 1), 1, 8) * kMostTileRows;
+}
+
 /// How the heads of attention are shared out. A thread takes whole heads where there are enough of
 /// them; otherwise heads are cut into ranges of tokens, and what is packed of keys and values is
 /// packed for each range.

@@ -172,6 +172,7 @@ void lower(Graph& graph) {
   fuse_bit_attention(graph);
   fuse_code_products(graph);
   graph.remove_dead();  // weights that integer kernels read as codes need not become floats
+  fuse_integer_attention(graph);
   fold_dequantized_constants(graph);
   fuse_float(graph);
   graph.remove_dead();

@@ -44,6 +44,10 @@ inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
 inline constexpr std::string_view kCodeMatMul = "engine.CodeMatMul";
 /// (x f32 [.., channels]) -> u64 [.., words] as the two above read x
 inline constexpr std::string_view kPackBits = "engine.PackBits";
+/// (q u8 [.., tokens, head_dim], k u8 [.., keys, head_dim], v u8 [.., keys, value_dim]) -> u8 or
+/// f32: quantize(softmax(q k' * score_scale)) v on codes; attributes q_zero_point, k_zero_point,
+/// v_zero_point, map_scale, map_zero_point, product_scale, y_...
+inline constexpr std::string_view kQAttention = "engine.QAttention";
 /// (q [.., tokens, head_dim], k [.., keys, head_dim], v [.., keys, value_dim], all f32) -> f32
 /// [.., tokens, value_dim]: attention between their signs (kernels/attention_bits.h). score_scales,
 /// map_scales and y_scales hold one f32, or one a head, the last axis of the batch. With q_epsilon,

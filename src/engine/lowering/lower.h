@@ -37,6 +37,9 @@ void fuse_bit_attention(Graph& graph);
 /// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
 void fuse_integer_elementwise(Graph& graph);
 
+/// Integer product -> Softmax -> QuantizeLinear -> integer product becomes one node.
+void fuse_integer_attention(Graph& graph);
+
 /// Gemm / MatMul of f32 activations, or of codes where weights have scales of groups, with weights
 /// that are codes becomes one node.
 void fuse_code_products(Graph& graph);

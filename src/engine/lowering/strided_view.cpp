@@ -222,7 +222,7 @@ void absorb_views(Graph& graph) {
   const ViewTracer tracer(graph, index);
   std::vector<bool> written_through(graph.values.size(), false);
   for (Node& node : graph.nodes) {
-    const bool attention = node.op == internal::kBitAttention ||
+    const bool attention = node.op == internal::kBitAttention || node.op == internal::kQAttention ||
                            (node.op == "Attention" && attention_kernel_takes(graph, node));
     const bool product = node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul;
     if (!product && !attention) continue;

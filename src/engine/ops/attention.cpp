@@ -52,6 +52,25 @@ class BatchMatMulStep final : public Step {
   std::vector<MatmulF32Item> items_;
 };
 
+/// One scale of sums, for all columns of whole panels.
+AlignedVector<float> column_scales(int64_t columns, float scale) {
+  return AlignedVector<float>(static_cast<size_t>(round_up(columns, kPanelColumns)), scale);
+}
+
+/// What a product of codes does with its sums, by the attributes product_scale and y_...: f32, or
+/// codes. Returns the scales, which the epilogue is to point to.
+AlignedVector<float> product_output(const AttributeMap& attributes, int64_t columns,
+                                    IntegerEpilogue& epilogue) {
+  float scale = attributes.get_float("product_scale", 1.0F);
+  epilogue.output = IntegerOutput::kF32;
+  if (attributes.has("y_scale")) {
+    epilogue.output = IntegerOutput::kU8;
+    epilogue.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
+    scale /= attributes.get_float("y_scale", 1.0F);
+  }
+  return column_scales(columns, scale);
+}
+
 class IntegerBatchMatMulStep final : public Step {
  public:
   explicit IntegerBatchMatMulStep(const StepRequest& request)
@@ -68,16 +87,9 @@ class IntegerBatchMatMulStep final : public Step {
     shape_.b_layout = plan_.b.layout;
     shape_.a_zero_point = static_cast<int32_t>(attributes.get_int("a_zero_point", 0));
     shape_.b_zero_point = static_cast<int32_t>(attributes.get_int("b_zero_point", 0));
-    float scale = attributes.get_float("product_scale", 1.0F);
-    epilogue_.output = IntegerOutput::kF32;
-    if (attributes.has("y_scale")) {
-      epilogue_.output = IntegerOutput::kU8;
-      epilogue_.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
-      scale /= attributes.get_float("y_scale", 1.0F);
-    }
-    epilogue_.ldc = plan_.ldc;
-    scales_.assign(static_cast<size_t>(round_up(plan_.n, kPanelColumns)), scale);
+    scales_ = product_output(attributes, plan_.n, epilogue_);
     epilogue_.scale = scales_.data();
+    epilogue_.ldc = plan_.ldc;
   }
 
   void run(const RunContext& context) override {
@@ -137,6 +149,53 @@ class AttentionStep final : public Step {
   std::vector<AttentionF32Item> items_;
 };
 
+/// The same on codes, between two products of them.
+class IntegerAttentionStep final : public Step {
+ public:
+  explicit IntegerAttentionStep(const StepRequest& request)
+      : node_(request.node), threads_(request.threads), heads_(request), items_(heads_.y.size()) {
+    const AttributeMap& attributes = node_.attributes;
+    const auto zero_point = [&](const char* name) {
+      return static_cast<int32_t>(attributes.get_int(name, 0));
+    };
+    parameters_.q_zero_point = zero_point("q_zero_point");
+    parameters_.k_zero_point = zero_point("k_zero_point");
+    parameters_.v_zero_point = zero_point("v_zero_point");
+    parameters_.map_zero_point = zero_point("map_zero_point");
+    parameters_.map_scale = attributes.get_float("map_scale", 1.0F);
+    score_scales_ = column_scales(heads_.shape.keys, attributes.get_float("score_scale", 1.0F));
+    parameters_.score_scale = score_scales_.data();
+    y_scales_ = product_output(attributes, heads_.shape.value_dim, parameters_.epilogue);
+    parameters_.epilogue.scale = y_scales_.data();
+    parameters_.epilogue.ldc = heads_.shape.ldy;
+  }
+
+  void run(const RunContext& context) override {
+    const auto* q = context.at<const uint8_t>(node_.input(0));
+    const auto* k = context.at<const uint8_t>(node_.input(1));
+    const auto* v = context.at<const uint8_t>(node_.input(2));
+    if (parameters_.epilogue.output == IntegerOutput::kU8) {
+      heads_.bind(items_, q, k, v, context.at<uint8_t>(node_.output(0)));
+    } else {
+      heads_.bind(items_, q, k, v, context.at<float>(node_.output(0)));
+    }
+    attention_u8(context.kernels, items_, heads_.shape, parameters_);
+  }
+  size_t scratch_bytes() const override {
+    return attention_u8_scratch_bytes(heads_.shape, threads_);
+  }
+  std::string_view kernel() const override { return "attention_u8"; }
+  Multiplication multiplication() const override { return kInt8Multiplication; }
+
+ private:
+  Node node_;
+  int threads_;
+  HeadsPlan heads_;
+  AlignedVector<float> score_scales_, y_scales_;
+  AttentionU8Parameters parameters_;
+  std::vector<AttentionU8Item> items_;
+};
+
 }  // namespace
 
 std::unique_ptr<Step> make_batch_matmul(const StepRequest& request) {
@@ -145,6 +204,10 @@ std::unique_ptr<Step> make_batch_matmul(const StepRequest& request) {
 
 std::unique_ptr<Step> make_integer_batch_matmul(const StepRequest& request) {
   return std::make_unique<IntegerBatchMatMulStep>(request);
+}
+
+std::unique_ptr<Step> make_integer_attention(const StepRequest& request) {
+  return std::make_unique<IntegerAttentionStep>(request);
 }
 
 std::unique_ptr<Step> make_attention(const StepRequest& request) {

@@ -19,6 +19,7 @@ std::unique_ptr<Step> make_code_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_attention(const StepRequest& request);
+std::unique_ptr<Step> make_integer_attention(const StepRequest& request);
 std::unique_ptr<Step> make_bit_attention(const StepRequest& request);
 std::unique_ptr<Step> make_activation(const StepRequest& request);
 std::unique_ptr<Step> make_unary(const StepRequest& request);

@@ -21,6 +21,7 @@ constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {internal::kQBatchMatMul, make_integer_batch_matmul},
     {"Attention", make_attention},
     {internal::kBitAttention, make_bit_attention},
+    {internal::kQAttention, make_integer_attention},
     {"Relu", make_activation},
     {"Clip", make_activation},
     {"LeakyRelu", make_activation},

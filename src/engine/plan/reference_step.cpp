@@ -108,7 +108,8 @@ int64_t step_macs(const Graph& graph, const Node& node) {
     const int64_t rows = result.back() == 0 ? 0 : element_count(result) / result.back();
     return rows * graph.constant(node.input(1))->size();
   }
-  if (node.op == "Attention" || node.op == internal::kBitAttention) {
+  if (node.op == "Attention" || node.op == internal::kBitAttention ||
+      node.op == internal::kQAttention) {
     const Shape q = operand(0);
     const Shape k = operand(1);
     const int64_t scores = element_count(q) / q.back() * k[k.size() - 2];
