@@ -33,13 +33,6 @@ class RowSource {
   int64_t run = 0;
   /// Distinct bytes that one row touches, about: decides how many tiles stay in the L2 cache.
   int64_t row_bytes = 0;
-  /// Runs of neighbouring rows are a multiple of 4 KiB apart: they compete for one cache set.
-  bool rows_collide = false;
-
- protected:
-  void set_row_distance(int64_t elements) {
-    rows_collide = elements * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
-  }
 };
 
 template <class T>
@@ -49,7 +42,6 @@ class MatrixRows final : public RowSource<T> {
     this->row_count = m;
     this->run = k;
     this->row_bytes = k * static_cast<int64_t>(sizeof(T));
-    this->set_row_distance(lda);
   }
   void rows(int64_t first, int64_t count, const T** out) const override {
     for (int64_t i = 0; i < count; ++i) out[i] = a_ + (first + i) * lda_;

@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <span>
 #include <vector>
 
+#include "engine/aligned_memory.h"
 #include "engine/thread_pool.h"
 
 /// What all kernels share. Kernels take raw pointers and sizes and trust them: shapes, strides and
@@ -58,17 +58,16 @@ enum class WeightLayout {
   kNxK,  // [columns, reduction], as nn.Linear keeps them
 };
 
-/// Cache-line aligned array: packed panels are read with full-width loads.
+/// Cache-line aligned array, large ones on huge pages: packed panels are read with full-width
+/// loads.
 template <class T>
 struct CacheAlignedAllocator {
   using value_type = T;
   CacheAlignedAllocator() = default;
   template <class U>
   CacheAlignedAllocator(const CacheAlignedAllocator<U>&) {}
-  T* allocate(size_t count) {
-    return static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{64}));
-  }
-  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
+  T* allocate(size_t count) { return static_cast<T*>(allocate_aligned(count * sizeof(T))); }
+  void deallocate(T* p, size_t count) { free_aligned(p, count * sizeof(T)); }
   template <class U>
   bool operator==(const CacheAlignedAllocator<U>&) const {
     return true;

@@ -41,7 +41,6 @@ class ConvRows final : public RowSource<T> {
     this->run = s.group_in();
     this->row_bytes = s.group_in() * static_cast<int64_t>(sizeof(T)) *
                       std::min(s.taps(), s.kernel_h * s.stride_w);
-    this->set_row_distance(s.stride_w * s.in_channels);
   }
 
   void rows(int64_t first, int64_t count, const T** out) const override {

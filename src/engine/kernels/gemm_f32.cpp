@@ -21,7 +21,6 @@ struct ProductF32 {
   const float* panels;  // B packed
   int64_t n;
   int64_t taps, run;
-  bool rows_collide;
   float* c;
   int64_t ldc;
   const Epilogue* epilogue;
@@ -39,7 +38,6 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
   TileF32 t = {pointers,
                p.taps,
                p.run,
-               p.rows_collide,
                p.panels + (column / kPanelColumns - p.first_panel) * panel_stride,
                panel_stride,
                e.bias == nullptr ? nullptr : e.bias + column,
@@ -77,7 +75,7 @@ void run_tile_f32(const ProductF32& p, const float* const* pointers, const TileR
 
 void implicit_gemm_f32(const Context& context, const RowSource<float>& source, const PanelsF32& b,
                        float* c, int64_t ldc, const Epilogue& epilogue) {
-  const ProductF32 p = {b.data, b.n, source.taps, source.run,        source.rows_collide,
+  const ProductF32 p = {b.data, b.n, source.taps, source.run,
                         c,      ldc, &epilogue,   clamp_of(epilogue)};
   const TileLimits limits = limits_for_rows<TileKernelF32>(source.row_count);
   if (b.maker != nullptr) {

@@ -54,30 +54,32 @@ HWY_NOINLINE void transform_input_tile(const WinogradTask& t, int64_t tile, int6
   });
 }
 
-// sums[position][tile][32] = the products of a block with `panels` panels of weights.
+// sums[position][tile][chunk] = the products of a block with `panels` panels of the weights of each
+// position. `weights`: the first of those panels.
 inline void multiply_block(const WinogradTask& t, const float* input, int64_t rows,
                            const float* weights, int64_t panels, float* sums) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const WinogradBlocks& blocks = t.blocks;
   const int64_t run = t.shape.in_channels;
   const int64_t panel_stride = run * kPanelColumns;
-  const int64_t step = std::min<int64_t>(panels, kTileF32.panels);
   const int64_t tiles = ceil_div(rows, kTileF32.rows);
   for (int64_t position = 0; position < blocks.tile.positions(); ++position) {
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t begin = rows * tile / tiles;
-      const int64_t count = rows * (tile + 1) / tiles - begin;
-      const float* pointers[kMostTileRows];
-      for (int64_t i = 0; i < count; ++i) pointers[i] = input + (begin + i) * blocks.input_row;
-      for (int64_t panel = 0; panel < panels; panel += step) {
+    for (int64_t panel = 0; panel < panels;) {
+      const int64_t step = panel + kTileF32.panels <= panels ? kTileF32.panels : 1;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t begin = rows * tile / tiles;
+        const int64_t count = rows * (tile + 1) / tiles - begin;
+        const float* pointers[kMostTileRows];
+        for (int64_t i = 0; i < count; ++i) pointers[i] = input + (begin + i) * blocks.input_row;
+        float* c = sums + begin * blocks.chunk + panel * kPanelColumns;
         tile_function<TileKernelF32>(
-            count, step)({pointers, 1, run, false, weights + panel * panel_stride, panel_stride,
-                          nullptr, sums + begin * kWinogradColumns + panel * kPanelColumns,
-                          kWinogradColumns, nullptr, 0, -kInfinity, kInfinity});
+            count, step)({pointers, 1, run, weights + panel * panel_stride, panel_stride, nullptr,
+                          c, blocks.chunk, nullptr, 0, -kInfinity, kInfinity});
       }
+      panel += step;
     }
     input += blocks.input_position;
-    weights += panels * panel_stride;
+    weights += blocks.weights_position;
     sums += blocks.sums_position;
   }
 }
@@ -142,15 +144,19 @@ struct Winograd {
     transform_input_tile<kHeight, kWidth>(t, tile, first, last,
                                           input + (tile - begin) * t.blocks.input_row);
   }
-  // Columns of one chunk of weights; `sums`: memory for them.
-  void finish_chunk(int64_t chunk, float* sums) const {
-    const int64_t column = chunk * kWinogradColumns;
-    const int64_t columns = std::min(kWinogradColumns, t.shape.out_channels - column);
-    const float* weights = t.weights + column * t.blocks.tile.positions() * t.shape.in_channels;
-    multiply_block(t, input, end - begin, weights, ceil_div(columns, kPanelColumns), sums);
+  // Columns of one chunk of the output; `sums`: memory for them.
+  void finish_chunk(int64_t index, float* sums) const {
+    const int64_t chunk = t.blocks.chunk;
+    const int64_t first = index * chunk;
+    const int64_t columns = std::min(chunk, t.shape.out_channels - first);
+    multiply_block(t, input, end - begin, t.weights + first * t.shape.in_channels,
+                   ceil_div(columns, kPanelColumns), sums);
     for (int64_t tile = begin; tile < end; ++tile) {
-      transform_output_tile<kHeight, kWidth>(t, tile, column, columns,
-                                             sums + (tile - begin) * kWinogradColumns);
+      for (int64_t j = 0; j < columns; j += kWinogradColumns) {
+        transform_output_tile<kHeight, kWidth>(t, tile, first + j,
+                                               std::min(columns - j, kWinogradColumns),
+                                               sums + (tile - begin) * chunk + j);
+      }
     }
   }
 };
@@ -159,7 +165,7 @@ template <int kHeight, int kWidth>
 void run_winograd(ThreadPool& pool, const WinogradTask& t, float* inputs, float* sums) {
   const WinogradBlocks& blocks = t.blocks;
   const int64_t channels = t.shape.in_channels;
-  const int64_t chunks = ceil_div(t.shape.out_channels, kWinogradColumns);
+  const int64_t chunks = ceil_div(t.shape.out_channels, blocks.chunk);
   if (blocks.one_thread_a_block) {
     pool.parallel_for(blocks.blocks, [&](int64_t index, int thread) {
       const auto [begin, end] = blocks.tiles_of(index);
@@ -211,9 +217,48 @@ bool winograd_applies(const ConvShape& s) {
          s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1;
 }
 
+namespace {
+
+// Time of a convolution in cycles of a core that multiplies 16 numbers in each: `rows` rows of
+// `run` elements meet all panels. What the weights take from memory, where they do not stay in a
+// cache, is hidden behind the products for the most part, and they behind it.
+double estimated_cycles(const ConvShape& s, int64_t rows, int64_t run, int64_t matrices) {
+  constexpr double kStart = 8;  // a micro-kernel's beginning and end, in steps
+  constexpr double kCached = 2 << 20;
+  constexpr double kBytesPerCycle = 7;
+  const auto panels = static_cast<double>(ceil_div(s.out_channels, kPanelColumns));
+  const double products =
+      static_cast<double>(rows * matrices) * panels * (static_cast<double>(run) + kStart);
+  const double weights =
+      static_cast<double>(matrices * run) * panels * kPanelColumns * sizeof(float);
+  const double traffic = std::max(weights - kCached, 0.0) / kBytesPerCycle;
+  return std::max(products, traffic) + 0.25 * std::min(products, traffic);
+}
+
+double estimated_cycles(const ConvShape& s, WinogradTile tile) {
+  constexpr double kInput = 5;   // cycles for 16 channels of a position
+  constexpr double kOutput = 4;  // the same of the output
+  const WinogradBlocks blocks(s, tile, 1);
+  const auto in = static_cast<double>(ceil_div(s.in_channels, kPanelColumns));
+  const auto out = static_cast<double>(ceil_div(s.out_channels, kPanelColumns));
+  const auto positions = static_cast<double>(blocks.tiles * tile.positions());
+  return estimated_cycles(s, blocks.tiles, s.in_channels, tile.positions()) +
+         positions * (kInput * in + kOutput * out);
+}
+
+}  // namespace
+
 std::optional<WinogradTile> choose_winograd(const ConvShape& shape) {
   if (!winograd_applies(shape)) return std::nullopt;
-  return WinogradTile();
+  double best = estimated_cycles(shape, shape.out_pixels(), 9 * shape.in_channels, 1);
+  std::optional<WinogradTile> chosen;
+  for (const WinogradTile tile : {WinogradTile{4, 4}, {4, 2}, {2, 4}, {2, 2}}) {
+    const double cycles = estimated_cycles(shape, tile);
+    if (cycles >= best) continue;
+    best = cycles;
+    chosen = tile;
+  }
+  return chosen;
 }
 
 PackedWinogradF32 pack_winograd_f32(const float* ohwi, const ConvShape& shape, WinogradTile tile) {
@@ -223,18 +268,15 @@ PackedWinogradF32 pack_winograd_f32(const float* ohwi, const ConvShape& shape, W
   const int64_t inputs = shape.in_channels;
   const int64_t outputs = shape.out_channels;
   const int64_t positions = tile.positions();
-  packed.data.resize(static_cast<size_t>(positions * inputs * round_up(outputs, kPanelColumns)));
+  const int64_t stride = inputs * round_up(outputs, kPanelColumns);
+  packed.data.resize(static_cast<size_t>(positions * stride));
   for (int64_t o = 0; o < outputs; ++o) {
-    const int64_t column = o / kWinogradColumns * kWinogradColumns;
-    const int64_t panels = ceil_div(std::min(kWinogradColumns, outputs - column), kPanelColumns);
-    const int64_t panel = (o - column) / kPanelColumns;
-    float* chunk = packed.data.data() + column * positions * inputs;
     for (int64_t i = 0; i < inputs; ++i) {
       double u[6][6];
       transform_weights(ohwi + o * 9 * inputs + i, inputs, tile, u);
+      const int64_t within = (o / kPanelColumns * inputs + i) * kPanelColumns + o % kPanelColumns;
       for (int64_t position = 0; position < positions; ++position) {
-        const int64_t row = ((position * panels + panel) * inputs + i) * kPanelColumns;
-        chunk[row + o % kPanelColumns] =
+        packed.data[static_cast<size_t>(position * stride + within)] =
             static_cast<float>(u[position / (tile.width + 2)][position % (tile.width + 2)]);
       }
     }

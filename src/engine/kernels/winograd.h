@@ -22,8 +22,7 @@ bool winograd_applies(const ConvShape& shape);
 /// transforms and the memory traffic of the weights.
 std::optional<WinogradTile> choose_winograd(const ConvShape& shape);
 
-/// Transformed weights as [pairs of panels][positions][panels of the pair][in_channels][16]: the
-/// order in which they are read.
+/// Transformed weights, one packed matrix a position: [positions][panels][in_channels][16].
 struct PackedWinogradF32 {
   ConvShape shape;  // batch and image sizes are free to differ at run time
   WinogradTile tile;
