@@ -10,3 +10,14 @@ target_compile_features(ounce_runtime PRIVATE cxx_std_20)
 target_compile_definitions(ounce_runtime PRIVATE OUNCE_VERSION="${PROJECT_VERSION}")
 # Named for programs in C, whose compiler does not add the C++ library.
 target_link_libraries(ounce_runtime PUBLIC Threads::Threads INTERFACE stdc++ m)
+
+# Time is spent in kernels and, between them, in the thread pool; all the rest runs while a model is
+# loaded, or for operators that have no kernel.
+if(OUNCE_SMALL)
+  file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/src/graph/*.cpp ${PROJECT_SOURCE_DIR}/src/engine/*.cpp
+                            ${PROJECT_SOURCE_DIR}/src/formats/ounce_file/*.cpp
+                            ${PROJECT_SOURCE_DIR}/src/capi/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/kernels/|/thread_pool")
+  set_source_files_properties(${sources} PROPERTIES
+                              COMPILE_OPTIONS "-Os;-ffunction-sections;-fdata-sections")
+endif()
