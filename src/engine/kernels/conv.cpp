@@ -215,6 +215,10 @@ PackedConvCodes pack_conv_codes(const int8_t* ohwi, CodeFormat format, const Con
 
 void conv_u8_codes(const Context& context, const uint8_t* input, const PackedConvCodes& weights,
                    const ConvShape& shape, const IntegerEpilogue& epilogue) {
+  if (is_matrix_product(shape) && shape.groups == 1) {
+    return gemm_u8_codes(context, input, shape.in_channels, weights.groups.front(),
+                         shape.out_pixels(), epilogue);
+  }
   for_groups(context, input, shape, static_cast<uint8_t>(weights.a_zero_point),
              [&](const Context& rest, const RowSource<uint8_t>& rows, int64_t group) {
                implicit_gemm_u8_codes(rest, rows, weights.groups[static_cast<size_t>(group)],
@@ -224,6 +228,9 @@ void conv_u8_codes(const Context& context, const uint8_t* input, const PackedCon
 
 size_t conv_u8_codes_scratch_bytes(const PackedConvCodes& weights, const ConvShape& shape,
                                    int threads) {
+  if (is_matrix_product(shape) && shape.groups == 1) {
+    return gemm_codes_scratch_bytes(weights.groups.front(), shape.out_pixels(), threads);
+  }
   // What the two count twice are a few row pointers.
   return scratch_bytes<uint8_t>(shape, threads) +
          implicit_gemm_u8_codes_scratch_bytes(weights.groups.front(), threads);

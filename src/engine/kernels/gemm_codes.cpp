@@ -231,14 +231,29 @@ class CodePanelsF32 final : public PanelMaker<float> {
   const PackedCodes& b_;
 };
 
-// Few rows decode codes in registers, three at a time; more are worth unpacked panels. Differences
-// of 8-bit codes and zero points are no bytes, which leaves only the former.
+// Few rows decode codes in registers, three at a time; more are worth unpacked panels.
 constexpr int64_t kMostFewRows = 12;
 constexpr int64_t kMostFewFloatRows = 6;
+// A reduction that hides what a tile of three rows costs besides.
+constexpr int64_t kLongRun = 384;
 
-bool in_registers(const PackedCodes& b, int64_t m, int64_t most_rows) {
-  const bool wide = b.format == CodeFormat::kInt8 && !b.zero_points.empty();
-  return b.taps == 1 && (m <= most_rows || wide);
+// Products of 8 bits must be widened first where there is no instruction that adds four of them;
+// those of fewer bits need not, which is faster than any number of rows of 8-bit panels.
+bool small_codes_are_faster(const PackedCodes& b) {
+  return b.format != CodeFormat::kInt8 && b.run >= kLongRun;
+}
+bool widens_bytes() {
+  return current_isa() == Isa::kAvx2 || current_isa() == Isa::kAvx512;
+}
+
+// Differences of 8-bit codes and zero points are no bytes: sums decoded in registers do without.
+bool needs_registers(const PackedCodes& b) {
+  return b.format == CodeFormat::kInt8 && !b.zero_points.empty();
+}
+
+bool in_registers(const PackedCodes& b, int64_t m) {
+  return b.taps == 1 &&
+         (m <= kMostFewRows || needs_registers(b) || (widens_bytes() && small_codes_are_faster(b)));
 }
 
 }  // namespace
@@ -269,13 +284,15 @@ void implicit_gemm_u8_codes(const Context& context, const RowSource<uint8_t>& ro
 
 void gemm_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                    int64_t m, const IntegerEpilogue& epilogue) {
-  if (in_registers(b, m, kMostFewRows)) return gemv_u8_codes(context, a, lda, b, m, epilogue);
+  // Panels of 8 bits need no decoding.
+  const bool decoded = b.format == CodeFormat::kInt8 && b.zero_points.empty();
+  if (!decoded && in_registers(b, m)) return gemv_u8_codes(context, a, lda, b, m, epilogue);
   implicit_gemm_u8_codes(context, MatrixRows<uint8_t>(a, lda, m, b.taps * b.run), b, epilogue);
 }
 
 void gemm_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  if (in_registers(b, m, kMostFewRows)) {
+  if (in_registers(b, m)) {
     return gemv_quantized_codes(context, a, b, m, c, ldc, epilogue);
   }
   OUNCE_DISPATCH(multiply_quantized_codes)(context, a, b, m, c, ldc, epilogue);
@@ -306,13 +323,14 @@ size_t implicit_gemm_u8_codes_scratch_bytes(const PackedCodes& b, int threads) {
 }
 
 size_t gemm_codes_scratch_bytes(const PackedCodes& b, int64_t m, int threads) {
-  const size_t registers = in_registers(b, m, std::max(kMostFewRows, kMostFewFloatRows))
-                               ? gemv_codes_scratch_bytes(b, m)
-                               : 0;
+  // For every instruction set.
+  const bool all_rows = b.taps == 1 && (needs_registers(b) || small_codes_are_faster(b));
+  const int64_t rows = all_rows ? m : std::min(m, kMostFewRows);
+  const int64_t float_rows = std::min(m, kMostFewFloatRows);
   const auto floats = static_cast<int64_t>(sizeof(float)) * b.taps * b.run * kPanelColumns;
-  const size_t panels =
-      made_gemm_scratch_bytes(b.taps, std::max(floats, group_panel_bytes(b)), threads);
-  return std::max(registers, panels);
+  return std::max(
+      {gemv_codes_scratch_bytes<int8_t>(b, rows), gemv_codes_scratch_bytes<float>(b, float_rows),
+       made_gemm_scratch_bytes(b.taps, std::max(floats, group_panel_bytes(b)), threads)});
 }
 
 }  // namespace ounce::engine

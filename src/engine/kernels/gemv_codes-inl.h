@@ -257,11 +257,6 @@ struct GemvFunction {
   int64_t rows, panels;
 };
 
-// Rows that prepared activations have: what is missing in the last tile is there as zeros.
-inline int64_t whole_rows(int64_t m) {
-  return m == 1 ? 1 : round_up(m, kGemvRows);
-}
-
 // Calls run(tile, first row, rows, first column, columns) for tiles of all panels and `m` rows, on
 // all threads. All rows meet a panel while it is in the cache.
 template <class Run>

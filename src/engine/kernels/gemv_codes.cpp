@@ -152,27 +152,34 @@ HWY_INLINE int32_t sum_of_bytes(const uint8_t* p, int64_t count) {
 // Activations minus 128 and the sums of their groups; zeros up to whole blocks, and in rows that
 // only the kernel has.
 struct SignedRows {
-  SignedRows(std::span<std::byte> scratch, const uint8_t* a, int64_t lda, const PackedCodes& b,
-             int64_t m)
+  SignedRows(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b, int64_t m)
       : stride(round_up(b.run, 32)) {
-    const int64_t all_rows = whole_rows(m);
-    ScratchCursor cursor(scratch);
+    const int64_t rows = whole_rows(m);
     const int64_t groups = b.groups();
     const int64_t group = b.group == 0 ? stride : b.group;
-    x = cursor.take<int8_t>(all_rows * stride);
-    sums = cursor.take<int32_t>(all_rows * groups);
-    auto* const bytes = reinterpret_cast<uint8_t*>(x);
-    std::memset(bytes, 128, static_cast<size_t>(all_rows * stride));
-    for (int64_t i = 0; i < m; ++i) {
-      std::memcpy(bytes + i * stride, a + i * lda, static_cast<size_t>(b.run));
+    ScratchCursor cursor(context.scratch);
+    x = cursor.take<int8_t>(rows * stride);
+    sums = cursor.take<int32_t>(rows * groups);
+    context.pool.parallel_for(ceil_div(rows, kGemvRows), [&](int64_t part, int) HWY_ATTR {
+      const int64_t end = std::min((part + 1) * kGemvRows, rows);
+      for (int64_t i = part * kGemvRows; i < end; ++i) {
+        fill_row(i < m ? a + i * lda : nullptr, b.run, group, x + i * stride, sums + i * groups);
+      }
+    });
+  }
+
+  // `source` is null for a row that does not exist.
+  void fill_row(const uint8_t* source, int64_t run, int64_t group, int8_t* row,
+                int32_t* row_sums) const {
+    auto* const bytes = reinterpret_cast<uint8_t*>(row);
+    const int64_t length = source == nullptr ? 0 : run;
+    if (length > 0) std::memcpy(bytes, source, static_cast<size_t>(length));
+    std::memset(bytes + length, 128, static_cast<size_t>(stride - length));
+    for (int64_t k = 0; k < run; k += group) {
+      const int64_t count = std::min(group, stride - k);
+      *row_sums++ = sum_of_bytes(bytes + k, count) - 128 * static_cast<int32_t>(count);
     }
-    for (int64_t i = 0; i < all_rows * groups; ++i) {
-      const int64_t first = i % groups * group;
-      const int64_t count = std::min(group, stride - first);
-      const int32_t sum = sum_of_bytes(bytes + i / groups * stride + first, count);
-      sums[i] = sum - 128 * static_cast<int32_t>(count);
-    }
-    for (int64_t i = 0; i < all_rows * stride; ++i) bytes[i] ^= 0x80;
+    for (int64_t k = 0; k < stride; ++k) bytes[k] ^= 0x80;
   }
   int64_t stride;
   int8_t* x;
@@ -206,7 +213,7 @@ template <class Dot>
 void multiply_integers(const Context& context, const uint8_t* a, int64_t lda, const PackedCodes& b,
                        int64_t m, const IntegerEpilogue& epilogue) {
   const GemvFunction function = integer_function<Dot>(b.format, m);
-  const SignedRows rows(context.scratch, a, lda, b, m);
+  const SignedRows rows(context, a, lda, b, m);
   for_panel_tiles(context, b, m, function,
                   [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
                       HWY_ATTR {
@@ -222,7 +229,7 @@ template <class Dot>
 void multiply_scaled(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                      int64_t m, const FloatOutput& out) {
   const GemvFunction function = integer_function<Dot>(b.format, m);
-  const SignedRows rows(context.scratch, a.codes, a.stride, b, m);
+  const SignedRows rows(context, a.codes, a.stride, b, m);
   for_panel_tiles(context, b, m, function,
                   [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
                       HWY_ATTR {
@@ -267,13 +274,6 @@ void gemv_u8_codes(const Context& context, const uint8_t* a, int64_t lda, const 
 void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const PackedCodes& b,
                           int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
   OUNCE_DISPATCH(gemv_quantized_codes)(context, a, b, m, c, ldc, epilogue);
-}
-
-size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m) {
-  // Rows in 8 bits or in floats, and a sum a group.
-  const int64_t rows = round_up(m, kGemvRows);
-  return ScratchCursor::need<float>(rows * round_up(b.run, 32)) +
-         ScratchCursor::need<float>(rows * b.groups());
 }
 
 }  // namespace ounce::engine

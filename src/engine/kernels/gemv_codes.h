@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/kernels/blocking.h"
 #include "engine/kernels/packed_codes.h"
 
 // Products of few rows with packed codes, decoded in registers: what gemm_*_codes call for them.
@@ -14,7 +15,17 @@ void gemv_quantized_codes(const Context& context, const QuantizedRows& a, const 
 void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue);
 
-/// Scratch of each.
-size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m);
+/// Rows that prepared activations have: what is missing in the last tile is there as zeros.
+inline int64_t whole_rows(int64_t m) {
+  return m == 1 ? 1 : round_up(m, kGemvRows);
+}
+
+/// Scratch for activations of T, int8_t or float, and their sums of groups.
+template <class T>
+size_t gemv_codes_scratch_bytes(const PackedCodes& b, int64_t m) {
+  const int64_t rows = whole_rows(m);
+  return ScratchCursor::need<T>(rows * round_up(b.run, 32)) +
+         ScratchCursor::need<float>(rows * b.groups());
+}
 
 }  // namespace ounce::engine
