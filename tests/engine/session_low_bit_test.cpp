@@ -92,6 +92,35 @@ TEST(SessionLowBit, BinaryLinearLayersChainWithoutFloats) {
   EXPECT_EQ(kernels.size(), 3U);  // signs of the input, and the two products
 }
 
+TEST(SessionLowBit, CodesOfFewBitsMeetWeightsOfFewBits) {
+  for (const DType dtype : {DType::u1, DType::i2, DType::i3}) {
+    for (const int bits : {2, 3}) {
+      const auto largest = static_cast<float>((1 << bits) - 1);
+      GraphBuilder b;
+      const ValueId top = b.constant(Tensor::scalar(0.3F * (largest - 1)));
+      ValueId x =
+          b.node("Clip", {b.input("x", {2, 70, 9, 8}), b.constant(Tensor::scalar(-0.3F)), top});
+      x = b.fake_quantize(x, 0.3F, 1);
+      x = b.conv_with(x, b.low_bit_weights({33, 70, 3, 3}, dtype, 0), 1, 1);
+      b.output(b.quantize(x, 0.2F, 120));
+      Graph graph = b.graph;
+      infer_shapes(graph);
+      const std::vector<Tensor> inputs = {random_tensor({2, 70, 9, 8}, 31)};
+      const Tensor expected = reference::run(graph, inputs)[0];
+      Session measured(graph);
+      measured.run(inputs);
+      ASSERT_EQ(measured.kernel_hints().size(), 1U);
+      // All three candidates, whichever is fastest here.
+      for (const std::string kernel : {"conv_bits", "conv_u8_codes", "conv_u8s8"}) {
+        SessionOptions options;
+        options.kernel_hints = {{measured.kernel_hints().begin()->first, kernel}};
+        EXPECT_TRUE(codes_close(Session(graph, options).run(inputs)[0], expected, 1, 0.005))
+            << kernel << ' ' << name_of(dtype) << ' ' << bits;
+      }
+    }
+  }
+}
+
 /// The block of a binary residual network: shift, sign, convolution, residual, shifted PRelu.
 ValueId residual_block(GraphBuilder& b, ValueId x, int64_t channels) {
   ValueId y = b.binarize(b.node("Add", {x, b.weights({channels, 1, 1}, 0.1F)}), 0.6F);
@@ -147,6 +176,17 @@ TEST(SessionLowBit, KernelHintsAreKeptAndObeyed) {
       return step.kernel.starts_with(wanted);
     })) << wanted;
   }
+}
+
+TEST(SessionLowBit, KernelHintsTravelInTheMetadataOfTheGraph) {
+  GraphBuilder b;
+  b.output(b.input("x", {4, 64}));
+  b.graph.metadata["kernel stale"] = "gone";
+  b.graph.metadata["other"] = "kept";
+  const KernelHints hints = {{"a layer", "gemm_u8s8"}};
+  store_kernel_hints(b.graph, hints);
+  EXPECT_EQ(Session(b.graph).kernel_hints(), hints);
+  EXPECT_EQ(b.graph.metadata.at("other"), "kept");
 }
 
 }  // namespace

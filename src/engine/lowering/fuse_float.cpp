@@ -166,10 +166,10 @@ void fuse_float(Graph& graph) {
 void lower(Graph& graph) {
   make_activations_unsigned(graph);
   sink_dequantize(graph);
+  fuse_bit_products(graph);  // first: a residual and what follows it go to the product of bits
+  fuse_bit_attention(graph);
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
-  fuse_bit_products(graph);
-  fuse_bit_attention(graph);
   fuse_code_products(graph);
   graph.remove_dead();  // weights that integer kernels read as codes need not become floats
   fuse_integer_attention(graph);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -19,6 +20,29 @@ struct Product {
   int64_t channels = 0;     // output channels
   bool bias_may_follow = false;
 };
+
+/// The largest value that codes can have: what a Clip before their QuantizeLinear, or the clamp of
+/// the node that makes them, leaves of the 256.
+int64_t largest_code(const Rewriter& rewriter, ValueId codes) {
+  constexpr int64_t kAny = 255;
+  const Graph& graph = rewriter.graph();
+  const int i = rewriter.index().producer(codes);
+  if (i < 0) return kAny;
+  const Node& node = rewriter.node(i);
+  if (node.op == "Concat") {
+    int64_t largest = 0;
+    for (const ValueId id : node.inputs) largest = std::max(largest, largest_code(rewriter, id));
+    return largest;
+  }
+  if (moves_elements(node) || node.op == "MaxPool") return largest_code(rewriter, node.input(0));
+  if (node.attributes.has("y_scale")) return node.attributes.get_int("hi", kAny);
+  if (node.op != "QuantizeLinear") return kAny;
+  const auto quantization = tensor_quantization(graph, node, DType::u8);
+  const int clip = rewriter.index().producer(node.input(0));
+  if (!quantization || clip < 0) return kAny;
+  const auto activation = activation_of(graph, rewriter.node(clip));
+  return activation ? code_range(*activation, *quantization).hi : kAny;
+}
 
 float product_scale(const Product& product, size_t channel) {
   return product.x_scale * product.w_scales[product.w_scales.size() == 1 ? 0 : channel];
@@ -51,6 +75,7 @@ std::optional<Product> conv_product(const Rewriter& rewriter, int i) {
   product.node.scope = node.scope;
   product.node.attributes = node.attributes;
   product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
+  product.node.attributes.set("x_max", largest_code(rewriter, input->codes));
   product.node.inputs = {input->codes};
   product.weight_codes = weight->codes;
   product.w_scales = weight->scales;
@@ -83,6 +108,7 @@ std::optional<Product> matmul_product(const Rewriter& rewriter, int i) {
   product.node.scope = node.scope;
   product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
   product.node.attributes.set("n_by_k", int64_t{n_by_k});
+  product.node.attributes.set("x_max", largest_code(rewriter, input->codes));
   product.node.inputs = {input->codes};
   product.weight_codes = weight->codes;
   product.w_scales = weight->scales;

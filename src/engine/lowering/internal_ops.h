@@ -8,6 +8,7 @@
 ///   activation, alpha, beta   epilogue activation (names of lowering/activation.h)
 ///   activation_first          1: y = act(acc + bias) + residual, else act(acc + bias + residual)
 ///   x_scale, x_zero_point     of the u8 input
+///   x_max                     largest code of the u8 input
 ///   w_scales                  f32 tensor, one entry or one an output channel
 ///   y_scale, y_zero_point     of the u8 output; absent: the output is f32
 ///   lo, hi                    clamp of the output codes

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
+#include "engine/kernels/blocking.h"
 #include "engine/kernels/conv_bits.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
@@ -162,6 +164,103 @@ class BitMatMulStep final : public Step {
   PackedBits packed_;
 };
 
+/// Activations of an integer product: unsigned codes of few bits, as planes.
+BitActivations code_activations(const Node& node) {
+  const auto largest = static_cast<unsigned>(node.attributes.get_int("x_max", 255));
+  return {{BitCoding::kUnsigned, std::max(1, static_cast<int>(std::bit_width(largest)))},
+          static_cast<int32_t>(node.attributes.get_int("x_zero_point", 0))};
+}
+
+/// An integer convolution whose codes have at most three bits.
+class PlaneConvStep final : public Step {
+ public:
+  explicit PlaneConvStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(conv_shape(request)),
+        threads_(request.threads),
+        output_(integer_output(request, shape_.out_channels)) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const BitActivations activations = code_activations(node_);
+    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
+                             weight_format(weight, activations.format), activations,
+                             integer_bias(request));
+    pixels_ = shape_.batch * shape_.in_h * shape_.in_w;
+  }
+
+  void run(const RunContext& context) override {
+    ScratchCursor cursor(context.kernels.scratch);
+    auto* bits = cursor.take<uint64_t>(words());
+    const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
+    pack_codes(rest, context.at<const uint8_t>(node_.input(0)), shape_.in_channels, pixels_,
+               shape_.in_channels, packed_.activations.format.planes, bits);
+    conv_bits(rest, bits, packed_, shape_, bind(output_, context, node_, shape_.out_channels));
+  }
+  size_t scratch_bytes() const override {
+    return ScratchCursor::need<uint64_t>(words()) +
+           conv_bits_scratch_bytes(packed_, shape_, threads_);
+  }
+  int64_t weight_bytes() const override {
+    int64_t bytes = 0;
+    for (const PackedBits& group : packed_.groups) bytes += packed_bytes(group);
+    return bytes;
+  }
+  std::string_view kernel() const override { return "conv_bits"; }
+  Multiplication multiplication() const override {
+    return multiplication_of(packed_.groups.front());
+  }
+
+ private:
+  int64_t words() const { return pixels_ * packed_.activations.format.words(shape_.in_channels); }
+
+  Node node_;
+  ConvShape shape_;
+  int threads_;
+  IntegerOutputPlan output_;
+  PackedConvBits packed_;
+  int64_t pixels_ = 0;
+};
+
+/// The same for a matrix product.
+class PlaneMatMulStep final : public Step {
+ public:
+  explicit PlaneMatMulStep(const StepRequest& request)
+      : node_(request.node),
+        shape_(matrix_shape(request)),
+        threads_(request.threads),
+        output_(integer_output(request, shape_.n)) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    const BitActivations activations = code_activations(node_);
+    packed_ = pack_bits(cast(weight, DType::i8).data<int8_t>().data(), 1, shape_.k, shape_.n,
+                        weight_layout(node_), weight_format(weight, activations.format),
+                        activations, integer_bias(request));
+  }
+
+  void run(const RunContext& context) override {
+    const BitFormat format = packed_.activations.format;
+    ScratchCursor cursor(context.kernels.scratch);
+    auto* bits = cursor.take<uint64_t>(shape_.m * format.words(shape_.k));
+    const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
+    pack_codes(rest, context.at<const uint8_t>(node_.input(0)), shape_.k, shape_.m, shape_.k,
+               format.planes, bits);
+    gemm_bits(rest, bits, format.words(shape_.k), packed_, shape_.m,
+              bind(output_, context, node_, shape_.n));
+  }
+  size_t scratch_bytes() const override {
+    return ScratchCursor::need<uint64_t>(shape_.m * packed_.activations.format.words(shape_.k)) +
+           gemm_bits_scratch_bytes(shape_.m, shape_.n, shape_.k, threads_);
+  }
+  int64_t weight_bytes() const override { return packed_bytes(packed_); }
+  std::string_view kernel() const override { return "gemm_bits"; }
+  Multiplication multiplication() const override { return multiplication_of(packed_); }
+
+ private:
+  Node node_;
+  MatrixShape shape_;
+  int threads_;
+  IntegerOutputPlan output_;
+  PackedBits packed_;
+};
+
 class PackBitsStep final : public Step {
  public:
   explicit PackBitsStep(const StepRequest& request) : node_(request.node) {
@@ -212,6 +311,14 @@ std::unique_ptr<Step> make_bit_conv(const StepRequest& request) {
 
 std::unique_ptr<Step> make_bit_matmul(const StepRequest& request) {
   return std::make_unique<BitMatMulStep>(request);
+}
+
+std::unique_ptr<Step> make_plane_conv(const StepRequest& request) {
+  return std::make_unique<PlaneConvStep>(request);
+}
+
+std::unique_ptr<Step> make_plane_matmul(const StepRequest& request) {
+  return std::make_unique<PlaneMatMulStep>(request);
 }
 
 std::unique_ptr<Step> make_pack_bits(const StepRequest& request) {

@@ -11,6 +11,8 @@ std::unique_ptr<Step> make_integer_conv(const StepRequest& request);
 std::unique_ptr<Step> make_int8_conv(const StepRequest& request);
 std::unique_ptr<Step> make_bit_conv(const StepRequest& request);
 std::unique_ptr<Step> make_bit_matmul(const StepRequest& request);
+std::unique_ptr<Step> make_plane_conv(const StepRequest& request);
+std::unique_ptr<Step> make_plane_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_pack_bits(const StepRequest& request);
 std::unique_ptr<Step> make_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_matmul(const StepRequest& request);

@@ -8,7 +8,8 @@
 #include "engine/plan/choose_kernel.h"
 
 // Products of 8-bit codes with weights of fewer bits: the packed weights as they are, or unpacked
-// to int8 once at load; and f32 products with packed weights.
+// to int8 once at load, or with codes of few bits as planes of bits; and f32 products with packed
+// weights.
 namespace ounce::engine {
 namespace {
 
@@ -184,23 +185,36 @@ bool is_low_bit(const StepRequest& request) {
   return is_packed(request.constant(request.node.input(1))->dtype());
 }
 
+/// Weights and codes that fit planes of bits.
+bool fits_planes(const StepRequest& request) {
+  constexpr int64_t kLargestCode = 7;  // three planes
+  const DType weights = request.constant(request.node.input(1))->dtype();
+  return weights != DType::i4 && request.node.attributes.get_int("x_max", 255) <= kLargestCode;
+}
+
 }  // namespace
 
 std::unique_ptr<Step> make_integer_conv(const StepRequest& request) {
   if (!is_low_bit(request) || is_depthwise(conv_shape(request))) return make_int8_conv(request);
-  const KernelCandidate candidates[] = {
+  std::vector<KernelCandidate> candidates = {
       {"conv_u8_codes", [&] { return make<CodeConvStep>(request); }},
       {"conv_u8s8", [&] { return make_int8_conv(request); }},
   };
+  if (fits_planes(request)) {
+    candidates.push_back({"conv_bits", [&] { return make_plane_conv(request); }});
+  }
   return fastest(request, candidates);
 }
 
 std::unique_ptr<Step> make_integer_matmul(const StepRequest& request) {
   if (!is_low_bit(request)) return make_int8_matmul(request);
-  const KernelCandidate candidates[] = {
+  std::vector<KernelCandidate> candidates = {
       {"gemm_u8_codes", [&] { return make<CodeMatMulStep>(request); }},
       {"gemm_u8s8", [&] { return make_int8_matmul(request); }},
   };
+  if (fits_planes(request)) {
+    candidates.push_back({"gemm_bits", [&] { return make_plane_matmul(request); }});
+  }
   return fastest(request, candidates);
 }
 
