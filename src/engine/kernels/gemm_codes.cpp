@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "engine/isa.h"
 #include "engine/kernels/dispatch.h"
@@ -231,29 +232,35 @@ class CodePanelsF32 final : public PanelMaker<float> {
   const PackedCodes& b_;
 };
 
-// Few rows decode codes in registers, three at a time; more are worth unpacked panels.
-constexpr int64_t kMostFewRows = 12;
-constexpr int64_t kMostFewFloatRows = 6;
-// A reduction that hides what a tile of three rows costs besides.
+constexpr int64_t kAnyRows = std::numeric_limits<int64_t>::max();
+// A reduction that hides what a tile of three rows costs besides; and one whose rows, read side by
+// side by the 8-bit product, push each other out of the first-level cache.
 constexpr int64_t kLongRun = 384;
+constexpr int64_t kVeryLongRun = 4096;
 
-// Products of 8 bits must be widened first where there is no instruction that adds four of them;
-// those of fewer bits need not, which is faster than any number of rows of 8-bit panels.
-bool small_codes_are_faster(const PackedCodes& b) {
+// Few rows decode codes in registers, three at a time; more are worth unpacked panels. The most
+// rows that are few.
+int64_t few_rows(const PackedCodes& b) {
+  // Differences of 8-bit codes and zero points are no bytes: they fit in no panel.
+  if (b.format == CodeFormat::kInt8 && !b.zero_points.empty()) return kAnyRows;
+  if (b.run < kLongRun) return kGemvRows;
+  return b.run < kVeryLongRun ? 24 : kAnyRows;
+}
+int64_t few_float_rows(const PackedCodes& b) {
+  return b.run < kLongRun ? kGemvRows : 2 * kGemvRows;
+}
+
+// Products of 8 bits must be widened where there is no instruction that adds four of them; those of
+// fewer bits need not, which is faster than 8-bit panels for any number of rows.
+bool gain_without_widening(const PackedCodes& b) {
   return b.format != CodeFormat::kInt8 && b.run >= kLongRun;
 }
 bool widens_bytes() {
   return current_isa() == Isa::kAvx2 || current_isa() == Isa::kAvx512;
 }
 
-// Differences of 8-bit codes and zero points are no bytes: sums decoded in registers do without.
-bool needs_registers(const PackedCodes& b) {
-  return b.format == CodeFormat::kInt8 && !b.zero_points.empty();
-}
-
 bool in_registers(const PackedCodes& b, int64_t m) {
-  return b.taps == 1 &&
-         (m <= kMostFewRows || needs_registers(b) || (widens_bytes() && small_codes_are_faster(b)));
+  return b.taps == 1 && (m <= few_rows(b) || (gain_without_widening(b) && widens_bytes()));
 }
 
 }  // namespace
@@ -300,7 +307,7 @@ void gemm_quantized_codes(const Context& context, const QuantizedRows& a, const 
 
 void gemm_f32_codes(const Context& context, const float* a, int64_t lda, const PackedCodes& b,
                     int64_t m, float* c, int64_t ldc, const Epilogue& epilogue) {
-  if (b.taps == 1 && m <= kMostFewFloatRows) {
+  if (b.taps == 1 && m <= few_float_rows(b)) {
     return gemv_f32_codes(context, a, lda, b, m, c, ldc, epilogue);
   }
   const CodePanelsF32 maker(b);
@@ -324,9 +331,8 @@ size_t implicit_gemm_u8_codes_scratch_bytes(const PackedCodes& b, int threads) {
 
 size_t gemm_codes_scratch_bytes(const PackedCodes& b, int64_t m, int threads) {
   // For every instruction set.
-  const bool all_rows = b.taps == 1 && (needs_registers(b) || small_codes_are_faster(b));
-  const int64_t rows = all_rows ? m : std::min(m, kMostFewRows);
-  const int64_t float_rows = std::min(m, kMostFewFloatRows);
+  const int64_t rows = std::min(m, gain_without_widening(b) ? kAnyRows : few_rows(b));
+  const int64_t float_rows = std::min(m, few_float_rows(b));
   const auto floats = static_cast<int64_t>(sizeof(float)) * b.taps * b.run * kPanelColumns;
   return std::max(
       {gemv_codes_scratch_bytes<int8_t>(b, rows), gemv_codes_scratch_bytes<float>(b, float_rows),
