@@ -15,6 +15,7 @@
 #include "engine/kernels/count_bytes-inl.h"
 #include "engine/kernels/dot4-inl.h"
 #include "engine/kernels/normalize-inl.h"
+#include "hwy/cache_control.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
@@ -46,32 +47,71 @@ struct Head {
   uint8_t* counts;  // [kRows][row_counts] differing signs of q and every key
 };
 
-// The signs of a row of q or k as words of bits.
-HWY_INLINE void row_signs(const float* x, int64_t count, const BitRowNorm* norm, uint64_t* words) {
-  alignas(64) float normalized[kMostBitHeadDim];
-  if (norm != nullptr) {
-    layer_norm_row(x, normalized, count, norm->gamma, norm->beta, norm->epsilon);
-    x = normalized;
-  }
-  for (int64_t first = 0; first < count; first += 64) {
+// Rows of one head lie far apart, so that no hardware foresees the next: asks for the row that
+// comes `kRows` after row i of `rows`.
+HWY_INLINE void prefetch_later_row(const float* x, int64_t ld, int64_t i, int64_t rows,
+                                   int64_t count) {
+  constexpr int64_t kLine = 16;  // floats
+  const float* row = x + std::min(i + kRows, rows - 1) * ld;
+  for (int64_t c = 0; c < count; c += kLine) hwy::Prefetch(row + c);
+}
+
+// The signs of a row as words of bits.
+HWY_INLINE void row_signs(const float* x, int64_t count, uint64_t* words) {
+  int64_t c = 0;
+  for (; c + 64 <= count; c += 64) {
     uint64_t word = 0;
-    const int64_t last = std::min(count, first + 64);
-    for (int64_t c = first; c < last; c += kPanelColumns) {
-      const uint64_t bits = sign_bits(x + c, nullptr, std::min(kPanelColumns, last - c));
-      word |= bits << (c - first);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      word |= uint64_t{sign_bits(x + c + i * kPanelColumns, nullptr, kPanelColumns)}
+              << (i * kPanelColumns);
     }
     *words++ = word;
+  }
+  if (c == count) return;
+  uint64_t word = 0;
+  for (int64_t i = 0; c + i < count; i += kPanelColumns) {
+    word |= uint64_t{sign_bits(x + c + i, nullptr, std::min(kPanelColumns, count - c - i))} << i;
+  }
+  *words = word;
+}
+
+using HeadSigns = uint64_t[kMostBitHeadDim / 64 + 1];
+
+// The signs of rows `first` to `first + count` <= kRows more of q or k, of which there are `rows`.
+void signs_of_rows(const float* x, int64_t ld, int64_t first, int64_t count, int64_t rows,
+                   int64_t dim, const BitRowNorm* norm, HeadSigns* signs) {
+  for (int64_t i = 0; i < count; ++i) prefetch_later_row(x, ld, first + i, rows, dim);
+  x += first * ld;
+  if (norm == nullptr) {
+    for (int64_t i = 0; i < count; ++i) row_signs(x + i * ld, dim, signs[i]);
+    return;
+  }
+  // Each part for all rows: what one row does is a chain of waiting.
+  float mean[kRows];
+  float scale[kRows];
+  for (int64_t i = 0; i < count; ++i) mean[i] = row_mean(x + i * ld, dim);
+  for (int64_t i = 0; i < count; ++i) scale[i] = row_scale(x + i * ld, dim, mean[i], norm->epsilon);
+  for (int64_t i = 0; i < count; ++i) {
+    alignas(64) float normalized[kMostBitHeadDim];
+    scale_row(x + i * ld, normalized, dim, mean[i], scale[i], norm->gamma, norm->beta);
+    row_signs(normalized, dim, signs[i]);
   }
 }
 
 void pack_keys(const Head& h) {
   std::fill(h.keys, h.keys + h.size.key_size(), uint8_t{0});
-  for (int64_t key = 0; key < h.shape.keys; ++key) {
-    uint64_t bits[kMostBitHeadDim / 64 + 1];
-    row_signs(h.item.k + key * h.shape.ldk, h.shape.head_dim, h.norms.k, bits);
-    uint8_t* column = h.keys + key / kColumns * h.size.head_bytes * kColumns + key % kColumns;
-    for (int64_t b = 0; b < h.size.head_bytes; ++b) {
-      column[b * kColumns] = static_cast<uint8_t>(bits[b / 8] >> (b % 8 * 8));
+  for (int64_t first = 0; first < h.shape.keys; first += kRows) {
+    const int64_t count = std::min(kRows, h.shape.keys - first);
+    HeadSigns signs[kRows];
+    signs_of_rows(h.item.k, h.shape.ldk, first, count, h.shape.keys, h.shape.head_dim, h.norms.k,
+                  signs);
+    // kRows divides the columns of a panel.
+    uint8_t* columns = h.keys + first / kColumns * h.size.head_bytes * kColumns + first % kColumns;
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t b = 0; b < h.size.head_bytes; ++b) {
+        columns[b * kColumns + i] = static_cast<uint8_t>(signs[i][b / 8] >> (b % 8 * 8));
+      }
     }
   }
 }
@@ -82,6 +122,9 @@ void pack_values(const Head& h) {
     const int64_t first = b * 8;
     const int64_t count = std::min<int64_t>(8, h.shape.keys - first);
     const float* rows = h.item.v + first * h.shape.ldv;
+    for (int64_t i = first; i < first + count; ++i) {
+      prefetch_later_row(h.item.v, h.shape.ldv, i, h.shape.keys, h.shape.value_dim);
+    }
     for (int64_t column = 0; column < h.size.value_panels * kColumns; column += kLanes) {
       const int64_t lanes = std::clamp<int64_t>(h.shape.value_dim - column, 0, kLanes);
       VI byte = hn::Zero(DI());
@@ -98,11 +141,12 @@ void pack_values(const Head& h) {
 }
 
 void pack_queries(const Head& h, int64_t first, int64_t rows) {
+  HeadSigns signs[kRows];
+  signs_of_rows(h.item.q, h.shape.ldq, first, rows, h.shape.tokens, h.shape.head_dim, h.norms.q,
+                signs);
   for (int64_t i = 0; i < rows; ++i) {
-    uint64_t bits[kMostBitHeadDim / 64 + 1];
-    row_signs(h.item.q + (first + i) * h.shape.ldq, h.shape.head_dim, h.norms.q, bits);
     for (int64_t w = 0; w * 8 < h.size.head_bytes; ++w) {
-      expand_word(bits[w], h.q + i * h.size.head_words + w * 8);
+      expand_word(signs[i][w], h.q + i * h.size.head_words + w * 8);
     }
   }
 }

@@ -68,24 +68,31 @@ HWY_INLINE void softmax_row(const float* x, const float* mask, float* y, int64_t
   });
 }
 
-// The row normalized; in and out may be the same.
-HWY_INLINE void layer_norm_row(const float* in, float* out, int64_t columns, const float* gamma,
-                               const float* beta, float epsilon) {
-  const float inverse_count = 1.0F / static_cast<float>(columns);
+// The parts of the layer normalization of a row: a chain in which each waits for the one before.
+HWY_INLINE float row_mean(const float* in, int64_t columns) {
   // Sums of differences to the first element: far from zero, plain sums would lose the digits in
   // which the elements differ.
   const VF pivot = constant(in[0]);
-  const float mean =
-      in[0] + inverse_count * sum_of(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-                return first_lanes(hn::Sub(load_lanes(in + j, lanes), pivot), lanes);
-              });
+  const float inverse_count = 1.0F / static_cast<float>(columns);
+  return in[0] + inverse_count * sum_of(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
+                   return first_lanes(hn::Sub(load_lanes(in + j, lanes), pivot), lanes);
+                 });
+}
+HWY_INLINE float row_scale(const float* in, int64_t columns, float mean, float epsilon) {
   const VF center = constant(mean);
+  const float inverse_count = 1.0F / static_cast<float>(columns);
   const float variance = inverse_count * sum_of(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
                            const VF v =
                                first_lanes(hn::Sub(load_lanes(in + j, lanes), center), lanes);
                            return hn::Mul(v, v);
                          });
-  const VF scale = constant(1.0F / std::sqrt(variance + epsilon));
+  return 1.0F / std::sqrt(variance + epsilon);
+}
+// in and out may be the same.
+HWY_INLINE void scale_row(const float* in, float* out, int64_t columns, float mean, float factor,
+                          const float* gamma, const float* beta) {
+  const VF center = constant(mean);
+  const VF scale = constant(factor);
   for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
     VF v = hn::Mul(hn::Sub(load_lanes(in + j, lanes), center), scale);
     if (gamma != nullptr) v = hn::Mul(v, load_lanes(gamma + j, lanes));

@@ -21,7 +21,10 @@ void softmax_f32(const Context& context, const float* x, float* y, const Softmax
 void layer_norm_f32(const Context& context, const float* x, float* y, int64_t rows, int64_t columns,
                     const float* gamma, const float* beta, float epsilon) {
   context.pool.parallel_for(rows, [&](int64_t r, int) HWY_ATTR {
-    layer_norm_row(x + r * columns, y + r * columns, columns, gamma, beta, epsilon);
+    const float* in = x + r * columns;
+    const float mean = row_mean(in, columns);
+    const float scale = row_scale(in, columns, mean, epsilon);
+    scale_row(in, y + r * columns, columns, mean, scale, gamma, beta);
   });
 }
 
