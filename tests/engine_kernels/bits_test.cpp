@@ -155,14 +155,19 @@ void expect_exact_product(Random& random, const BitFormat a_format, const BitFor
   const PackedBits packed =
       pack_bits(b.data(), 1, s.k, s.n, layout, b_format, {a_format, zero_point}, bias.data());
   on_every_isa([&](ThreadPool& pool) {
-    Scratch scratch(gemm_bits_scratch_bytes(s.m, s.n, s.k, pool.size()));
-    std::vector<int32_t> c(expected.size());
-    IntegerEpilogue own = e;
-    own.c = c.data();
-    gemm_bits({pool, scratch.span()}, bits.data(), a_format.words(s.k), packed, s.m, own);
-    expect_equal(expected, c,
-                 bit_name(a_format) + " x " + bit_name(b_format) + ", M " + std::to_string(s.m) +
-                     " N " + std::to_string(s.n) + " K " + std::to_string(s.k));
+    // Weights of another level, and those of this one, which may be looked up.
+    const PackedBits own =
+        pack_bits(b.data(), 1, s.k, s.n, layout, b_format, {a_format, zero_point}, bias.data());
+    for (const PackedBits* weights : {&packed, &own}) {
+      Scratch scratch(gemm_bits_scratch_bytes(s.m, s.n, s.k, pool.size()));
+      std::vector<int32_t> c(expected.size());
+      IntegerEpilogue actual = e;
+      actual.c = c.data();
+      gemm_bits({pool, scratch.span()}, bits.data(), a_format.words(s.k), *weights, s.m, actual);
+      expect_equal(expected, c,
+                   bit_name(a_format) + " x " + bit_name(b_format) + ", M " + std::to_string(s.m) +
+                       " N " + std::to_string(s.n) + " K " + std::to_string(s.k));
+    }
   });
 }
 
@@ -173,7 +178,7 @@ TEST(GemmBits, EveryPairOfFormatsGivesTheIntegersOfItsValues) {
     for (const BitFormat b : kFormats) {
       if (!can_multiply(a, b)) continue;
       for (const int64_t k : kLengths) {
-        const Product s = {kRows[turn % std::size(kRows)], 1 + static_cast<int64_t>(turn % 5) * 13,
+        const Product s = {kRows[turn % std::size(kRows)], 1 + static_cast<int64_t>(turn % 7) * 23,
                            k};
         const bool zeroed =
             turn % 3 == 0 && (a.coding == BitCoding::kUnsigned || a.coding == BitCoding::kSigned);

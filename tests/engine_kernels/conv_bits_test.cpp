@@ -61,30 +61,33 @@ struct Problem {
   Problem(Random& random, const Case& c, const Formats& formats, int32_t zero)
       : shape(shape_of(c)),
         activations{formats.a, zero},
+        weight_format(formats.b),
         image(bit_values(random, formats.a,
                          shape.batch * shape.in_h * shape.in_w * shape.in_channels)),
         weights(
             bit_values(random, formats.b, shape.out_channels * shape.taps() * shape.group_in())),
         bias(random.integers(shape.out_channels, -20, 20)),
         bits(reference::pack_rows(image, shape.batch * shape.in_h * shape.in_w, shape.in_channels,
-                                  formats.a)),
-        packed(pack_conv_bits(weights.data(), shape, formats.b, activations, bias.data())) {}
+                                  formats.a)) {}
 
   void expect(const IntegerEpilogue& e) const {
     reference::conv_bits(image.data(), weights.data(), shape, activations.zero_point, bias.data(),
                          e);
   }
+  // With weights packed at the current level.
   void run(ThreadPool& pool, const IntegerEpilogue& e) const {
-    Scratch scratch(conv_bits_scratch_bytes(packed, shape, pool.size()));
-    conv_bits({pool, scratch.span()}, bits.data(), packed, shape, e);
+    const PackedConvBits own =
+        pack_conv_bits(weights.data(), shape, weight_format, activations, bias.data());
+    Scratch scratch(conv_bits_scratch_bytes(own, shape, pool.size()));
+    conv_bits({pool, scratch.span()}, bits.data(), own, shape, e);
   }
 
   ConvShape shape;
   BitActivations activations;
+  BitFormat weight_format;
   std::vector<int8_t> image, weights;
   std::vector<int32_t> bias;
   std::vector<uint64_t> bits;
-  PackedConvBits packed;
 };
 
 TEST(ConvBits, EveryGeometryAndFormatGivesTheIntegersOfItsValuesWithZeroPadding) {

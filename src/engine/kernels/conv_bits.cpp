@@ -5,6 +5,7 @@
 #include "engine/kernels/conv_rows.h"
 #include "engine/kernels/implicit_bits.h"
 #include "engine/kernels/implicit_gemm.h"
+#include "engine/kernels/lookup_bits.h"
 
 namespace ounce::engine {
 namespace {
@@ -93,6 +94,31 @@ void fill_padding(const BitActivations& a, int64_t channels, uint64_t* words) {
   }
 }
 
+bool looks_up(const PackedConvBits& weights, const ConvShape& s) {
+  return s.groups == 1 && uses_lookup(weights.groups[0], s.out_pixels());
+}
+
+// The product of a convolution of one group, by look-up: the image and a pixel of padding become
+// offsets of tables once, whatever number of taps reads them.
+void multiply_by_lookup(const Context& context, const RowSource<uint64_t>& rows,
+                        const uint64_t* image, const uint64_t* padding, const PackedBits& packed,
+                        const PanelsBits& b, const ConvShape& s, const IntegerEpilogue& e) {
+  const int planes = packed.activations.format.planes;
+  const int64_t length = planes * LookupLayout::offsets(packed.run);
+  const int64_t pixels = s.batch * s.in_h * s.in_w;
+  ScratchCursor cursor(context.scratch);
+  auto* offsets = cursor.take<uint16_t>(pixels * length);
+  auto* outside = cursor.take<uint16_t>(length);
+  make_table_offsets(context, image, packed.activations.format.words(packed.run), pixels,
+                     packed.run, planes, offsets);
+  make_table_offsets(context, padding, 0, 1, packed.run, planes, outside);
+  ConvShape wide = s;
+  wide.in_channels = length;
+  wide.out_channels = 1;
+  implicit_gemm_lookup({context.pool, cursor.rest(context.scratch)}, rows,
+                       ConvRows<uint16_t>(offsets, outside, wide), packed, b, outside, e);
+}
+
 void multiply_groups(const Context& context, const uint64_t* image, const PackedConvBits& weights,
                      const ConvShape& s, const IntegerEpilogue& epilogue) {
   const BitFormat format = weights.activations.format;
@@ -111,12 +137,16 @@ void multiply_groups(const Context& context, const uint64_t* image, const Packed
       b.tap_sums = packed.tap_sums.data();
     }
     const IntegerEpilogue e = epilogue_of_columns(epilogue, group * s.group_out());
+    const ConvRows<uint64_t> pixels(image + first, padding + first, words);
+    if (looks_up(weights, s)) {
+      return multiply_by_lookup(rest, pixels, image, padding, packed, b, s, e);
+    }
     if (is_matrix_product(s)) {
       const MatrixRows<uint64_t> rows(image + first, words.in_channels, s.out_pixels(),
                                       words.in_channels);
       implicit_gemm_bits(rest, rows, b, e);
     } else {
-      implicit_gemm_bits(rest, ConvRows<uint64_t>(image + first, padding + first, words), b, e);
+      implicit_gemm_bits(rest, pixels, b, e);
     }
   }
 }
@@ -159,7 +189,12 @@ void conv_bits(const Context& context, const uint64_t* image, const PackedConvBi
 
 size_t conv_bits_scratch_bytes(const PackedConvBits& weights, const ConvShape& shape, int threads) {
   const int64_t sums = bits_come_after(shape) ? shape.out_pixels() * shape.out_channels : 0;
-  return ScratchCursor::need<int32_t>(sums) +
+  const int64_t offsets =
+      shape.groups == 1 ? table_offsets_of_row(shape.in_channels, weights.activations.format.planes)
+                        : 0;
+  const int64_t pixels = shape.batch * shape.in_h * shape.in_w;
+  return ScratchCursor::need<int32_t>(sums) + ScratchCursor::need<uint16_t>(pixels * offsets) +
+         ScratchCursor::need<uint16_t>(offsets) +
          ScratchCursor::need<uint64_t>(weights.activations.format.words(shape.in_channels)) +
          implicit_gemm_bits_scratch_bytes(shape.out_pixels(), shape.taps(), threads);
 }

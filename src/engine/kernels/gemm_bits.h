@@ -30,6 +30,10 @@ struct PackedBits {
   AlignedVector<uint32_t> data;
   AlignedVector<int32_t> tap_sums;  // [taps][N rounded up to 16] sums of values
   AlignedVector<int32_t> offsets;   // [N rounded up to 16]: where an accumulator starts
+  // The weights once more, for products of many rows; see lookup_bits.h. Used at the level (see
+  // dispatch.h) that was chosen when they were packed.
+  AlignedVector<uint8_t> lookup;
+  int lookup_level = 0;
 
   int64_t k() const { return taps * run; }
   int64_t plane_words() const { return BitFormat::plane_words(run); }

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "engine/kernels/implicit_bits.h"
+#include "engine/kernels/lookup_bits.h"
 
 namespace ounce::engine {
 namespace {
@@ -64,6 +64,7 @@ PackedBits pack_bits(const int8_t* values, int64_t taps, int64_t run, int64_t n,
         static_cast<int32_t>(bit_product_constant(activations, format, packed.k(), sum, squares) +
                              (bias == nullptr ? 0 : bias[column]));
   }
+  pack_lookup(packed);
   return packed;
 }
 

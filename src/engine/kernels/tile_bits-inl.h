@@ -6,6 +6,7 @@
 #define OUNCE_ENGINE_KERNELS_TILE_BITS_INL_H
 #endif
 
+#include "engine/kernels/product_bits-inl.h"
 #include "engine/kernels/tally-inl.h"
 #include "engine/kernels/tiles-inl.h"
 
@@ -28,14 +29,6 @@ constexpr TileLimits limits_of_counter() {
 }
 inline constexpr int kFewRowsBits = HWY_CAP_GE512 ? 2 : 0;
 
-// One sweep over K: planes of A and B that meet. Sums are doubled before it where `doubles`: sweeps
-// go from the highest level 2^(plane of A + plane of B) down.
-struct BitSweep {
-  int64_t a;  // 64-bit words from a row pointer to the plane
-  int64_t b;  // 32-bit words from a tap of a panel to the plane
-  bool doubles;
-};
-
 // One tile of integer sums: kRows x (kPanels * 16).
 struct TileBits {
   const uint64_t* const* rows;  // [taps][kRows]
@@ -46,10 +39,18 @@ struct TileBits {
   int64_t b_tap, b_plane;  // 32-bit words between taps and planes of B
   int64_t panel_stride;    // 32-bit words between panels
   std::span<const BitSweep> sweeps;
-  int32_t factor;          // 1 or -2: sums are offsets + factor * what was counted
-  const int32_t* offsets;  // [kPanels * 16]
-  int32_t* sums;           // rows `stride` apart
+  int32_t factor;              // 1 or -2: sums are offsets + factor * what was counted
+  const int32_t* offsets;      // [kPanels * 16]
+  const int32_t* row_offsets;  // [kRows] added as well, or null
+  int32_t* sums;               // rows `stride` apart
   int64_t stride;
+  // Scaled here, straight from the registers, where nothing but scale, bias and clamp is asked for
+  // and all columns exist; or null.
+  float* floats;
+  int64_t float_stride;
+  const float* scale;  // [kPanels * 16]
+  const float* bias;   // the same, or null
+  Clamp clamp;
 };
 
 HWY_INLINE VI load_lanes32(const uint32_t* p) {
@@ -124,13 +125,14 @@ HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s,
                       [[maybe_unused]] int64_t& room, const TileBits& t) {
   for (int64_t tap = 0; tap < t.taps; ++tap) {
     const uint64_t* const* rows = t.rows + tap * kRows;
-    const uint32_t* b = t.b + tap * t.b_tap + s.b;
+    const uint32_t* b = t.b + tap * t.b_tap + s.b * t.b_plane;
     if constexpr (Counter::kSteps == kUnlimited) {
-      count_words(counters, rows, s.a, b, t.words, t);
+      count_words(counters, rows, s.a * t.a_plane, b, t.words, t);
     } else {
       for (int64_t first = 0; first < t.words;) {
         const int64_t words = std::min(room, t.words - first);
-        count_words(counters, rows, s.a + first, b + first * 2 * kPanelColumns, words, t);
+        count_words(counters, rows, s.a * t.a_plane + first, b + first * 2 * kPanelColumns, words,
+                    t);
         first += words;
         room -= words;
         if (room > 0) continue;
@@ -141,21 +143,41 @@ HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s,
   }
 }
 
-// sums = offsets + kFactor * what was counted.
-template <int kFactor, class Counter, int kRows, int kVectors>
-HWY_INLINE void store_sums(Counter (&counters)[kRows][kVectors], const TileBits& t) {
+// offsets + kFactor * what was counted: to the sums, or scaled to the output.
+template <int kFactor, bool kFloats, class Counter, int kRows, int kVectors>
+HWY_INLINE void store_tile(Counter (&counters)[kRows][kVectors], const TileBits& t) {
+  const VF lo = constant(t.clamp.lo);
+  const VF hi = constant(t.clamp.hi);
 #pragma GCC unroll 16
   for (int j = 0; j < kVectors; ++j) {
     const VI offset = hn::LoadU(DI(), t.offsets + j * kLanes);
+    VF scale = hn::Zero(DF());
+    VF bias = hn::Zero(DF());
+    if constexpr (kFloats) {
+      scale = hn::LoadU(DF(), t.scale + j * kLanes);
+      if (t.bias != nullptr) bias = hn::LoadU(DF(), t.bias + j * kLanes);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
       int32_t* p = t.sums + i * t.stride + j * kLanes;
       VI sum = counters[i][j].sum();
       if (Counter::kSteps != kUnlimited) sum = hn::Add(sum, hn::LoadU(DI(), p));
       sum = kFactor == 1 ? hn::Add(offset, sum) : hn::Sub(offset, hn::Add(sum, sum));
-      hn::StoreU(sum, DI(), p);
+      if (t.row_offsets != nullptr) sum = hn::Add(sum, hn::Set(DI(), t.row_offsets[i]));
+      if constexpr (kFloats) {
+        const VF x = hn::Add(hn::Mul(hn::ConvertTo(DF(), sum), scale), bias);
+        hn::StoreU(at_most(at_least(x, lo), hi), DF(), t.floats + i * t.float_stride + j * kLanes);
+      } else {
+        hn::StoreU(sum, DI(), p);
+      }
     }
   }
+}
+
+template <int kFactor, class Counter, int kRows, int kVectors>
+HWY_INLINE void finish_counters(Counter (&counters)[kRows][kVectors], const TileBits& t) {
+  if (t.floats != nullptr) return store_tile<kFactor, true>(counters, t);
+  store_tile<kFactor, false>(counters, t);
 }
 
 template <class Counter, int kRows, int kPanels>
@@ -181,8 +203,8 @@ HWY_NOINLINE void tile_bits(const TileBits& t) {
     }
     sweep(counters, s, room, t);
   }
-  if (t.factor == 1) return store_sums<1>(counters, t);
-  store_sums<-2>(counters, t);
+  if (t.factor == 1) return finish_counters<1>(counters, t);
+  finish_counters<-2>(counters, t);
 }
 
 template <class Counter>
