@@ -94,6 +94,24 @@ KernelCase weight_only_case(int64_t m, int64_t k, int64_t n, CodeFormat format) 
   return one;
 }
 
+// Scales of groups with activations that were quantized on the fly.
+KernelCase grouped_case(int64_t m, int64_t k, int64_t n, CodeFormat format) {
+  KernelCase one = codes_case(m == 1 ? "gemv_grouped" : "gemm_grouped", product_text(m, k, n),
+                              product_operations(m, k, n), format, Arithmetic::kInt8);
+  if (m == 1) one.streamed_bytes = streamed_bytes(k, n, format, kGroup);
+  one.prepare = [=]() -> std::function<void()> {
+    const PackedCodes b = random_weights(k, n, format, kGroup);
+    return [=, weights = Rotation(b, m == 1 ? b.data.size() : 0), a = random_values<uint8_t>(m * k),
+            scales = AlignedVector<float>(static_cast<size_t>(m), 0.01F),
+            c = AlignedVector<float>(static_cast<size_t>(m * n)),
+            scratch = Scratch(gemm_codes_scratch_bytes(b, m, 1))]() mutable {
+      const QuantizedRows rows = {a.data(), k, scales.data(), nullptr, false};
+      gemm_quantized_codes({one_thread(), scratch}, rows, weights.next(), m, c.data(), n, {});
+    };
+  };
+  return one;
+}
+
 KernelCase conv_codes_case(const Image& image, CodeFormat format) {
   const ConvShape s = image.shape();
   KernelCase one =
@@ -120,6 +138,8 @@ KernelCases codes_cases() {
                                   CodeFormat::kTernary, CodeFormat::kSign}) {
     cases.push_back(integer_case(768, 768, 3072, format));
     cases.push_back(integer_case(1, 4096, 4096, format));
+    cases.push_back(grouped_case(1, 4096, 4096, format));
+    cases.push_back(grouped_case(256, 1024, 1024, format));
     cases.push_back(conv_codes_case({14, 256, 256, 3, 1, 1}, format));
   }
   for (const CodeFormat format :

@@ -210,6 +210,29 @@ TEST(GemmU8Codes, EqualsReferenceToTheBitForEveryFormatLengthAndFilling) {
   }
 }
 
+// How a product is computed depends on rows and length: both sides of every border between ways.
+TEST(GemmU8Codes, EqualsReferenceOnBothSidesOfEveryChoiceOfKernel) {
+  Random random(34);
+  for (const CodeFormat format : {CodeFormat::kSign, CodeFormat::kInt3, CodeFormat::kInt4}) {
+    for (const int64_t k : {383, 384, 4095, 4096}) {
+      for (const int64_t m : {3, 4, 24, 25, 27}) {
+        if (k > 1000 && m < 24) continue;
+        Weights w(format, k, 35, WeightLayout::kNxK, Filling::kRandom, random);
+        w.add_zero_points(random);
+        const auto a = random.codes(m * k);
+        const std::vector<int32_t> bias(35, 11);
+        const auto expected = reference_sums(a, k, w.matrix, m, 90, bias);
+        const PackedCodes packed = pack_codes(w.matrix, 90, bias.data());
+        SCOPED_TRACE("M " + std::to_string(m) + ", seed 34");
+        on_every_isa([&](ThreadPool& pool) {
+          expect_equal(expected, integer_sums(pool, a, k, packed, m), w.text());
+        });
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(GemmU8Codes, IsExactWhereEverySumIsGreatest) {
   Random random(25);
   for (const CodeFormat format : kFormats) {
