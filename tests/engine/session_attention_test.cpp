@@ -98,6 +98,21 @@ TEST(SessionBitAttention, OperandsThatAreComputedFirst) {
   EXPECT_EQ(kernels.size(), 2U);  // and the negation
 }
 
+TEST(SessionBitAttention, WritesTheSignsThatALinearLayerReads) {
+  for (const int64_t dim : {64, 128, 40}) {
+    GraphBuilder b;
+    BitAttentionGraph made;
+    made.batch = 2;
+    made.dim = dim;
+    const int64_t width = made.heads * dim;
+    const ValueId y = b.binarize(made.build(b, b.input("x", made.input_shape())), 0.7F);
+    b.output(b.node("MatMul", {y, b.low_bit_weights({width, 33}, DType::u1, 1)}));
+    const auto kernels = expect_close(b.graph, made.input_shape(), 1e-5);
+    EXPECT_EQ(count_kernels(kernels, "attention_bits"), 1);
+    EXPECT_EQ(count_kernels(kernels, "pack_signs"), dim == 40 ? 1 : 0);
+  }
+}
+
 TEST(SessionBitAttention, LargeHeadsAndSharedMapsRunInParts) {
   BitAttentionGraph made;
   made.dim = 260;

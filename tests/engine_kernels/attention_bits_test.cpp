@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/kernels/bit_planes.h"
 #include "engine/kernels/normalize.h"
 #include "engine/kernels/reference_bits.h"
 #include "tests/engine_kernels/kernel_test.h"
@@ -106,6 +107,29 @@ TEST(AttentionBits, EqualAndOppositeRowsReachBothEndsOfTheScores) {
     }
   }
   expect_reference(h, "extremes");
+}
+
+TEST(AttentionBits, WritesSignsInPlaceOfNumbers) {
+  Random random(75);
+  for (const AttentionShape& shape : {AttentionShape{37, 90, 64, 64}, {9, 300, 32, 128}}) {
+    Heads heads(random, 2, shape, 0.07, 0.024);
+    heads.shape.ldy = 2 * shape.value_dim;
+    on_every_isa([&](ThreadPool& pool) {
+      Scratch scratch(attention_bits_scratch_bytes(heads.shape, pool.size()));
+      std::vector<float> y;
+      attention_bits({pool, scratch.span()}, heads.into(y), heads.shape);
+      std::vector<uint64_t> expected(y.size() / 64);
+      pack_signs({pool, {}}, y.data(), heads.shape.ldy, shape.tokens, heads.shape.ldy, nullptr,
+                 heads.shape.ldy / 64, expected.data());
+      std::vector<uint64_t> signs(expected.size());
+      for (size_t h = 0; h < heads.items.size(); ++h) {
+        heads.items[h].signs = signs.data() + static_cast<int64_t>(h) * (shape.value_dim / 64);
+      }
+      attention_bits({pool, scratch.span()}, heads.items, heads.shape);
+      expect_equal(expected, signs, "signs");
+      for (BitAttentionItem& item : heads.items) item.signs = nullptr;
+    });
+  }
 }
 
 TEST(AttentionBits, NormalizesRowsAsTheLayerNormalizationDoes) {

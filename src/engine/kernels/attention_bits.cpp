@@ -217,6 +217,18 @@ void make_map(const Head& h, int64_t rows, int32_t* in_map) {
 template <class Negative>
 HWY_INLINE void store_values(const Head& h, const int32_t* in_map, int64_t first, int64_t rows,
                              int64_t panel, const Negative& negative) {
+  if (h.item.signs != nullptr) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const VI all = hn::Set(DI(), in_map[i]);
+      uint64_t word = 0;
+      for (int64_t j = 0; j < kColumns; j += kLanes) {
+        const VI lost = negative(i, j);
+        word |= uint64_t{bits_of_mask(DI(), hn::Gt(hn::Add(lost, lost), all))} << j;
+      }
+      h.item.signs[(first + i) * (h.shape.ldy / kColumns) + panel] = word;
+    }
+    return;
+  }
   const VF scale = constant(h.item.y_scale);
   const int64_t columns = std::min(kColumns, h.shape.value_dim - panel * kColumns);
   for (int64_t i = 0; i < rows; ++i) {

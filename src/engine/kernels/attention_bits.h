@@ -39,6 +39,8 @@ struct BitAttentionItem {
   float* y = nullptr;
   const BitSoftmax* softmax = nullptr;
   float y_scale = 1.0F;  // r times the scale of v
+  // In place of y: the signs of its rows, ldy / 64 words apart. value_dim is a multiple of 64.
+  uint64_t* signs = nullptr;
 };
 /// A layer normalization of the rows of q or k before their signs are taken, as layer_norm_f32.
 struct BitRowNorm {

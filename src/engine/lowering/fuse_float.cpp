@@ -180,6 +180,7 @@ void lower(Graph& graph) {
   graph.remove_dead();
   pack_bit_operands(graph);
   absorb_views(graph);
+  pack_attention_signs(graph);
   graph.remove_dead();
 }
 

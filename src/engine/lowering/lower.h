@@ -53,6 +53,10 @@ void fuse_float(Graph& graph);
 /// Images between convolutions become channels-last; Transpose nodes mark where they change.
 void assign_layout(Graph& graph);
 
+/// Attention between signs writes the signs of its result where nothing else of it is read. Behind
+/// absorb_views.
+void pack_attention_signs(Graph& graph);
+
 /// Products of bits read packed bits: made once for all that read the same, and where a product
 /// makes what is packed, by its epilogue.
 void pack_bit_operands(Graph& graph);

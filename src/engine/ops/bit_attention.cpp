@@ -8,16 +8,24 @@ namespace {
 class BitAttentionStep final : public Step {
  public:
   explicit BitAttentionStep(const StepRequest& request)
-      : node_(request.node), threads_(request.threads), heads_(request) {
+      : node_(request.node),
+        threads_(request.threads),
+        heads_(request),
+        signs_only_(node_.attributes.get_int("signs_only", 0) != 0) {
     prepare_items();
     norms_.q = prepare_norm("q", q_norm_);
     norms_.k = prepare_norm("k", k_norm_);
   }
 
   void run(const RunContext& context) override {
-    heads_.bind(items_, context.at<const float>(node_.input(0)),
-                context.at<const float>(node_.input(1)), context.at<const float>(node_.input(2)),
-                context.at<float>(node_.output(0)));
+    const auto* q = context.at<const float>(node_.input(0));
+    const auto* k = context.at<const float>(node_.input(1));
+    const auto* v = context.at<const float>(node_.input(2));
+    if (signs_only_) {
+      bind_signs(q, k, v, context.at<uint64_t>(node_.output(0)));
+    } else {
+      heads_.bind(items_, q, k, v, context.at<float>(node_.output(0)));
+    }
     attention_bits(context.kernels, items_, heads_.shape, norms_);
   }
   size_t scratch_bytes() const override {
@@ -47,6 +55,16 @@ class BitAttentionStep final : public Step {
     }
   }
 
+  void bind_signs(const float* q, const float* k, const float* v, uint64_t* words) {
+    constexpr int64_t kWordBits = 64;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i].q = q + heads_.q[i];
+      items_[i].k = k + heads_.k[i];
+      items_[i].v = v + heads_.v[i];
+      items_[i].signs = words + heads_.y[i] / kWordBits;
+    }
+  }
+
   /// The normalization of operand `name`, or null. Its constants lie in the node's attributes.
   const BitRowNorm* prepare_norm(const std::string& name, BitRowNorm& norm) const {
     const AttributeMap& attributes = node_.attributes;
@@ -62,6 +80,7 @@ class BitAttentionStep final : public Step {
   Node node_;
   int threads_;
   HeadsPlan heads_;
+  bool signs_only_;
   BitRowNorm q_norm_, k_norm_;
   BitRowNorms norms_;
   std::vector<BitSoftmax> softmaxes_;
