@@ -84,7 +84,6 @@ TEST(SessionBitAttention, OtherWaysToWriteIt) {
 
 TEST(SessionBitAttention, OperandsThatAreComputedFirst) {
   GraphBuilder b;
-  BitAttentionGraph made;
   const Shape shape = {2, 3, 21, 16};
   const ValueId x = b.input("x", shape);
   AttributeMap axis;
