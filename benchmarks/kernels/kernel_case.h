@@ -38,6 +38,8 @@ KernelCases bits_cases();
 KernelCases codes_cases();
 /// The same kernels on the layer shapes of real networks.
 KernelCases network_cases();
+/// Attention as one step.
+KernelCases attention_cases();
 /// Kernels between the products, which have no instruction limit.
 KernelCases elementwise_cases();
 

@@ -111,6 +111,7 @@ KernelCases chosen_cases(const Options& options) {
   add(codes_cases());
   if (options.all) {
     add(network_cases());
+    add(attention_cases());
     add(elementwise_cases());
   }
   return chosen;
