@@ -215,7 +215,7 @@ void multiply_integers(const Context& context, const uint8_t* a, int64_t lda, co
   const GemvFunction function = integer_function<Dot>(b.format, m);
   const SignedRows rows(context, a, lda, b, m);
   for_panel_tiles(context, b, m, function,
-                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                  [&](GemvTile t, int64_t row, int64_t count, int64_t column, int64_t columns)
                       HWY_ATTR {
                         alignas(64) int32_t sums[kGemvRows * kSumStride];
                         t.sums = sums;
@@ -231,7 +231,7 @@ void multiply_scaled(const Context& context, const QuantizedRows& a, const Packe
   const GemvFunction function = integer_function<Dot>(b.format, m);
   const SignedRows rows(context, a.codes, a.stride, b, m);
   for_panel_tiles(context, b, m, function,
-                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                  [&](GemvTile t, int64_t row, int64_t count, int64_t column, int64_t columns)
                       HWY_ATTR {
                         alignas(64) float values[kGemvRows * kSumStride];
                         t.values = values;

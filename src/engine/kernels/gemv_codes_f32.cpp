@@ -128,7 +128,7 @@ void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const P
             [&](auto bits) { function = function_for<FloatKernels<decltype(bits)::value>>(m); });
   const FloatRows rows(context.scratch, a, lda, b, m);
   for_panel_tiles(context, b, m, function,
-                  [&](GemvTile& t, int64_t row, int64_t count, int64_t column, int64_t columns)
+                  [&](GemvTile t, int64_t row, int64_t count, int64_t column, int64_t columns)
                       HWY_ATTR {
                         alignas(64) float values[kGemvRows * kSumStride];
                         t.values = values;
