@@ -107,8 +107,8 @@ struct PlainCounter {
 template <class Counter>
 int64_t count_bits(int64_t rounds) {
   const DI d;
-  HalfWords a = {{hn::Set(d, 0x5A), hn::Set(d, 0x33)}};
-  HalfWords b = {{hn::Set(d, 0x0F), hn::Set(d, 0x17)}};
+  HalfWords a(hn::Set(d, 0x5A), hn::Set(d, 0x33));
+  HalfWords b(hn::Set(d, 0x0F), hn::Set(d, 0x17));
   Counter counters[kBitChains];
   for (Counter& counter : counters) counter.reset();
   for (int64_t r = 0; r < rounds; ++r) {

@@ -6,6 +6,7 @@
 #define OUNCE_ENGINE_KERNELS_PRODUCT_BITS_INL_H
 #endif
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -45,8 +46,8 @@ struct BitSweep {
 struct ProductBits {
   ProductBits(const PanelsBits& panels, const IntegerEpilogue& e) : b(panels), epilogue(e) {
     clamp = clamp_of(e.f32);
-    direct = e.output == IntegerOutput::kF32 && clamp.direct && b.padding == nullptr &&
-             e.f32.residual == nullptr && e.prelu_slope == nullptr && e.sign_bits == nullptr;
+    direct = e.output == IntegerOutput::kF32 && clamp.direct && e.f32.residual == nullptr &&
+             e.prelu_slope == nullptr && e.sign_bits == nullptr;
     if (!adds_codes(b)) {
       factor = is_ternary(b.a) ? 1 : -2;
       sweeps[sweep_count++] = {0, 0, false};
@@ -73,6 +74,12 @@ struct ProductBits {
   std::array<BitSweep, 9> sweeps{};
   size_t sweep_count = 0;
 };
+
+// Whether some of the pointers lead to padding that must be taken off.
+template <class T>
+bool reaches_padding(const T* padding, const T* const* pointers, int64_t count) {
+  return padding != nullptr && std::find(pointers, pointers + count, padding) != pointers + count;
+}
 
 // What padded taps were counted as.
 template <class T>

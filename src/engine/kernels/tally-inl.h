@@ -154,7 +154,14 @@ HWY_INLINE VI masked_difference(VI mask, VI a, VI b) {
 //   step(a, b)          a[plane][half] in all lanes, b[plane][half]
 //   sum()               the total since the last reset
 //   twice()             doubles it; where kSteps is unlimited
+// (Constructors that are written out are compiled for this target; implied ones are not by every
+// compiler.)
 struct HalfWords {
+  HWY_INLINE HalfWords() {}
+  HWY_INLINE HalfWords(VI low, VI high) {
+    half[0] = low;
+    half[1] = high;
+  }
   VI half[2];
 };
 
@@ -168,6 +175,7 @@ struct JoinCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 1;
   static constexpr int kRegisters = 1;
   static constexpr int64_t kSteps = steps_of_words(2);
+  HWY_INLINE JoinCounter() {}
   VI counted;
   HWY_INLINE void reset() { counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
@@ -183,6 +191,7 @@ struct JoinCounter<kJoin, true> {
   static constexpr int kPlanesA = 1, kPlanesB = 1;
   static constexpr int kRegisters = 2;
   static constexpr int64_t kSteps = kTallyWords;
+  HWY_INLINE JoinCounter() {}
   VI ones, counted;
   HWY_INLINE void reset() { ones = counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
@@ -200,6 +209,7 @@ struct MaskedCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 2;
   static constexpr int kRegisters = 1;
   static constexpr int64_t kSteps = steps_of_words(2);
+  HWY_INLINE MaskedCounter() {}
   VI counted;
   HWY_INLINE void reset() { counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {
@@ -216,6 +226,7 @@ struct TernaryCounter {
   static constexpr int kPlanesA = 2, kPlanesB = 2;
   static constexpr int kRegisters = 2;
   static constexpr int64_t kSteps = steps_of_words(2);
+  HWY_INLINE TernaryCounter() {}
   VI counted, negative;
   HWY_INLINE void reset() { counted = negative = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {

@@ -64,7 +64,7 @@ HWY_INLINE HalfWords broadcast_halves(const uint64_t* p) {
   int32_t low, high;
   std::memcpy(&low, bytes, sizeof(low));
   std::memcpy(&high, bytes + sizeof(low), sizeof(high));
-  return {{hn::Set(DI(), low), hn::Set(DI(), high)}};
+  return HalfWords(hn::Set(DI(), low), hn::Set(DI(), high));
 }
 
 // `words` words of one run of every row.
@@ -78,8 +78,8 @@ HWY_INLINE void count_words(Counter (&counters)[kRows][kVectors], const uint64_t
       const uint32_t* p = b + (j / kPanelVectors) * t.panel_stride + (j % kPanelVectors) * kLanes;
 #pragma GCC unroll 2
       for (int plane = 0; plane < Counter::kPlanesB; ++plane) {
-        bv[j][plane] = {{load_lanes32(p + plane * t.b_plane),
-                         load_lanes32(p + plane * t.b_plane + kPanelColumns)}};
+        bv[j][plane] = HalfWords(load_lanes32(p + plane * t.b_plane),
+                                 load_lanes32(p + plane * t.b_plane + kPanelColumns));
       }
     }
 #pragma GCC unroll 16
