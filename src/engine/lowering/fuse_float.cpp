@@ -3,7 +3,6 @@
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/output_chain.h"
-#include "engine/lowering/strided_view.h"
 #include "engine/reference/reference.h"
 #include "graph/ops/window.h"
 
@@ -161,27 +160,6 @@ void fuse_float(Graph& graph) {
     }
   }
   rewriter.finish();
-}
-
-void lower(Graph& graph) {
-  make_activations_unsigned(graph);
-  sink_dequantize(graph);
-  fuse_bit_products(graph);  // first: a residual and what follows it go to the product of bits
-  fuse_bit_attention(graph);
-  fuse_integer_products(graph);
-  fuse_integer_elementwise(graph);
-  fuse_code_products(graph);
-  graph.remove_dead();  // weights that integer kernels read as codes need not become floats
-  fuse_integer_attention(graph);
-  fold_dequantized_constants(graph);
-  fuse_float(graph);
-  graph.remove_dead();
-  assign_layout(graph);
-  graph.remove_dead();
-  pack_bit_operands(graph);
-  absorb_views(graph);
-  pack_attention_signs(graph);
-  graph.remove_dead();
 }
 
 }  // namespace ounce::engine

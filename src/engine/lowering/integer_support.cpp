@@ -68,10 +68,7 @@ std::vector<IntegerSupport> integer_support(const Graph& qdq_graph) {
   Graph optimized = qdq_graph;
   optimize(optimized, reference::evaluator());
   Graph lowered = optimized;
-  make_activations_unsigned(lowered);
-  sink_dequantize(lowered);
-  fuse_integer_products(lowered);
-  fuse_integer_elementwise(lowered);
+  lower_quantized(lowered);
   const std::map<std::string, std::string> kernels = integer_kernels(lowered);
 
   const std::vector<bool> dequantized = dequantized_values(optimized);

@@ -14,6 +14,9 @@ namespace ounce::engine {
 /// The stages, each a file of its own, run in this order.
 void lower(Graph& graph);
 
+/// The first of them: those that turn Q/DQ and Binarize into kernels of codes and bits.
+void lower_quantized(Graph& graph);
+
 /// i8 activations between Q and DQ become u8 with the zero point moved by 128 (exact).
 void make_activations_unsigned(Graph& graph);
 

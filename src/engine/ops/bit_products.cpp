@@ -71,7 +71,9 @@ int64_t packed_bytes(const PackedBits& packed) {
 
 Multiplication multiplication_of(const PackedBits& packed) {
   const int planes = packed.format.planes * packed.activations.format.planes;
-  return {Arithmetic::kBits, packed.format.planes, packed.activations.format.planes, planes};
+  // The planes of ternary weights meet signs in one count, masked.
+  return {Arithmetic::kBits, packed.format.planes, packed.activations.format.planes,
+          packed.format == kTernaryBits ? 1 : planes};
 }
 
 class BitConvStep final : public Step {
