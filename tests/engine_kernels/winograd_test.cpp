@@ -84,5 +84,42 @@ TEST(WinogradF32, EqualsReferenceUpToRounding) {
   }
 }
 
+TEST(WinogradF32, LargestErrorIsFarBelowTheLargestOutput) {
+  Random random(22);
+  const ConvShape s = image(13, 18, 128, 16);
+  const auto input = random.floats(s.in_h * s.in_w * s.in_channels);
+  const auto weights = random.floats(s.out_channels * 9 * s.in_channels);
+  std::vector<float> expected(static_cast<size_t>(s.out_pixels() * s.out_channels));
+  reference::conv_f32(input.data(), weights.data(), s, expected.data(), s.out_channels, {});
+  float largest = 0.0F;
+  for (const float value : expected) largest = std::max(largest, std::fabs(value));
+  for (const WinogradTile tile : kTiles) {
+    SCOPED_TRACE(name_of(s, tile));
+    const PackedWinogradF32 packed = pack_winograd_f32(weights.data(), s, tile);
+    on_every_isa([&](ThreadPool& pool) {
+      std::vector<float> output(expected.size());
+      Scratch scratch(winograd_f32_scratch_bytes(s, tile, pool.size()));
+      winograd_f32({pool, scratch.span()}, input.data(), packed, s, output.data(), s.out_channels,
+                   {});
+      expect_close(expected, output, {3e-6F * largest}, 0.0F, "output");
+    });
+  }
+}
+
+TEST(WinogradF32, IsChosenForDense3x3OfStrideOneOnly) {
+  EXPECT_TRUE(choose_winograd(image(56, 56, 64, 64)).has_value());
+  EXPECT_TRUE(choose_winograd(image(7, 7, 512, 512)).has_value());
+  EXPECT_FALSE(choose_winograd(image(1, 1, 256, 256)).has_value())
+      << "weights would be all the work";
+  for (auto change :
+       {+[](ConvShape& s) { s.stride_w = 2; }, +[](ConvShape& s) { s.groups = 2; },
+        +[](ConvShape& s) { s.dilation_h = 2; }, +[](ConvShape& s) { s.kernel_h = 5; }}) {
+    ConvShape s = image(56, 56, 64, 64);
+    change(s);
+    EXPECT_FALSE(winograd_applies(s));
+    EXPECT_FALSE(choose_winograd(s).has_value());
+  }
+}
+
 }  // namespace
 }  // namespace ounce::engine
