@@ -53,7 +53,8 @@ inline constexpr std::string_view kQAttention = "engine.QAttention";
 /// [.., tokens, value_dim]: attention between their signs (kernels/attention_bits.h). score_scales,
 /// map_scales and y_scales hold one f32, or one a head, the last axis of the batch. With q_epsilon,
 /// q is normalized over head_dim first: q_gamma, q_beta (f32 tensors, optional); and so is k. With
-/// signs_only the output is the words u64 of the signs of the result; view_out is that of the result.
+/// signs_only the output is the words u64 of the signs of the result; view_out is that of the
+/// result.
 inline constexpr std::string_view kBitAttention = "engine.BitAttention";
 /// (x u8) -> u8 by `table`
 inline constexpr std::string_view kLookup = "engine.Lookup";
