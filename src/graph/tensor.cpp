@@ -1,6 +1,7 @@
 #include "graph/tensor.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -74,6 +75,32 @@ class PackedElements {
   int bits_;
   size_t high_plane_;  // of i3, in bytes
 };
+
+/// All elements of a packed tensor as i8: a byte of the tensor at a time, by a table.
+void unpack_elements(const Tensor& tensor, int8_t* target) {
+  if (tensor.dtype() == DType::i3) {
+    const PackedElements elements(tensor.dtype(), tensor.size());
+    for (int64_t i = 0; i < tensor.size(); ++i) {
+      target[i] = static_cast<int8_t>(elements.get(tensor.raw(), i));
+    }
+    return;
+  }
+  constexpr int kMostPerByte = 8;
+  const int per_byte = 8 / bits_of(tensor.dtype());
+  const PackedElements elements(tensor.dtype(), per_byte);
+  std::array<std::array<int8_t, kMostPerByte>, 256> table{};
+  for (size_t byte = 0; byte < table.size(); ++byte) {
+    const auto packed = static_cast<std::byte>(byte);
+    for (int i = 0; i < per_byte; ++i) {
+      table[byte][static_cast<size_t>(i)] = static_cast<int8_t>(elements.get(&packed, i));
+    }
+  }
+  for (int64_t i = 0; i < tensor.size(); i += per_byte) {
+    const auto& values = table[static_cast<size_t>(tensor.raw()[i / per_byte])];
+    const int64_t count = std::min<int64_t>(per_byte, tensor.size() - i);
+    std::memcpy(target + i, values.data(), static_cast<size_t>(count));
+  }
+}
 
 template <class T>
 T saturate_from_double(double value) {
@@ -298,7 +325,9 @@ Tensor cast(const Tensor& tensor, DType dtype) {
   if (tensor.dtype() == dtype) return tensor;
   Tensor result(dtype, tensor.shape());
   std::byte* target = result.mutable_raw();
-  if (is_half(dtype)) {
+  if (dtype == DType::i8 && is_packed(tensor.dtype())) {
+    unpack_elements(tensor, reinterpret_cast<int8_t*>(target));
+  } else if (is_half(dtype)) {
     auto* halves = reinterpret_cast<uint16_t*>(target);
     for_each_element(tensor, [&](int64_t i, auto value) {
       const auto number = static_cast<float>(value);

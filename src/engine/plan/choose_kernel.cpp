@@ -11,6 +11,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Below this share of its time a candidate takes the place of one that stands before it.
+constexpr double kClearlyFaster = 0.97;
+
 /// Everything that decides how long a candidate takes.
 std::string signature(const StepRequest& request, std::span<const KernelCandidate> candidates) {
   std::string text = request.node.op;
@@ -101,7 +104,7 @@ std::unique_ptr<Step> fastest(const StepRequest& request,
   for (const KernelCandidate& candidate : candidates) {
     std::unique_ptr<Step> step = candidate.make();
     const double seconds = time_of(*step, request, operands);
-    if (best != nullptr && seconds >= least) continue;
+    if (best != nullptr && seconds >= kClearlyFaster * least) continue;
     least = seconds;
     best = std::move(step);
     request.hints[key] = candidate.kernel;

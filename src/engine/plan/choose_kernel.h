@@ -17,7 +17,8 @@ struct KernelCandidate {
 /// The candidate that is fastest for this node on this machine: the one that the request's hints
 /// name, else the one with the least time of a few runs on inputs of zeros. What was measured joins
 /// the hints under a signature of operator, shapes, element types, threads and instruction set, so
-/// that equal layers are measured once. With one candidate, that one. All candidates must compute
+/// that equal layers are measured once. Where times hardly differ, the earlier candidate: the one
+/// that needs less memory stands first. With one candidate, that one. All candidates must compute
 /// the same results.
 std::unique_ptr<Step> fastest(const StepRequest& request,
                               std::span<const KernelCandidate> candidates);
