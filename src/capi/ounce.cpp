@@ -129,7 +129,7 @@ const Port& port_at(const std::vector<Port>& ports, size_t index, const char* ki
 }
 
 void describe(const Port& port, ounce_port& out) {
-  out = {port.name.c_str(), static_cast<ounce_dtype>(port.dtype),
+  out = {port.name.c_str(), static_cast<int32_t>(port.dtype),
          port.has_rank ? port.shape.size() : OUNCE_UNKNOWN_RANK, port.shape.data()};
 }
 
@@ -324,7 +324,7 @@ int ounce_get_output(const ounce_model* model, size_t index, ounce_tensor* tenso
     ounce_tensor& out = required(tensor, "tensor");
     if (!model->has_run) throw Failure(OUNCE_NOT_READY, "the model has not run yet");
     const Tensor& result = model->results[index];
-    out = {static_cast<ounce_dtype>(result.dtype()), result.shape().size(), result.shape().data(),
+    out = {static_cast<int32_t>(result.dtype()), result.shape().size(), result.shape().data(),
            result.raw(), result.bytes()};
   });
 }

@@ -60,7 +60,7 @@ typedef struct ounce_options {
 
 /* A dense row-major array. */
 typedef struct ounce_tensor {
-  ounce_dtype dtype;
+  int32_t dtype; /* an ounce_dtype */
   size_t rank;
   const int64_t* shape; /* [rank]; may be NULL for rank 0 */
   const void* data;
@@ -70,7 +70,7 @@ typedef struct ounce_tensor {
 /* What a model takes or gives. Pointers are valid until the model is freed. */
 typedef struct ounce_port {
   const char* name;
-  ounce_dtype dtype;
+  int32_t dtype;        /* an ounce_dtype */
   size_t rank;          /* or OUNCE_UNKNOWN_RANK */
   const int64_t* shape; /* [rank]; -1 where the model leaves the size open */
 } ounce_port;

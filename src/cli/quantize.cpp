@@ -45,7 +45,7 @@ class QuantizeRun {
                                            const tasks::Dataset& dataset, const std::string& stage);
   void compare_tensors();
   void describe();
-  void note_ends();
+  void note_layers();
   void note_slowness();
   void write_reports();
   report::Json manifest() const;
@@ -242,14 +242,14 @@ void QuantizeRun::describe() {
     report_.notes.push_back(
         "judged on the data that was also calibrated on (--eval-data names other pictures)");
   }
-  note_ends();
+  note_layers();
   note_slowness();
   for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
     report_.files.push_back((output_folder(options_, request_) / name).string());
   }
 }
 
-void QuantizeRun::note_ends() {
+void QuantizeRun::note_layers() {
   std::vector<std::string> ends;
   for (const quantize::LayerRecord& layer : result_.layers) {
     if (layer.is_end) ends.push_back(layer.node);
@@ -260,6 +260,9 @@ void QuantizeRun::note_ends() {
   };
   note("first and last layers keep 8 bits (--option keep-ends8=off: no)", ends);
   note("embeddings are stored with 8 bits (--option embeddings8=off: no)", result_.embeddings);
+  if (!result_.latency) return;
+  note("few bits are no faster than 8 here, the weights are unpacked when the model is loaded",
+       result_.latency->unpacked_layers);
 }
 
 void QuantizeRun::note_slowness() {

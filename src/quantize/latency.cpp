@@ -112,6 +112,23 @@ void join_fused(Pieces& pieces, const Graph& prepared,
   }
 }
 
+/// Planned layers of few bits whose step runs on a kernel of 8-bit weights.
+std::vector<std::string> unpacked_layers(const Graph& prepared, const Plan& plan,
+                                         std::span<const engine::StepProfile> steps) {
+  std::set<std::string> on_bytes;
+  for (const engine::StepProfile& step : steps) {
+    if (step.kernel.find("_u8s8") == std::string::npos) continue;
+    on_bytes.insert(step.nodes.begin(), step.nodes.end());
+  }
+  std::vector<std::string> names;
+  for (const LayerPlan& layer : plan.layers) {
+    const std::string& name = prepared.nodes[static_cast<size_t>(layer.node)].name;
+    const bool narrow = layer.weights && layer.settings.weights.bits < kMaxBits;
+    if (narrow && on_bytes.count(name) != 0) names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 LatencyComparison compare_latency(const Graph& prepared, const Graph& quantized, const Plan& plan,
@@ -157,6 +174,7 @@ LatencyComparison compare_latency(const Graph& prepared, const Graph& quantized,
     if (found == by_root.end()) continue;
     found->second.layers.push_back(prepared.nodes[static_cast<size_t>(layer.node)].name);
   }
+  result.unpacked_layers = unpacked_layers(prepared, plan, integer_steps);
   for (auto& [root, piece] : by_root) result.pieces.push_back(std::move(piece));
   return result;
 }

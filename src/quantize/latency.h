@@ -22,6 +22,8 @@ struct LatencyComparison {
   std::vector<PieceTime> pieces;
   double float_ms = 0.0;  // medians of the steps, summed
   double quantized_ms = 0.0;
+  /// Layers with weights of fewer than 8 bits for which the kernel of 8 bits is the fastest here.
+  std::vector<std::string> unpacked_layers;
 };
 
 /// Runs both graphs `repetitions` times in turns on the engine and adds up the medians of their

@@ -270,14 +270,18 @@ PackedWinogradF32 pack_winograd_f32(const float* ohwi, const ConvShape& shape, W
   const int64_t positions = tile.positions();
   const int64_t stride = inputs * round_up(outputs, kPanelColumns);
   packed.data.resize(static_cast<size_t>(positions * stride));
-  for (int64_t o = 0; o < outputs; ++o) {
+  for (int64_t first = 0; first < outputs; first += kPanelColumns) {
+    const int64_t columns = std::min(kPanelColumns, outputs - first);
     for (int64_t i = 0; i < inputs; ++i) {
-      double u[6][6];
-      transform_weights(ohwi + o * 9 * inputs + i, inputs, tile, u);
-      const int64_t within = (o / kPanelColumns * inputs + i) * kPanelColumns + o % kPanelColumns;
-      for (int64_t position = 0; position < positions; ++position) {
-        packed.data[static_cast<size_t>(position * stride + within)] =
-            static_cast<float>(u[position / (tile.width + 2)][position % (tile.width + 2)]);
+      // All columns of a panel one after the other: they fill a cache line of each position.
+      for (int64_t column = 0; column < columns; ++column) {
+        double u[6][6];
+        transform_weights(ohwi + (first + column) * 9 * inputs + i, inputs, tile, u);
+        const int64_t within = first * inputs + i * kPanelColumns + column;
+        for (int64_t position = 0; position < positions; ++position) {
+          packed.data[static_cast<size_t>(position * stride + within)] =
+              static_cast<float>(u[position / (tile.width + 2)][position % (tile.width + 2)]);
+        }
       }
     }
   }
