@@ -76,23 +76,12 @@ Multiplication multiplication_of(const PackedBits& packed) {
           packed.format == kTernaryBits ? 1 : planes};
 }
 
-class BitConvStep final : public Step {
+/// What convolutions of bits share, whether their input comes as bits or as codes.
+class PackedConvStep : public Step {
  public:
-  explicit BitConvStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(bit_shape(request)),
-        threads_(request.threads),
-        output_(request, shape_.out_channels) {
-    const Tensor& weight = *request.constant(node_.input(1));
-    const BitActivations activations = {activation_format(node_), 0};
-    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
-                             weight_format(weight, activations.format), activations, nullptr);
-  }
+  PackedConvStep(const StepRequest& request, const ConvShape& shape)
+      : node_(request.node), shape_(shape), threads_(request.threads) {}
 
-  void run(const RunContext& context) override {
-    conv_bits(context.kernels, context.at<const uint64_t>(node_.input(0)), packed_, shape_,
-              output_.bind(context, node_));
-  }
   size_t scratch_bytes() const override {
     return conv_bits_scratch_bytes(packed_, shape_, threads_);
   }
@@ -106,6 +95,59 @@ class BitConvStep final : public Step {
     return multiplication_of(packed_.groups.front());
   }
 
+ protected:
+  /// `bias`: in accumulator units, or null.
+  void pack(const StepRequest& request, const BitActivations& activations, const int32_t* bias) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
+                             weight_format(weight, activations.format), activations, bias);
+  }
+
+  Node node_;
+  ConvShape shape_;
+  int threads_;
+  PackedConvBits packed_;
+};
+
+/// The same for matrix products.
+class PackedMatMulStep : public Step {
+ public:
+  PackedMatMulStep(const StepRequest& request, const MatrixShape& shape)
+      : node_(request.node), shape_(shape), threads_(request.threads) {}
+
+  size_t scratch_bytes() const override {
+    return gemm_bits_scratch_bytes(shape_.m, shape_.n, shape_.k, threads_);
+  }
+  int64_t weight_bytes() const override { return packed_bytes(packed_); }
+  std::string_view kernel() const override { return "gemm_bits"; }
+  Multiplication multiplication() const override { return multiplication_of(packed_); }
+
+ protected:
+  void pack(const StepRequest& request, const BitActivations& activations, const int32_t* bias) {
+    const Tensor& weight = *request.constant(node_.input(1));
+    packed_ = pack_bits(cast(weight, DType::i8).data<int8_t>().data(), 1, shape_.k, shape_.n,
+                        weight_layout(node_), weight_format(weight, activations.format),
+                        activations, bias);
+  }
+
+  Node node_;
+  MatrixShape shape_;
+  int threads_;
+  PackedBits packed_;
+};
+
+class BitConvStep final : public PackedConvStep {
+ public:
+  explicit BitConvStep(const StepRequest& request)
+      : PackedConvStep(request, bit_shape(request)), output_(request, shape_.out_channels) {
+    pack(request, {activation_format(node_), 0}, nullptr);
+  }
+
+  void run(const RunContext& context) override {
+    conv_bits(context.kernels, context.at<const uint64_t>(node_.input(0)), packed_, shape_,
+              output_.bind(context, node_));
+  }
+
  private:
   /// The image and, where only signs leave, the output are words: their channels are counted apart.
   static ConvShape bit_shape(const StepRequest& request) {
@@ -115,37 +157,20 @@ class BitConvStep final : public Step {
     return shape;
   }
 
-  Node node_;
-  ConvShape shape_;
-  int threads_;
   BitOutput output_;
-  PackedConvBits packed_;
 };
 
-class BitMatMulStep final : public Step {
+class BitMatMulStep final : public PackedMatMulStep {
  public:
   explicit BitMatMulStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(bit_shape(request)),
-        threads_(request.threads),
-        output_(request, shape_.n) {
-    const Tensor& weight = *request.constant(node_.input(1));
-    const BitActivations activations = {activation_format(node_), 0};
-    packed_ = pack_bits(cast(weight, DType::i8).data<int8_t>().data(), 1, shape_.k, shape_.n,
-                        weight_layout(node_), weight_format(weight, activations.format),
-                        activations, nullptr);
+      : PackedMatMulStep(request, bit_shape(request)), output_(request, shape_.n) {
+    pack(request, {activation_format(node_), 0}, nullptr);
   }
 
   void run(const RunContext& context) override {
     gemm_bits(context.kernels, context.at<const uint64_t>(node_.input(0)),
               BitFormat::plane_words(shape_.k), packed_, shape_.m, output_.bind(context, node_));
   }
-  size_t scratch_bytes() const override {
-    return gemm_bits_scratch_bytes(shape_.m, shape_.n, shape_.k, threads_);
-  }
-  int64_t weight_bytes() const override { return packed_bytes(packed_); }
-  std::string_view kernel() const override { return "gemm_bits"; }
-  Multiplication multiplication() const override { return multiplication_of(packed_); }
 
  private:
   static MatrixShape bit_shape(const StepRequest& request) {
@@ -159,11 +184,7 @@ class BitMatMulStep final : public Step {
     return shape;
   }
 
-  Node node_;
-  MatrixShape shape_;
-  int threads_;
   BitOutput output_;
-  PackedBits packed_;
 };
 
 /// Activations of an integer product: unsigned codes of few bits, as planes.
@@ -173,94 +194,72 @@ BitActivations code_activations(const Node& node) {
           static_cast<int32_t>(node.attributes.get_int("x_zero_point", 0))};
 }
 
+/// Scratch of a step, cut in two: the codes of its input as planes, and the rest for the product.
+struct PlanesOfCodes {
+  PlanesOfCodes(const RunContext& context, const uint8_t* codes, int64_t rows, int64_t channels,
+                BitFormat format)
+      : cursor(context.kernels.scratch),
+        bits(cursor.take<uint64_t>(rows * format.words(channels))),
+        rest{context.kernels.pool, cursor.rest(context.kernels.scratch)} {
+    pack_codes(rest, codes, channels, rows, channels, format.planes, bits);
+  }
+  static size_t need(int64_t rows, int64_t channels, BitFormat format) {
+    return ScratchCursor::need<uint64_t>(rows * format.words(channels));
+  }
+
+  ScratchCursor cursor;
+  uint64_t* bits;
+  Context rest;
+};
+
 /// An integer convolution whose codes have at most three bits.
-class PlaneConvStep final : public Step {
+class PlaneConvStep final : public PackedConvStep {
  public:
   explicit PlaneConvStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(conv_shape(request)),
-        threads_(request.threads),
-        output_(integer_output(request, shape_.out_channels)) {
-    const Tensor& weight = *request.constant(node_.input(1));
-    const BitActivations activations = code_activations(node_);
-    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
-                             weight_format(weight, activations.format), activations,
-                             integer_bias(request));
-    pixels_ = shape_.batch * shape_.in_h * shape_.in_w;
+      : PackedConvStep(request, conv_shape(request)),
+        output_(integer_output(request, shape_.out_channels)),
+        pixels_(shape_.batch * shape_.in_h * shape_.in_w) {
+    pack(request, code_activations(node_), integer_bias(request));
   }
 
   void run(const RunContext& context) override {
-    ScratchCursor cursor(context.kernels.scratch);
-    auto* bits = cursor.take<uint64_t>(words());
-    const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
-    pack_codes(rest, context.at<const uint8_t>(node_.input(0)), shape_.in_channels, pixels_,
-               shape_.in_channels, packed_.activations.format.planes, bits);
-    conv_bits(rest, bits, packed_, shape_, bind(output_, context, node_, shape_.out_channels));
+    const PlanesOfCodes x(context, context.at<const uint8_t>(node_.input(0)), pixels_,
+                          shape_.in_channels, packed_.activations.format);
+    conv_bits(x.rest, x.bits, packed_, shape_, bind(output_, context, node_, shape_.out_channels));
   }
   size_t scratch_bytes() const override {
-    return ScratchCursor::need<uint64_t>(words()) +
-           conv_bits_scratch_bytes(packed_, shape_, threads_);
-  }
-  int64_t weight_bytes() const override {
-    int64_t bytes = 0;
-    for (const PackedBits& group : packed_.groups) bytes += packed_bytes(group);
-    return bytes;
-  }
-  std::string_view kernel() const override { return "conv_bits"; }
-  Multiplication multiplication() const override {
-    return multiplication_of(packed_.groups.front());
+    return PlanesOfCodes::need(pixels_, shape_.in_channels, packed_.activations.format) +
+           PackedConvStep::scratch_bytes();
   }
 
  private:
-  int64_t words() const { return pixels_ * packed_.activations.format.words(shape_.in_channels); }
-
-  Node node_;
-  ConvShape shape_;
-  int threads_;
   IntegerOutputPlan output_;
-  PackedConvBits packed_;
-  int64_t pixels_ = 0;
+  int64_t pixels_;
 };
 
 /// The same for a matrix product.
-class PlaneMatMulStep final : public Step {
+class PlaneMatMulStep final : public PackedMatMulStep {
  public:
   explicit PlaneMatMulStep(const StepRequest& request)
-      : node_(request.node),
-        shape_(matrix_shape(request)),
-        threads_(request.threads),
+      : PackedMatMulStep(request, matrix_shape(request)),
         output_(integer_output(request, shape_.n)) {
-    const Tensor& weight = *request.constant(node_.input(1));
-    const BitActivations activations = code_activations(node_);
-    packed_ = pack_bits(cast(weight, DType::i8).data<int8_t>().data(), 1, shape_.k, shape_.n,
-                        weight_layout(node_), weight_format(weight, activations.format),
-                        activations, integer_bias(request));
+    pack(request, code_activations(node_), integer_bias(request));
   }
 
   void run(const RunContext& context) override {
     const BitFormat format = packed_.activations.format;
-    ScratchCursor cursor(context.kernels.scratch);
-    auto* bits = cursor.take<uint64_t>(shape_.m * format.words(shape_.k));
-    const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
-    pack_codes(rest, context.at<const uint8_t>(node_.input(0)), shape_.k, shape_.m, shape_.k,
-               format.planes, bits);
-    gemm_bits(rest, bits, format.words(shape_.k), packed_, shape_.m,
+    const PlanesOfCodes x(context, context.at<const uint8_t>(node_.input(0)), shape_.m, shape_.k,
+                          format);
+    gemm_bits(x.rest, x.bits, format.words(shape_.k), packed_, shape_.m,
               bind(output_, context, node_, shape_.n));
   }
   size_t scratch_bytes() const override {
-    return ScratchCursor::need<uint64_t>(shape_.m * packed_.activations.format.words(shape_.k)) +
-           gemm_bits_scratch_bytes(shape_.m, shape_.n, shape_.k, threads_);
+    return PlanesOfCodes::need(shape_.m, shape_.k, packed_.activations.format) +
+           PackedMatMulStep::scratch_bytes();
   }
-  int64_t weight_bytes() const override { return packed_bytes(packed_); }
-  std::string_view kernel() const override { return "gemm_bits"; }
-  Multiplication multiplication() const override { return multiplication_of(packed_); }
 
  private:
-  Node node_;
-  MatrixShape shape_;
-  int threads_;
   IntegerOutputPlan output_;
-  PackedBits packed_;
 };
 
 class PackBitsStep final : public Step {
