@@ -138,6 +138,7 @@ KernelCases codes_cases() {
                                   CodeFormat::kTernary, CodeFormat::kSign}) {
     cases.push_back(integer_case(768, 768, 3072, format));
     cases.push_back(integer_case(1, 4096, 4096, format));
+    cases.push_back(integer_case(1, 4096, 14336, format));
     cases.push_back(grouped_case(1, 4096, 4096, format));
     cases.push_back(grouped_case(256, 1024, 1024, format));
     cases.push_back(conv_codes_case({14, 256, 256, 3, 1, 1}, format));

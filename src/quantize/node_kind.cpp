@@ -5,6 +5,8 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "graph/product.h"
+
 namespace ounce::quantize {
 namespace {
 
@@ -24,12 +26,6 @@ bool is_scalar_constant(const Graph& graph, ValueId id) {
 
 bool is_float_data(const Graph& graph, ValueId id) {
   return id != kNoValue && !graph.value(id).is_constant() && graph.value(id).dtype == DType::f32;
-}
-
-bool is_plain_gemm(const Node& node) {
-  return node.attributes.get_int("transA", 0) == 0 &&
-         node.attributes.get_float("alpha", 1) == 1.0F &&
-         node.attributes.get_float("beta", 1) == 1.0F;
 }
 
 int64_t rank_of(const Graph& graph, ValueId id) {
@@ -178,9 +174,8 @@ std::optional<ProductWeights> product_weights(const Graph& graph, const GraphInd
     product.groups = node.attributes.get_int("group", 1);
     product.bias = node.input(2);
   } else if (node.op == "Gemm") {
-    if (!is_plain_gemm(node) || weights->rank() != 2) return std::nullopt;
-    const bool n_by_k = node.attributes.get_int("transB", 0) != 0;
-    product.axes = n_by_k ? WeightAxes{0, 1} : WeightAxes{1, 0};
+    if (!is_plain_product(node) || weights->rank() != 2) return std::nullopt;
+    product.axes = weights_are_n_by_k(node) ? WeightAxes{0, 1} : WeightAxes{1, 0};
     product.bias = node.input(2);
   } else if (node.op == "MatMul") {
     if (weights->rank() != 2) return std::nullopt;

@@ -1,8 +1,7 @@
-#include <algorithm>
-
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/output_chain.h"
+#include "graph/product.h"
 
 // Binarize -> Conv / MatMul / Gemm with weights of one to three bits becomes one node, with what
 // follows it: folded normalisation, residual, shifted PRelu.
@@ -129,7 +128,7 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   Graph& graph = rewriter.graph();
   const Node& node = rewriter.node(i);
   const bool is_conv = axis == ChannelAxis::kImage;
-  const bool n_by_k = node.op == "Gemm" && node.attributes.get_int("transB", 0) != 0;
+  const bool n_by_k = weights_are_n_by_k(node);
   const int64_t column_axis = is_conv || n_by_k ? 0 : 1;
   const auto operand = bit_operand(rewriter, node.input(0), axis);
   const auto weight = dequantized_weight(rewriter, graph, node.input(1));
@@ -179,12 +178,6 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   rewriter.replace(absorbed, std::move(fused));
 }
 
-bool is_plain_gemm(const Node& node) {
-  return node.attributes.get_int("transA", 0) == 0 &&
-         node.attributes.get_float("alpha", 1) == 1.0F &&
-         node.attributes.get_float("beta", 1) == 1.0F;
-}
-
 }  // namespace
 
 void fuse_bit_products(Graph& graph) {
@@ -194,7 +187,7 @@ void fuse_bit_products(Graph& graph) {
     const Node& node = rewriter.node(i);
     if (node.op == "Conv") {
       fuse(rewriter, i, ChannelAxis::kImage);
-    } else if (node.op == "MatMul" || (node.op == "Gemm" && is_plain_gemm(node))) {
+    } else if (is_plain_product(node)) {
       fuse(rewriter, i, ChannelAxis::kLast);
     }
   }

@@ -1,8 +1,7 @@
-#include <algorithm>
-
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/output_chain.h"
+#include "graph/product.h"
 
 // MatMul / Gemm whose weights are codes that no integer accumulator takes: f32 activations
 // (weight-only quantization), or weights with scales of groups along the reduction.
@@ -34,9 +33,7 @@ std::optional<CodeWeights> code_weights(const Rewriter& rewriter, ValueId value,
   if (codes == nullptr || scale == nullptr || codes->rank() != 2 || scale->dtype() != DType::f32) {
     return std::nullopt;
   }
-  const bool is_signed =
-      codes->dtype() == DType::i8 || (is_packed(codes->dtype()) && codes->dtype() != DType::u4);
-  if (!is_signed) return std::nullopt;
+  if (!holds_weight_codes(*codes)) return std::nullopt;
   CodeWeights weights;
   weights.codes = *codes;
   weights.group = node.attributes.get_int("block_size", 0);
@@ -52,26 +49,17 @@ std::optional<CodeWeights> code_weights(const Rewriter& rewriter, ValueId value,
     if (axis != column_axis) return std::nullopt;
     weights.scales = *scale;
   }
-  if (node.input(2) == kNoValue) return weights;
+  if (has_zero_zero_points(graph, node)) return weights;
   const Tensor* zero_points = graph.constant(node.input(2));
-  if (zero_points == nullptr) return std::nullopt;
-  const std::vector<int64_t> values = zero_points->to_i64();
-  if (std::all_of(values.begin(), values.end(), [](int64_t z) { return z == 0; })) return weights;
-  if (zero_points->size() != weights.scales.size()) return std::nullopt;
+  if (zero_points == nullptr || zero_points->size() != weights.scales.size()) return std::nullopt;
   weights.zero_points = cast(*zero_points, DType::i8);
   return weights;
-}
-
-bool is_plain_gemm(const Node& node) {
-  return node.attributes.get_int("transA", 0) == 0 &&
-         node.attributes.get_float("alpha", 1) == 1.0F &&
-         node.attributes.get_float("beta", 1) == 1.0F;
 }
 
 void fuse(Rewriter& rewriter, int i) {
   Graph& graph = rewriter.graph();
   const Node& node = rewriter.node(i);
-  const bool n_by_k = node.op == "Gemm" && node.attributes.get_int("transB", 0) != 0;
+  const bool n_by_k = weights_are_n_by_k(node);
   const auto weights = code_weights(rewriter, node.input(1), n_by_k);
   if (!weights || graph.value(node.input(0)).dtype != DType::f32) return;
   const int64_t columns = weights->codes.shape()[n_by_k ? 0 : 1];
@@ -115,8 +103,7 @@ void fuse_code_products(Graph& graph) {
   Rewriter rewriter(graph);
   for (int i = 0; i < rewriter.node_count(); ++i) {
     if (rewriter.absorbed(i)) continue;
-    const Node& node = rewriter.node(i);
-    if (node.op == "MatMul" || (node.op == "Gemm" && is_plain_gemm(node))) fuse(rewriter, i);
+    if (is_plain_product(rewriter.node(i))) fuse(rewriter, i);
   }
   rewriter.finish();
 }

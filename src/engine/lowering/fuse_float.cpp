@@ -5,6 +5,7 @@
 #include "engine/lowering/output_chain.h"
 #include "engine/reference/reference.h"
 #include "graph/ops/window.h"
+#include "graph/product.h"
 
 namespace ounce::engine {
 namespace {
@@ -65,22 +66,15 @@ std::optional<FloatProduct> conv_transpose_product(const Graph& graph, const Nod
 
 std::optional<FloatProduct> matmul_product(const Graph& graph, const Node& node) {
   const Tensor* weight = graph.constant(node.input(1));
-  if (!is_constant_f32(graph, node.input(1)) || weight->rank() != 2 ||
+  if (!is_plain_product(node) || !is_constant_f32(graph, node.input(1)) || weight->rank() != 2 ||
       graph.value(node.input(0)).dtype != DType::f32) {
     return std::nullopt;
   }
   FloatProduct product;
   product.node.op = internal::kMatMul;
   product.node.inputs = {node.input(0), node.input(1), kNoValue};
-  const AttributeMap& attributes = node.attributes;
-  if (node.op == "Gemm") {
-    if (attributes.get_int("transA", 0) != 0 || attributes.get_float("alpha", 1) != 1.0F ||
-        attributes.get_float("beta", 1) != 1.0F) {
-      return std::nullopt;
-    }
-    product.node.attributes.set("n_by_k", attributes.get_int("transB", 0));
-  }
-  const bool n_by_k = product.node.attributes.get_int("n_by_k", 0) != 0;
+  const bool n_by_k = weights_are_n_by_k(node);
+  product.node.attributes.set("n_by_k", int64_t{n_by_k});
   product.columns = weight->shape()[n_by_k ? 0 : 1];
   if (node.op == "Gemm" && node.input(2) != kNoValue) {
     const Tensor* bias = graph.constant(node.input(2));

@@ -5,6 +5,7 @@
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/output_chain.h"
+#include "graph/product.h"
 
 namespace ounce::engine {
 namespace {
@@ -89,13 +90,8 @@ std::optional<Product> conv_product(const Rewriter& rewriter, int i) {
 std::optional<Product> matmul_product(const Rewriter& rewriter, int i) {
   const Graph& graph = rewriter.graph();
   const Node& node = rewriter.node(i);
-  const bool gemm = node.op == "Gemm";
-  const AttributeMap& attributes = node.attributes;
-  if (gemm && (attributes.get_int("transA", 0) != 0 || attributes.get_float("alpha", 1) != 1.0F ||
-               attributes.get_float("beta", 1) != 1.0F)) {
-    return std::nullopt;
-  }
-  const bool n_by_k = gemm && attributes.get_int("transB", 0) != 0;
+  if (!is_plain_product(node)) return std::nullopt;
+  const bool n_by_k = weights_are_n_by_k(node);
   const auto input = dequantized(rewriter, graph, node.input(0));
   const auto weight = dequantized_weight(rewriter, graph, node.input(1));
   if (!input || !weight || weight->codes.rank() != 2) return std::nullopt;
@@ -113,7 +109,7 @@ std::optional<Product> matmul_product(const Rewriter& rewriter, int i) {
   product.weight_codes = weight->codes;
   product.w_scales = weight->scales;
   product.x_scale = input->quantization.scale;
-  product.bias = gemm ? node.input(2) : kNoValue;
+  product.bias = node.op == "Gemm" ? node.input(2) : kNoValue;
   product.channels = weight->codes.shape()[static_cast<size_t>(column_axis)];
   product.bias_may_follow = product.bias == kNoValue;
   return product;

@@ -11,6 +11,8 @@ std::vector<float> constant_scales(const Graph& graph, const Node& node) {
   return scale != nullptr && scale->dtype() == DType::f32 ? scale->to_f32() : std::vector<float>{};
 }
 
+}  // namespace
+
 bool has_zero_zero_points(const Graph& graph, const Node& node) {
   if (node.input(2) == kNoValue) return true;
   const Tensor* zero_point = graph.constant(node.input(2));
@@ -19,7 +21,9 @@ bool has_zero_zero_points(const Graph& graph, const Node& node) {
   return std::all_of(values.begin(), values.end(), [](int64_t z) { return z == 0; });
 }
 
-}  // namespace
+bool holds_weight_codes(const Tensor& codes) {
+  return codes.dtype() == DType::i8 || (is_packed(codes.dtype()) && codes.dtype() != DType::u4);
+}
 
 std::optional<TensorQuantization> tensor_quantization(const Graph& graph, const Node& node,
                                                       DType codes_dtype) {
@@ -71,9 +75,8 @@ std::optional<DequantizedWeight> dequantized_weight(const Rewriter& rewriter, co
   const Node& node = graph.nodes[static_cast<size_t>(i)];
   const Tensor* codes = graph.constant(node.input(0));
   if (codes == nullptr || !has_zero_zero_points(graph, node)) return std::nullopt;
-  const bool is_signed =
-      codes->dtype() == DType::i8 || (is_packed(codes->dtype()) && codes->dtype() != DType::u4);
-  if (!is_signed || node.attributes.get_int("block_size", 0) != 0) return std::nullopt;
+  if (!holds_weight_codes(*codes) || node.attributes.get_int("block_size", 0) != 0)
+    return std::nullopt;
   DequantizedWeight weight{i, *codes, constant_scales(graph, node), 0};
   if (weight.scales.empty()) return std::nullopt;
   if (weight.scales.size() > 1) {
