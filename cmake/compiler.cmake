@@ -45,7 +45,7 @@ endif()
 # code); of the undefined behaviour, arithmetic, shifts and bounds stay.
 function(ounce_lighten_sanitizers directory)
   if(OUNCE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    file(GLOB sources ${PROJECT_SOURCE_DIR}/${directory}/*.cpp)
+    file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/${directory}/*.cpp)
     set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS
       "-fno-sanitize=alignment,null,object-size,pointer-overflow,bool,enum;\
 --param=asan-instrumentation-with-call-threshold=500;-fno-var-tracking")

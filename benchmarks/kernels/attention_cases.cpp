@@ -1,5 +1,5 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/attention_bits.h"
+#include "engine/kernels/attention/attention_bits.h"
 
 namespace ounce::engine {
 namespace {

@@ -1,6 +1,6 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/conv_bits.h"
-#include "engine/kernels/gemm_bits.h"
+#include "engine/kernels/bits/conv_bits.h"
+#include "engine/kernels/bits/gemm_bits.h"
 
 namespace ounce::engine {
 namespace {

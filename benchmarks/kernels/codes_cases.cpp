@@ -1,5 +1,5 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/packed_codes.h"
+#include "engine/kernels/codes/packed_codes.h"
 
 namespace ounce::engine {
 namespace {

@@ -1,7 +1,7 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/elementwise.h"
-#include "engine/kernels/normalize.h"
-#include "engine/kernels/quantized.h"
+#include "engine/kernels/int8/quantized.h"
+#include "engine/kernels/tensor/elementwise.h"
+#include "engine/kernels/tensor/normalize.h"
 
 namespace ounce::engine {
 namespace {

@@ -1,6 +1,6 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/gemm_f32.h"
-#include "engine/kernels/winograd.h"
+#include "engine/kernels/f32/gemm_f32.h"
+#include "engine/kernels/f32/winograd.h"
 
 namespace ounce::engine {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "engine/kernels/common.h"
 #include "engine/kernels/conv.h"
-#include "engine/kernels/gemm_u8s8.h"
+#include "engine/kernels/int8/gemm_u8s8.h"
 #include "engine/limits.h"
 
 // What `./dev bench kernels` times. A kernel joins the table by an entry in one of the lists below.

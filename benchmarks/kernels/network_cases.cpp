@@ -1,5 +1,5 @@
 #include "benchmarks/kernels/kernel_case.h"
-#include "engine/kernels/gemm_f32.h"
+#include "engine/kernels/f32/gemm_f32.h"
 
 namespace ounce::engine {
 namespace {

@@ -1,10 +1,10 @@
-#include "engine/kernels/attention_bits.h"
+#include "engine/kernels/attention/attention_bits.h"
 
 #include <cmath>
 
-#include "engine/kernels/bit_planes.h"
-#include "engine/kernels/normalize.h"
-#include "engine/kernels/reference_bits.h"
+#include "engine/kernels/bits/bit_planes.h"
+#include "engine/kernels/reference/reference_bits.h"
+#include "engine/kernels/tensor/normalize.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

@@ -1,9 +1,9 @@
-#include "engine/kernels/attention.h"
+#include "engine/kernels/attention/attention.h"
 
 #include <algorithm>
 
-#include "engine/kernels/normalize.h"
-#include "engine/kernels/quantized.h"
+#include "engine/kernels/int8/quantized.h"
+#include "engine/kernels/tensor/normalize.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

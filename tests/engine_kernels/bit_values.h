@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernels/bit_planes.h"
+#include "engine/kernels/bits/bit_planes.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 // Values of bit formats, random and extreme.

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/kernels/gemm_bits.h"
-#include "engine/kernels/reference_bits.h"
+#include "engine/kernels/bits/gemm_bits.h"
+#include "engine/kernels/reference/reference_bits.h"
 #include "tests/engine_kernels/bit_values.h"
 #include "tests/engine_kernels/kernel_test.h"
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "engine/kernels/packed_codes.h"
-#include "engine/kernels/reference.h"
-#include "engine/kernels/reference_codes.h"
+#include "engine/kernels/codes/packed_codes.h"
+#include "engine/kernels/reference/reference.h"
+#include "engine/kernels/reference/reference_codes.h"
 #include "graph/error.h"
 #include "tests/engine_kernels/kernel_test.h"
 

@@ -1,6 +1,6 @@
-#include "engine/kernels/conv_bits.h"
+#include "engine/kernels/bits/conv_bits.h"
 
-#include "engine/kernels/reference_bits.h"
+#include "engine/kernels/reference/reference_bits.h"
 #include "tests/engine_kernels/bit_values.h"
 #include "tests/engine_kernels/kernel_test.h"
 

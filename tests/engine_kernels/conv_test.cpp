@@ -1,4 +1,4 @@
-#include "engine/kernels/reference.h"
+#include "engine/kernels/reference/reference.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

@@ -1,8 +1,8 @@
-#include "engine/kernels/quantize_dynamic.h"
+#include "engine/kernels/int8/quantize_dynamic.h"
 
 #include <limits>
 
-#include "engine/kernels/reference_codes.h"
+#include "engine/kernels/reference/reference_codes.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

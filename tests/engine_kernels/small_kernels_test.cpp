@@ -1,6 +1,6 @@
 #include <functional>
 
-#include "engine/kernels/reference.h"
+#include "engine/kernels/reference/reference.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

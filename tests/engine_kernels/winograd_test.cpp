@@ -1,5 +1,5 @@
-#include "engine/kernels/winograd.h"
-#include "engine/kernels/reference.h"
+#include "engine/kernels/f32/winograd.h"
+#include "engine/kernels/reference/reference.h"
 #include "tests/engine_kernels/kernel_test.h"
 
 namespace ounce::engine {

@@ -2,10 +2,10 @@
 
 #include <cstring>
 
-#include "engine/kernels/conv_rows.h"
-#include "engine/kernels/implicit_codes.h"
-#include "engine/kernels/implicit_gemm.h"
-#include "engine/kernels/pack.h"
+#include "engine/kernels/blocking/conv_rows.h"
+#include "engine/kernels/blocking/implicit_gemm.h"
+#include "engine/kernels/blocking/pack.h"
+#include "engine/kernels/codes/implicit_codes.h"
 
 // Convolutions as products whose left rows are given by pointers: one pointer per output pixel and
 // kernel tap, into the image itself. Pixels outside the image point to a run of padding.

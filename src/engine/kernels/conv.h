@@ -1,8 +1,8 @@
 #pragma once
 
 #include "engine/kernels/common.h"
-#include "engine/kernels/gemm_f32.h"
-#include "engine/kernels/gemm_u8s8.h"
+#include "engine/kernels/f32/gemm_f32.h"
+#include "engine/kernels/int8/gemm_u8s8.h"
 
 namespace ounce::engine {
 

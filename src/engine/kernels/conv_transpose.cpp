@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/kernels/blocking/conv_rows.h"
+#include "engine/kernels/blocking/implicit_gemm.h"
 #include "engine/kernels/conv.h"
-#include "engine/kernels/conv_rows.h"
-#include "engine/kernels/implicit_gemm.h"
 
 // No sums are scattered: an output row knows which input rows and taps reach it, and so do its
 // columns that are a stride apart. They are the rows of one product, written with their epilogue

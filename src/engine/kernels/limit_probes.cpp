@@ -7,8 +7,8 @@
 #define HWY_TARGET_INCLUDE "engine/kernels/limit_probes.cpp"
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
-#include "engine/kernels/dot4-inl.h"
-#include "engine/kernels/tally-inl.h"
+#include "engine/kernels/vector/dot4-inl.h"
+#include "engine/kernels/vector/tally-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {

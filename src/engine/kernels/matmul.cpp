@@ -1,9 +1,9 @@
-#include "engine/kernels/batch_items.h"
-#include "engine/kernels/gemm_f32.h"
-#include "engine/kernels/gemm_u8s8.h"
-#include "engine/kernels/implicit_gemm.h"
-#include "engine/kernels/pack.h"
-#include "engine/kernels/right_operand_u8.h"
+#include "engine/kernels/blocking/batch_items.h"
+#include "engine/kernels/blocking/implicit_gemm.h"
+#include "engine/kernels/blocking/pack.h"
+#include "engine/kernels/f32/gemm_f32.h"
+#include "engine/kernels/int8/gemm_u8s8.h"
+#include "engine/kernels/int8/right_operand_u8.h"
 
 // Products of two activations.
 namespace ounce::engine {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/kernels/attention_bits.h"
+#include "engine/kernels/attention/attention_bits.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/rewriter.h"

@@ -2,7 +2,7 @@
 #include <map>
 #include <tuple>
 
-#include "engine/kernels/bit_planes.h"
+#include "engine/kernels/bits/bit_planes.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 

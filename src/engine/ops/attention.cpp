@@ -1,6 +1,6 @@
-#include "engine/kernels/attention.h"
-#include "engine/kernels/gemm_f32.h"
-#include "engine/kernels/gemm_u8s8.h"
+#include "engine/kernels/attention/attention.h"
+#include "engine/kernels/f32/gemm_f32.h"
+#include "engine/kernels/int8/gemm_u8s8.h"
 #include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/kernels/attention.h"
+#include "engine/kernels/attention/attention.h"
 #include "engine/lowering/strided_view.h"
 #include "engine/plan/step.h"
 

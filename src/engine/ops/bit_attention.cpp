@@ -1,4 +1,4 @@
-#include "engine/kernels/attention_bits.h"
+#include "engine/kernels/attention/attention_bits.h"
 #include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/kernels/blocking.h"
-#include "engine/kernels/conv_bits.h"
+#include "engine/kernels/bits/conv_bits.h"
+#include "engine/kernels/blocking/blocking.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
 

@@ -1,4 +1,4 @@
-#include "engine/kernels/winograd.h"
+#include "engine/kernels/f32/winograd.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
 

@@ -1,4 +1,4 @@
-#include "engine/kernels/elementwise.h"
+#include "engine/kernels/tensor/elementwise.h"
 
 #include <algorithm>
 #include <map>

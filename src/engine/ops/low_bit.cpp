@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "engine/kernels/conv_bits.h"
-#include "engine/kernels/gemm_bits.h"
-#include "engine/kernels/packed_codes.h"
+#include "engine/kernels/bits/conv_bits.h"
+#include "engine/kernels/bits/gemm_bits.h"
+#include "engine/kernels/codes/packed_codes.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
 #include "engine/plan/choose_kernel.h"

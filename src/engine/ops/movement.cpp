@@ -3,7 +3,7 @@
 #include <optional>
 #include <span>
 
-#include "engine/kernels/elementwise.h"
+#include "engine/kernels/tensor/elementwise.h"
 #include "engine/ops/factories.h"
 
 // Operators that move whole elements. All are strided copies of blocks: what differs is where the

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "engine/kernels/normalize.h"
-#include "engine/kernels/pool.h"
+#include "engine/kernels/tensor/normalize.h"
+#include "engine/kernels/tensor/pool.h"
 #include "engine/ops/factories.h"
 
 namespace ounce::engine {

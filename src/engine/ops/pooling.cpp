@@ -1,4 +1,4 @@
-#include "engine/kernels/pool.h"
+#include "engine/kernels/tensor/pool.h"
 
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"

@@ -1,4 +1,4 @@
-#include "engine/kernels/quantized.h"
+#include "engine/kernels/int8/quantized.h"
 
 #include <algorithm>
 

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "engine/kernels/int8/gemm_u8s8.h"
+
+namespace ounce::engine {
+
+/// The sizes of one head of softmax attention: q [tokens, head_dim], k [keys, head_dim], v [keys,
+/// value_dim], y [tokens, value_dim], all with contiguous rows `ld..` elements apart.
+struct AttentionShape {
+  int64_t tokens = 0, keys = 0, head_dim = 0, value_dim = 0;
+  int64_t ldq = 0, ldk = 0, ldv = 0, ldy = 0;
+};
+
+/// One head of one picture.
+struct AttentionF32Item {
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float* y = nullptr;
+};
+
+/// y = softmax(scale * q k' + mask) v for every item. `mask`: [tokens, keys], or null; a row of it
+/// that is -infinity everywhere makes a row of zeros. Scores exist a block of tokens at a time.
+void attention_f32(const Context& context, std::span<const AttentionF32Item> items,
+                   const AttentionShape& shape, float scale, const float* mask);
+size_t attention_f32_scratch_bytes(const AttentionShape& shape, int threads);
+
+/// One head on codes.
+struct AttentionU8Item {
+  const uint8_t* q = nullptr;
+  const uint8_t* k = nullptr;
+  const uint8_t* v = nullptr;
+  void* y = nullptr;  // of the epilogue's output type
+};
+
+/// y = epilogue(map v) with map = quantize(softmax(scale * q k')), all exactly as matmul_u8,
+/// softmax_f32, quantize_u8 and matmul_u8 compute it one after the other.
+struct AttentionU8Parameters {
+  int32_t q_zero_point = 0, k_zero_point = 0, v_zero_point = 0;
+  const float* score_scale = nullptr;  // [keys rounded up to 16], all the same
+  float map_scale = 1.0F;
+  int32_t map_zero_point = 0;
+  // kF32 or kU8; c is ignored, residuals must be null, ldc is that of y.
+  IntegerEpilogue epilogue;
+};
+void attention_u8(const Context& context, std::span<const AttentionU8Item> items,
+                  const AttentionShape& shape, const AttentionU8Parameters& parameters);
+size_t attention_u8_scratch_bytes(const AttentionShape& shape, int threads);
+
+}  // namespace ounce::engine

@@ -1,0 +1,202 @@
+#include "engine/kernels/bits/bit_planes.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/kernels/dispatch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/bits/bit_planes.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "engine/kernels/vector/bits-inl.h"
+#include "engine/kernels/vector/dot4-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ounce::engine::HWY_NAMESPACE {
+
+inline constexpr int64_t kWord = 64;  // elements of a word
+inline constexpr int64_t kRowsPerTask = 8;
+
+// Calls row(i) for all rows, several a task.
+template <class Row>
+void for_rows(ThreadPool& pool, int64_t rows, const Row& row) {
+  pool.parallel_for(ceil_div(rows, kRowsPerTask), [&](int64_t task, int) HWY_ATTR {
+    const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
+    for (int64_t i = task * kRowsPerTask; i < end; ++i) row(i);
+  });
+}
+
+// Bit `bit` of 64 bytes.
+HWY_INLINE uint64_t plane_of_bytes(const uint8_t* bytes, int bit) {
+  uint64_t word = 0;
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t j = 0; j < kWord; ++j) word |= uint64_t{(bytes[j] >> bit) & 1U} << j;
+#else
+  const hn::ScalableTag<uint8_t> d;
+  constexpr size_t kBytes = HWY_LANES(uint8_t);
+  const auto tested = hn::Set(d, static_cast<uint8_t>(1U << bit));
+  uint8_t bits[kWord / 8 + 8];
+  for (size_t j = 0; j < kWord; j += kBytes) {
+    hn::StoreMaskBits(d, hn::TestBit(hn::Load(d, bytes + j), tested), bits + j / 8);
+  }
+  std::memcpy(&word, bits, sizeof(word));
+#endif
+  return word;
+}
+
+// codes(first channel, count, bytes) writes the codes of up to 64 channels; plane p is bit
+// first_bit + p of them. The planes of one row.
+template <class Codes>
+HWY_INLINE void pack_row(int64_t channels, int planes, int first_bit, uint64_t* bits,
+                         const Codes& codes) {
+  alignas(64) uint8_t bytes[kWord];
+  const int64_t words = BitFormat::plane_words(channels);
+  for (int64_t w = 0; w < words; ++w) {
+    const int64_t count = std::min(kWord, channels - w * kWord);
+    codes(w * kWord, count, bytes);
+    const uint64_t mask = ~uint64_t{0} >> (kWord - count);
+    for (int p = 0; p < planes; ++p) {
+      bits[p * words + w] = plane_of_bytes(bytes, first_bit + p) & mask;
+    }
+  }
+}
+
+// How values become codes: plane p is bit first_bit + p of value + offset. The top bit of -1 is
+// every bit, so that bit 1 of a sign's value is its sign and the low two bits of a ternary value
+// are Z and S.
+struct ValueCodes {
+  explicit ValueCodes(BitFormat format)
+      : first_bit(format.coding == BitCoding::kSign ? 1 : 0),
+        offset(format.coding == BitCoding::kSigned ? -format.lowest() : 0) {}
+  int first_bit;
+  int offset;
+};
+
+void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
+               int64_t channels, BitFormat format, uint64_t* bits) {
+  const ValueCodes to(format);
+  const hn::ScalableTag<uint8_t> d;
+  const auto offset = hn::Set(d, static_cast<uint8_t>(to.offset));
+  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
+    const auto codes = [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
+      std::memcpy(bytes, values + i * ld + first, static_cast<size_t>(count));
+      for (size_t j = 0; j < kWord; j += HWY_LANES(uint8_t)) {
+        hn::Store(hn::Add(hn::Load(d, bytes + j), offset), d, bytes + j);
+      }
+    };
+    pack_row(channels, format.planes, to.first_bit, bits + i * format.words(channels), codes);
+  });
+}
+
+void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                int64_t channels, int planes, uint64_t* bits) {
+  const int64_t words = planes * BitFormat::plane_words(channels);
+  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
+    pack_row(channels, planes, 0, bits + i * words,
+             [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
+               std::memcpy(bytes, codes + i * ld + first, static_cast<size_t>(count));
+             });
+  });
+}
+
+void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
+                const float* shift, int64_t bit_stride, uint64_t* bits) {
+  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
+    for (int64_t c = 0; c < channels; c += kPanelColumns) {
+      const int64_t count = std::min(kPanelColumns, channels - c);
+      store_panel_bits(sign_bits(x + i * ld + c, shift == nullptr ? nullptr : shift + c, count), c,
+                       channels, bits + i * bit_stride);
+    }
+  });
+}
+
+void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
+                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
+                   uint64_t* bits) {
+  const ValueCodes to(format);
+  const VF factor = constant(inverse_scale);
+  // Bounds are integers, so clamping before rounding gives what clamping after it would.
+  const VF lo = constant(static_cast<float>(format.lowest() - zero_point));
+  const VF hi = constant(static_cast<float>(format.highest() - zero_point));
+  const VI offset = hn::Set(DI(), zero_point + to.offset);
+  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
+    const auto codes = [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
+      for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
+        const VF y = hn::Mul(load_lanes(x + i * ld + first + j, lanes), factor);
+        const VF number = hn::IfThenElseZero(hn::Eq(y, y), y);
+        const VI q = hn::Add(round_to_i32(hn::Min(hn::Max(number, lo), hi)), offset);
+        store_codes(hn::And(q, hn::Set(DI(), 0xFF)), bytes + j);
+      });
+    };
+    pack_row(channels, format.planes, to.first_bit, bits + i * format.words(channels), codes);
+  });
+}
+
+}  // namespace ounce::engine::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ounce::engine {
+OUNCE_EXPORT(pack_rows);
+OUNCE_EXPORT(pack_codes);
+OUNCE_EXPORT(pack_signs);
+OUNCE_EXPORT(quantize_bits);
+
+void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
+               int64_t channels, BitFormat format, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_rows)(context, values, ld, rows, channels, format, bits);
+}
+void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                int64_t channels, int planes, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_codes)(context, codes, ld, rows, channels, planes, bits);
+}
+void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
+                const float* shift, int64_t bit_stride, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_signs)(context, x, ld, rows, channels, shift, bit_stride, bits);
+}
+void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
+                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
+                   uint64_t* bits) {
+  OUNCE_DISPATCH(quantize_bits)
+  (context, x, ld, rows, channels, format, inverse_scale, zero_point, bits);
+}
+
+bool is_valid(BitFormat format) {
+  switch (format.coding) {
+    case BitCoding::kSign:
+      return format.planes == 1;
+    case BitCoding::kUnsigned:
+      return format.planes >= 1 && format.planes <= 3;
+    case BitCoding::kSigned:
+      return format.planes >= 2 && format.planes <= 3;
+    case BitCoding::kTernary:
+      return format.planes == 2;
+  }
+  return false;
+}
+
+bool can_multiply(BitFormat a, BitFormat b) {
+  if (!is_valid(a) || !is_valid(b)) return false;
+  if (b.coding == BitCoding::kTernary) {
+    return a.coding == BitCoding::kSign || a.coding == BitCoding::kTernary;
+  }
+  return a.coding != BitCoding::kTernary;
+}
+
+void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat format,
+                 int8_t* values, int64_t ld) {
+  const int64_t words = BitFormat::plane_words(channels);
+  for (int64_t i = 0; i < rows; ++i, bits += format.words(channels)) {
+    for (int64_t c = 0; c < channels; ++c) {
+      int code = 0;
+      for (int p = 0; p < format.planes; ++p) {
+        code |= static_cast<int>(bits[p * words + c / 64] >> (c % 64) & 1) << p;
+      }
+      values[i * ld + c] = value_of_code(format, code);
+    }
+  }
+}
+
+}  // namespace ounce::engine
+#endif  // HWY_ONCE
