@@ -86,7 +86,7 @@ class Rotation {
   const Packed& next() { return copies_[at_++ % copies_.size()]; }
 
  private:
-  static constexpr size_t kBytes = size_t{96} << 20;
+  static constexpr size_t kBytes = size_t{128} << 20;
   std::vector<Packed> copies_;
   size_t at_ = 0;
 };

@@ -214,6 +214,13 @@ HWY_INLINE VF scale_of(const GemvTile& t, int j, int64_t group) {
   return t.scales.load(t.entries[panel_of(j)] + group, t.lane + lane_of(j));
 }
 
+// The compiler would load a register once for every mask.
+HWY_INLINE void keep_loaded([[maybe_unused]] VU& value) {
+#if HWY_TARGET == HWY_AVX3_DL
+  asm("" : "+v"(value.raw));
+#endif
+}
+
 // Blocks ahead of the one in work are fetched this many bytes before.
 inline constexpr int64_t kFetchAhead = 1024;
 
@@ -222,7 +229,9 @@ HWY_INLINE void load_blocks(Block<kBits> (&block)[kVectors], const GemvTile& t, 
   unroll<kVectors>([&](auto j) OUNCE_INLINE_LAMBDA {
     const uint8_t* at = t.data[panel_of(j)] + offset;
     block[j].load(at, t.lane + lane_of(j));
-    if constexpr (j % kPassVectors == 0) {
+    unroll<Block<kBits>::kVectors>([&](auto v) OUNCE_INLINE_LAMBDA { keep_loaded(block[j].v[v]); });
+    // Panels side by side are too many streams for the processor's own prefetching.
+    if constexpr (kVectors > kPassVectors && j % kPassVectors == 0) {
       unroll<Block<kBits>::kVectors>(
           [&](auto v) OUNCE_INLINE_LAMBDA { hwy::Prefetch(at + kFetchAhead + 64 * v); });
     }
@@ -251,10 +260,13 @@ HWY_INLINE void store_tile(const VF (&values)[kRows][kVectors], float* out) {
   }
 }
 
-// A kernel for one row or for kGemvRows, with as many panels as their registers allow.
+// A kernel for one row or for kGemvRows, with so many panels side by side.
 struct GemvFunction {
   void (*run)(const GemvTile&);
   int64_t rows, panels;
+
+  // Of a tile: fewer side by side come one after the other, before the epilogue.
+  int64_t tile_panels() const { return kMostTilePanels / panels * panels; }
 };
 
 // Calls run(tile, first row, rows, first column, columns) for tiles of all panels and `m` rows, on
@@ -268,17 +280,18 @@ void for_panel_tiles(const Context& context, const PackedCodes& b, int64_t m,
   const int64_t groups = b.groups();
   const int64_t blocks = ceil_div(b.run, block_elements);
   const int64_t group_blocks = b.group == 0 ? blocks : b.group / block_elements;
-  context.pool.parallel_for(ceil_div(panels, function.panels), [&](int64_t tile, int) HWY_ATTR {
+  const int64_t width = function.tile_panels();
+  context.pool.parallel_for(ceil_div(panels, width), [&](int64_t tile, int) HWY_ATTR {
     GemvTile t{&b, ScaleSource(b), groups,  blocks,  group_blocks, 0,       {},     {},
                0,  nullptr,        nullptr, nullptr, nullptr,      nullptr, nullptr};
-    const int64_t first = tile * function.panels;
-    for (int64_t p = 0; p < function.panels; ++p) {
+    const int64_t first = tile * width;
+    for (int64_t p = 0; p < width; ++p) {
       const int64_t panel = std::min(first + p, panels - 1);
       t.data[p] = b.data.data() + panel * panel_bytes;
       t.entries[p] = panel * groups;
     }
     const int64_t column = first * kPanelColumns;
-    const int64_t columns = std::min(function.panels * kPanelColumns, b.n - column);
+    const int64_t columns = std::min(width * kPanelColumns, b.n - column);
     for (int64_t row = 0; row < m; row += function.rows) {
       run(t, row, std::min(function.rows, m - row), column, columns);
     }
@@ -286,12 +299,19 @@ void for_panel_tiles(const Context& context, const PackedCodes& b, int64_t m,
 }
 
 // All columns of a tile.
-HWY_INLINE void run_passes(const GemvFunction& function, GemvTile t) {
-  for (int64_t lane = 0; lane < kPanelColumns; lane += kPassColumns) {
-    t.lane = lane;
-    function.run(t);
-    if (t.sums != nullptr) t.sums += kPassColumns;
-    if (t.values != nullptr) t.values += kPassColumns;
+HWY_INLINE void run_passes(const GemvFunction& function, const GemvTile& tile, int64_t columns) {
+  for (int64_t first = 0; first * kPanelColumns < columns; first += function.panels) {
+    GemvTile t = tile;
+    for (int64_t p = 0; p < function.panels; ++p) {
+      t.data[p] = tile.data[first + p];
+      t.entries[p] = tile.entries[first + p];
+    }
+    for (t.lane = 0; t.lane < kPanelColumns; t.lane += kPassColumns) {
+      const int64_t at = first * kPanelColumns + t.lane;
+      t.sums = tile.sums == nullptr ? nullptr : tile.sums + at;
+      t.values = tile.values == nullptr ? nullptr : tile.values + at;
+      function.run(t);
+    }
   }
 }
 

@@ -17,8 +17,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 
+// Blocks of a panel whose sums are kept apart, so that a sum is not awaited by the next: where one
+// row meets one panel, places of codes alone are too few.
+template <int kBits, int kRows, int kVectors>
+constexpr int gemv_chains() {
+#if HWY_TARGET == HWY_AVX3_DL
+  return kRows * kVectors > 1 ? 1 : std::max(1, 8 / Block<kBits>::kClasses);
+#else
+  return 1;
+#endif
+}
+
 // sums += stored codes times activations, over `blocks` blocks from block `first` on.
-template <class Dot, int kBits, int kRows, int kVectors>
+template <class Dot, int kBits, int kChains, int kRows, int kVectors>
 HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64_t first,
                            int64_t blocks) {
   using B = Block<kBits>;
@@ -27,20 +38,30 @@ HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64
   for (int i = 0; i < kRows; ++i) rows[i] = t.x + i * t.x_stride + first * B::kElements;
   int64_t offset = first * B::kBytes;
   while (blocks > 0) {
-    Sums part;
-    const int64_t count = std::min(blocks, Sums::kMostBlocks);
-    for (const int64_t end = offset + count * B::kBytes; offset < end; offset += B::kBytes) {
-      B block[kVectors];
-      load_blocks(block, t, offset);
-      add_words<0>(part, block, rows);
+    Sums part[kChains];
+    const auto add = [&](auto count) OUNCE_INLINE_LAMBDA {
+      unroll<decltype(count)::value>([&](auto chain) OUNCE_INLINE_LAMBDA {
+        const int8_t* x[kRows];
+        unroll<kRows>([&](auto i) OUNCE_INLINE_LAMBDA { x[i] = rows[i] + chain * B::kElements; });
+        B block[kVectors];
+        load_blocks(block, t, offset + chain * B::kBytes);
+        add_words<0>(part[chain], block, x);
+      });
+      offset += count * B::kBytes;
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) rows[i] += B::kElements;
-    }
+      for (int i = 0; i < kRows; ++i) rows[i] += count * B::kElements;
+    };
+    const int64_t count = std::min(blocks, Sums::kMostBlocks);
+    const int64_t end = offset + count * B::kBytes;
+    while (offset + kChains * B::kBytes <= end) add(std::integral_constant<int, kChains>());
+    while (offset < end) add(std::integral_constant<int, 1>());
     unroll<kRows * kVectors>([&](auto at) OUNCE_INLINE_LAMBDA {
       VI& all = sums[at / kVectors][at % kVectors];
-      const VI sum = part.total(at / kVectors, at % kVectors);
-      // The factor of signs is -2.
-      all = kBits == 1 ? hn::Sub(all, hn::Add(sum, sum)) : hn::Add(all, sum);
+      unroll<kChains>([&](auto chain) OUNCE_INLINE_LAMBDA {
+        const VI sum = part[chain].total(at / kVectors, at % kVectors);
+        // The factor of signs is -2.
+        all = kBits == 1 ? hn::Sub(all, hn::Add(sum, sum)) : hn::Add(all, sum);
+      });
     });
     blocks -= count;
   }
@@ -88,7 +109,14 @@ HWY_NOINLINE void gemv_integers(const GemvTile& t) {
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
     }
     const int64_t first = group * t.group_blocks;
-    add_blocks<Dot, kBits>(sums, t, first, std::min(t.group_blocks, t.blocks - first));
+    const int64_t blocks = std::min(t.group_blocks, t.blocks - first);
+    // Groups need not await each other: within a small one, chains are not worth their sum.
+    constexpr int kChains = gemv_chains<kBits, kRows, kVectors>();
+    if (kChains == 1 || blocks < 4 * kChains) {
+      add_blocks<Dot, kBits, 1>(sums, t, first, blocks);
+    } else {
+      add_blocks<Dot, kBits, kChains>(sums, t, first, blocks);
+    }
     add_offsets(sums, t, offset, group);
     if (t.sums != nullptr) return store_tile(sums, t.sums);
 #pragma GCC unroll 16
@@ -104,9 +132,11 @@ HWY_NOINLINE void gemv_integers(const GemvTile& t) {
 }
 
 // Panels side by side: as many as leave the accumulators in registers; the widest level has one for
-// each place of a code in its byte.
+// each place of a code in its byte. It is fast enough to be limited by memory, which is read
+// fastest from one place: one row has one panel.
 constexpr int gemv_panels(int bits, int rows) {
 #if HWY_TARGET == HWY_AVX3_DL
+  if (rows == 1) return 1;
   const int places = bits == 3 ? 3 : 8 / bits;
   return std::clamp(16 / (rows * places), 1, 4);
 #elif HWY_TARGET == HWY_AVX3
@@ -187,11 +217,12 @@ struct SignedRows {
 };
 
 // Fills in a tile of integer products from `row` on and runs it.
-void run_integers(const GemvFunction& function, GemvTile& t, const SignedRows& rows, int64_t row) {
+void run_integers(const GemvFunction& function, GemvTile& t, const SignedRows& rows, int64_t row,
+                  int64_t columns) {
   t.x = rows.x + row * rows.stride;
   t.x_stride = rows.stride;
   t.x_sums = rows.sums + row * t.groups;
-  run_passes(function, t);
+  run_passes(function, t, columns);
 }
 
 // Corrected sums: those of (code - zero point) * (a - 128) become those of (a - a_zero_point), plus
@@ -219,7 +250,7 @@ void multiply_integers(const Context& context, const uint8_t* a, int64_t lda, co
                       HWY_ATTR {
                         alignas(64) int32_t sums[kGemvRows * kSumStride];
                         t.sums = sums;
-                        run_integers(function, t, rows, row);
+                        run_integers(function, t, rows, row, columns);
                         add_columns(b, count, column, columns, sums);
                         finish_sums({sums, count, columns, row, column, nullptr, b.n}, epilogue);
                       });
@@ -235,7 +266,7 @@ void multiply_scaled(const Context& context, const QuantizedRows& a, const Packe
                       HWY_ATTR {
                         alignas(64) float values[kGemvRows * kSumStride];
                         t.values = values;
-                        run_integers(function, t, rows, row);
+                        run_integers(function, t, rows, row, columns);
                         finish_quantized({values, count, columns, row, column}, a, b, out);
                       });
 }

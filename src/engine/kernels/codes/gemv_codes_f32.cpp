@@ -135,7 +135,7 @@ void gemv_f32_codes(const Context& context, const float* a, int64_t lda, const P
                         t.xf = rows.x + row * rows.stride;
                         t.xf_sums = rows.sums + row * t.groups;
                         t.x_stride = rows.stride;
-                        run_passes(function, t);
+                        run_passes(function, t, columns);
                         finish_floats({values, count, columns, row, column}, {c, ldc, &epilogue});
                       });
 }
