@@ -60,7 +60,7 @@ class BorderedRows final : public RowSource<T> {
     this->row_bytes = s.kernel_h * s.stride_w * s.in_channels * static_cast<int64_t>(sizeof(T));
   }
 
-  void rows(int64_t first, int64_t count, const T** out) const override {
+  uint32_t rows(int64_t first, int64_t count, const T** out) const override {
     PixelWalk at(s_, first);
     const int64_t tap_step = s_.dilation_h * size_.width * s_.in_channels;
     for (int64_t i = 0; i < count; ++i, at.next()) {
@@ -68,6 +68,7 @@ class BorderedRows final : public RowSource<T> {
       const T* p = image_ + (row * size_.width + at.x * s_.stride_w) * s_.in_channels;
       for (int64_t tap = 0; tap < s_.kernel_h; ++tap) out[tap * count + i] = p + tap * tap_step;
     }
+    return 0;  // padding lies in the copy, as pixels of its own
   }
 
  private:

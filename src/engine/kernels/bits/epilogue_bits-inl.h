@@ -44,19 +44,6 @@ inline void threshold_tile(const SumTile& t, const IntegerEpilogue& e) {
   });
 }
 
-// x + shift[j], where there are shifts.
-HWY_INLINE VF add_shift(VF x, const float* shift, int64_t j, int64_t lanes) {
-  return shift == nullptr ? x : hn::Add(x, load_lanes(shift + j, lanes));
-}
-
-// The steps of a float output with a PReLU a channel, but for its scale, bias and residual.
-HWY_INLINE VF prelu_lanes(VF x, const IntegerEpilogue& e, int64_t column, int64_t lanes) {
-  x = add_shift(x, e.prelu_before, column, lanes);
-  const VF scaled = hn::Mul(x, load_lanes(e.prelu_slope + column, lanes));
-  return add_shift(hn::IfThenElse(hn::Lt(x, hn::Zero(DF())), scaled, x), e.prelu_after, column,
-                   lanes);
-}
-
 // The signs of a tile whose floats are already in the output.
 inline void store_signs(const SumTile& t, const IntegerEpilogue& e) {
   for_panels(t, [&](int64_t j, int64_t columns) HWY_ATTR {

@@ -18,7 +18,7 @@ namespace ounce::engine::HWY_NAMESPACE {
 
 template <class Counter>
 void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const TileRange& tile,
-                   bool at_border) {
+                   uint32_t border) {
   const auto [row, rows, column, panels] = tile;
   const PanelsBits& b = p.b;
   const IntegerEpilogue& e = p.epilogue;
@@ -46,14 +46,14 @@ void run_tile_bits(const ProductBits& p, const uint64_t* const* pointers, const 
                 e.scale + column,
                 e.f32.bias == nullptr ? nullptr : e.f32.bias + column,
                 p.clamp};
-  if (p.direct && !at_border && columns == panels * kPanelColumns) {
+  if (p.direct && border == 0 && columns == panels * kPanelColumns) {
     t.floats = static_cast<float*>(e.c) + row * e.ldc + column;
   }
   prefetch_output(e, tile, columns);
   tile_function<TileKernelBits<Counter>>(rows, panels)(t);
   if (t.floats != nullptr) return;
   const SumTile done = {sums, rows, columns, row, column, nullptr, b.n};
-  if (at_border) take_off_padding(b, b.padding, pointers, done);
+  if (border != 0) take_off_padding(b, b.padding, pointers, border, done);
   finish_sums(done, e);
 }
 
@@ -61,15 +61,12 @@ template <class Counter>
 void multiply_bits(const Context& context, const RowSource<uint64_t>& source,
                    const ProductBits& p) {
   const int64_t panel_bytes = p.b.taps * p.b.format.planes * p.b.words * 8 * kPanelColumns;
-  for_all_tiles_by_rows(
-      context, source, p.b.n, panel_bytes,
-      limits_for_rows<TileKernelBits<Counter>>(source.row_count),
-      [&](const uint64_t* const* rows, int64_t count) {
-        return reaches_padding(p.b.padding, rows, count);
-      },
-      [&](const uint64_t* const* rows, const TileRange& tile, bool at_border) {
-        run_tile_bits<Counter>(p, rows, tile, at_border);
-      });
+  for_all_tiles_by_rows(context, source, p.b.n, panel_bytes,
+                        limits_for_rows<TileKernelBits<Counter>>(source.row_count),
+                        [&](const uint64_t* const* rows, const TileRange& tile, uint32_t padded) {
+                          run_tile_bits<Counter>(p, rows, tile,
+                                                 p.b.padding == nullptr ? 0 : padded);
+                        });
 }
 
 void implicit_gemm_bits(const Context& context, const RowSource<uint64_t>& source,

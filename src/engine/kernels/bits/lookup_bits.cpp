@@ -124,9 +124,9 @@ HWY_INLINE void finish_group(const ProductBits& p, const uint16_t* counts, int64
 
 inline void finish_group(const ProductLookup& l, const uint16_t* const* pointers,
                          const uint16_t* counts, int64_t counts_stride, const SumTile& t,
-                         bool at_border) {
+                         uint32_t border) {
   const ProductBits& p = l.p;
-  if (p.direct && !at_border && t.columns == kLookupColumns) {
+  if (p.direct && border == 0 && t.columns == kLookupColumns) {
     if (p.factor == 1) return finish_group<1, true>(p, counts, counts_stride, t);
     return finish_group<-2, true>(p, counts, counts_stride, t);
   }
@@ -135,13 +135,13 @@ inline void finish_group(const ProductLookup& l, const uint16_t* const* pointers
   } else {
     finish_group<-2, false>(p, counts, counts_stride, t);
   }
-  if (at_border) take_off_padding(p.b, l.padding, pointers, t);
+  if (border != 0) take_off_padding(p.b, l.padding, pointers, border, t);
   finish_sums(t, p.epilogue);
 }
 
 // `tile`: panels are groups.
 inline void run_tile_lookup(const ProductLookup& l, const uint16_t* const* pointers,
-                            const TileRange& tile, bool at_border) {
+                            const TileRange& tile, uint32_t border) {
   const int64_t first = tile.column / kPanelColumns;
   const int64_t groups = tile.panels;
   const PanelsBits& b = l.p.b;
@@ -164,8 +164,7 @@ inline void run_tile_lookup(const ProductLookup& l, const uint16_t* const* point
     const int64_t begin = column + j * kLookupColumns;
     const SumTile done = {
         sums, tile.rows, std::min(kLookupColumns, b.n - begin), tile.row, begin, nullptr, b.n};
-    finish_group(l, pointers, counts + j * kLookupColumns, groups * kLookupColumns, done,
-                 at_border);
+    finish_group(l, pointers, counts + j * kLookupColumns, groups * kLookupColumns, done, border);
   }
 }
 
@@ -188,15 +187,11 @@ void gemm_lookup(const Context& context, const RowSource<uint64_t>& bits,
                            group_stride,
                            LookupLayout::offsets(packed.run)};
   const int64_t groups = ceil_div(packed.n, kLookupColumns);
-  const uint16_t* const outside = panels.padding == nullptr ? nullptr : padding;
-  for_all_tiles_by_rows(
-      rest, offsets, groups * kPanelColumns, group_stride, {kLookupRows, kLookupGroups},
-      [&](const uint16_t* const* rows, int64_t count) {
-        return reaches_padding(outside, rows, count);
-      },
-      [&](const uint16_t* const* rows, const TileRange& tile, bool at_border) {
-        run_tile_lookup(l, rows, tile, at_border);
-      });
+  for_all_tiles_by_rows(rest, offsets, groups * kPanelColumns, group_stride,
+                        {kLookupRows, kLookupGroups},
+                        [&](const uint16_t* const* rows, const TileRange& tile, uint32_t padded) {
+                          run_tile_lookup(l, rows, tile, panels.padding == nullptr ? 0 : padded);
+                        });
 }
 
 #endif

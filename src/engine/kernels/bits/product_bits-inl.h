@@ -75,23 +75,18 @@ struct ProductBits {
   size_t sweep_count = 0;
 };
 
-// Whether some of the pointers lead to padding that must be taken off.
-template <class T>
-bool reaches_padding(const T* padding, const T* const* pointers, int64_t count) {
-  return padding != nullptr && std::find(pointers, pointers + count, padding) != pointers + count;
-}
-
-// What padded taps were counted as.
+// What padded taps of the rows in `border` were counted as.
 template <class T>
 HWY_INLINE void take_off_padding(const PanelsBits& b, const T* padding, const T* const* pointers,
-                                 const SumTile& t) {
+                                 uint32_t border, const SumTile& t) {
   const int64_t columns = round_up(t.columns, kPanelColumns);
   const int64_t stride = round_up(b.n, kPanelColumns);
-  for (int64_t tap = 0; tap < b.taps; ++tap) {
-    const int32_t* lost = b.tap_sums + tap * stride + t.column;
-    for (int64_t i = 0; i < t.rows; ++i) {
-      if (pointers[tap * t.rows + i] != padding) continue;
-      int32_t* sums = t.sums + i * kSumStride;
+  for (; border != 0; border &= border - 1) {
+    const int64_t row = std::countr_zero(border);
+    int32_t* const sums = t.sums + row * kSumStride;
+    for (int64_t tap = 0; tap < b.taps; ++tap) {
+      if (pointers[tap * t.rows + row] != padding) continue;
+      const int32_t* lost = b.tap_sums + tap * stride + t.column;
       for (int64_t j = 0; j < columns; j += kLanes) {
         const VI sum = hn::LoadU(DI(), sums + j);
         hn::StoreU(hn::Sub(sum, hn::LoadU(DI(), lost + j)), DI(), sums + j);
@@ -100,14 +95,17 @@ HWY_INLINE void take_off_padding(const PanelsBits& b, const T* padding, const T*
   }
 }
 
-// Asks for the cache lines that a tile's results go to: products of few words are done before the
-// first of them would arrive otherwise.
+// Asks for the cache lines that a tile's results go to, and those that are added to them: products
+// of few words are done before the first of them would arrive otherwise.
 HWY_INLINE void prefetch_output(const IntegerEpilogue& e, const TileRange& tile, int64_t columns) {
   if (e.output != IntegerOutput::kF32 && e.output != IntegerOutput::kI32) return;
   constexpr int64_t kLine = 16;  // elements
   for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
     const int32_t* row = static_cast<const int32_t*>(e.c) + i * e.ldc + tile.column;
     for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
+    if (e.f32.residual == nullptr) continue;
+    const float* residual = e.f32.residual + i * e.f32.residual_stride + tile.column;
+    for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(residual + j, 0);
   }
 }
 

@@ -25,8 +25,9 @@ template <class T>
 class RowSource {
  public:
   virtual ~RowSource() = default;
-  /// out[tap * count + i] = first element of run `tap` of row `first + i`.
-  virtual void rows(int64_t first, int64_t count, const T** out) const = 0;
+  /// out[tap * count + i] = first element of run `tap` of row `first + i`; count <= 32. Returns a
+  /// bit for every row of which some run is a convolution's padding: bit i is row first + i.
+  virtual uint32_t rows(int64_t first, int64_t count, const T** out) const = 0;
 
   int64_t row_count = 0;
   int64_t taps = 1;
@@ -43,8 +44,9 @@ class MatrixRows final : public RowSource<T> {
     this->run = k;
     this->row_bytes = k * static_cast<int64_t>(sizeof(T));
   }
-  void rows(int64_t first, int64_t count, const T** out) const override {
+  uint32_t rows(int64_t first, int64_t count, const T** out) const override {
     for (int64_t i = 0; i < count; ++i) out[i] = a_ + (first + i) * lda_;
+    return 0;
   }
 
  private:

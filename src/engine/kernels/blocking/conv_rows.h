@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+
 #include "engine/kernels/blocking/blocking.h"
 #include "engine/kernels/conv.h"
 
@@ -43,25 +45,56 @@ class ConvRows final : public RowSource<T> {
                       std::min(s.taps(), s.kernel_h * s.stride_w);
   }
 
-  void rows(int64_t first, int64_t count, const T** out) const override {
+  uint32_t rows(int64_t first, int64_t count, const T** out) const override {
     PixelWalk at(s_, first);
-    for (int64_t i = 0; i < count; ++i, at.next()) pixel(at, count, out + i);
+    FirstTap taps[32];
+    uint32_t border = 0;
+    for (int64_t i = 0; i < count; ++i, at.next()) {
+      const int64_t top = at.y * s_.stride_h - s_.pad_top;
+      const int64_t left = at.x * s_.stride_w - s_.pad_left;
+      taps[i] = {top, left, ((at.n * s_.in_h + top) * s_.in_w + left) * s_.in_channels};
+      border |= uint32_t{!inside(taps[i])} << i;
+    }
+    const T** tap = out;
+    for (int64_t y = 0; y < s_.kernel_h; ++y) {
+      for (int64_t x = 0; x < s_.kernel_w; ++x, tap += count) {
+        const int64_t offset = (y * s_.dilation_h * s_.in_w + x * s_.dilation_w) * s_.in_channels;
+        for (int64_t i = 0; i < count; ++i) tap[i] = at_offset(taps[i].offset + offset);
+      }
+    }
+    for (uint32_t rest = border; rest != 0; rest &= rest - 1) {
+      const int i = std::countr_zero(rest);
+      pad(taps[i], count, out + i);
+    }
+    return border;
   }
 
  private:
-  // Pointers of all taps of one output pixel, `step` apart in `out`.
-  void pixel(const PixelWalk& at, int64_t step, const T** out) const {
-    const int64_t top = at.y * s_.stride_h - s_.pad_top;
-    const int64_t left = at.x * s_.stride_w - s_.pad_left;
+  struct FirstTap {
+    int64_t top, left;
+    int64_t offset;  // from the image's first element
+  };
+
+  // Whether all taps lie inside the image.
+  bool inside(const FirstTap& t) const {
+    return t.top >= 0 && t.left >= 0 && t.top + (s_.kernel_h - 1) * s_.dilation_h < s_.in_h &&
+           t.left + (s_.kernel_w - 1) * s_.dilation_w < s_.in_w;
+  }
+
+  // (Not as a sum of pointers: some lie far outside until `pad` replaces them.)
+  const T* at_offset(int64_t offset) const {
+    return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(image_) +
+                                      static_cast<uintptr_t>(offset) * sizeof(T));
+  }
+
+  // Replaces what lies outside in the pointers of one pixel, `step` apart in `out`.
+  void pad(const FirstTap& first, int64_t step, const T** out) const {
     for (int64_t i = 0; i < s_.kernel_h; ++i) {
-      const int64_t in_y = top + i * s_.dilation_h;
-      const bool inside_y = in_y >= 0 && in_y < s_.in_h;
-      const T* row =
-          inside_y ? image_ + (at.n * s_.in_h + in_y) * s_.in_w * s_.in_channels : padding_;
+      const int64_t y = first.top + i * s_.dilation_h;
+      const bool inside_y = y >= 0 && y < s_.in_h;
       for (int64_t j = 0; j < s_.kernel_w; ++j, out += step) {
-        const int64_t in_x = left + j * s_.dilation_w;
-        const bool inside = inside_y && in_x >= 0 && in_x < s_.in_w;
-        *out = inside ? row + in_x * s_.in_channels : padding_;
+        const int64_t x = first.left + j * s_.dilation_w;
+        if (!inside_y || x < 0 || x >= s_.in_w) *out = padding_;
       }
     }
   }

@@ -59,27 +59,21 @@ class RowsFirst {
   int64_t rows_, panels_, width_, tiles_, groups_, chunks_, blocks_;
 };
 
-/// Calls run(row pointers [taps][rows], tile, mark) for all tiles of a product with `n` columns
-/// whose panels of 16 are of `panel_bytes`, on all threads, where mark is what mark_of(row
-/// pointers, how many) said of the rows. Scratch: as for_all_tiles.
-template <class T, class MarkOf, class Run>
+/// Calls run(row pointers [taps][rows], tile, rows with padding) for all tiles of a product with
+/// `n` columns whose panels of 16 are of `panel_bytes`, on all threads. Scratch: as for_all_tiles.
+template <class T, class Run>
 void for_all_tiles_by_rows(const Context& context, const RowSource<T>& source, int64_t n,
-                           int64_t panel_bytes, TileLimits limits, const MarkOf& mark_of,
-                           const Run& run) {
+                           int64_t panel_bytes, TileLimits limits, const Run& run) {
   const int threads = context.pool.size();
   const RowsFirst order(source.row_count, ceil_div(n, kPanelColumns), panel_bytes, limits, threads);
   const int64_t pointers = Blocking::pointers_per_thread(source.taps);
   const T** table = ScratchCursor(context.scratch).take<const T*>(pointers * threads);
   context.pool.parallel_for(order.tasks(), [&](int64_t task, int thread) {
     const T** rows = table + thread * pointers;
-    bool mark = false;
+    uint32_t padded = 0;
     order.for_tiles(
-        task,
-        [&](int64_t row, int64_t count) {
-          source.rows(row, count, rows);
-          mark = mark_of(rows, count * source.taps);
-        },
-        [&](const TileRange& tile) { run(rows, tile, mark); });
+        task, [&](int64_t row, int64_t count) { padded = source.rows(row, count, rows); },
+        [&](const TileRange& tile) { run(rows, tile, padded); });
   });
 }
 

@@ -213,23 +213,79 @@ struct Dequantizer {
   }
 };
 
-// Scale, bias, residual and PReLU in one go.
-inline void prelu_tile(const SumTile& t, const IntegerEpilogue& e) {
-  const Dequantizer dequantize{e, t};
-  for (int64_t i = 0; i < t.rows; ++i) {
-    float* c = static_cast<float*>(e.c) + (t.row + i) * e.ldc + t.column;
-    const float* residual = e.f32.residual == nullptr
-                                ? nullptr
-                                : e.f32.residual + (t.row + i) * e.f32.residual_stride + t.column;
-    for_vectors(t.columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-      const VF x = add_shift(dequantize(i, j, lanes), residual, j, lanes);
-      store_lanes(prelu_lanes(x, e, t.column + j, lanes), c + j, lanes);
-    });
+// A vector of every column's shift. Where there are none it is -0: adding that changes no number.
+HWY_INLINE VF load_shifts(const float* shifts, int64_t column, int64_t lanes) {
+  return shifts == nullptr ? constant(-0.0F) : load_lanes(shifts + column, lanes);
+}
+
+// Scale, bias, residual, PReLU and signs of a panel: its columns' constants are read once, each sum
+// and residual once.
+template <bool kSigns, bool kWhole>
+HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t j,
+                            int64_t columns) {
+  constexpr int kVectors = kPanelVectors;
+  const int64_t column = t.column + j;
+  const auto lanes_of = [&](int v) HWY_ATTR {
+    return kWhole ? int64_t{kLanes} : std::clamp<int64_t>(columns - v * kLanes, 0, kLanes);
+  };
+  VF scale[kVectors], bias[kVectors], before[kVectors], slope[kVectors], after[kVectors];
+  [[maybe_unused]] VF shift[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t first = column + v * kLanes;
+    const int64_t lanes = lanes_of(v);
+    scale[v] = load_lanes(e.scale + first, lanes);
+    bias[v] = load_shifts(e.f32.bias, first, lanes);
+    before[v] = load_shifts(e.prelu_before, first, lanes);
+    slope[v] = load_lanes(e.prelu_slope + first, lanes);
+    after[v] = load_shifts(e.prelu_after, first, lanes);
+    if constexpr (kSigns) shift[v] = load_shifts(e.sign_shift, first, lanes);
+  }
+  const VF zero = hn::Zero(DF());
+  const float* const residuals = e.f32.residual;
+  const int64_t residual_stride = e.f32.residual_stride;
+  [[maybe_unused]] const uint32_t valid = (1U << columns) - 1;
+  [[maybe_unused]] uint64_t* signs = static_cast<uint64_t*>(e.sign_bits) + t.row * e.sign_stride;
+  const int64_t sign_stride = e.sign_stride;
+  const int64_t ldc = e.ldc;
+  float* c = static_cast<float*>(e.c) + t.row * ldc + column;
+  const int64_t n = t.n;
+  for (int64_t i = 0; i < t.rows; ++i, c += ldc) {
+    const int32_t* sums = t.sums + i * kSumStride + j;
+    uint32_t bits = 0;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t lanes = lanes_of(v);
+      if (!kWhole && lanes == 0) break;
+      VF x = hn::Mul(hn::ConvertTo(DF(), hn::LoadU(DI(), sums + v * kLanes)), scale[v]);
+      x = hn::Add(x, bias[v]);
+      if (residuals != nullptr) {
+        const float* residual = residuals + (t.row + i) * residual_stride + column;
+        x = hn::Add(x, load_lanes(residual + v * kLanes, lanes));
+      }
+      x = hn::Add(x, before[v]);
+      x = hn::Add(hn::IfThenElse(hn::Lt(x, zero), hn::Mul(x, slope[v]), x), after[v]);
+      store_lanes(x, c + v * kLanes, lanes);
+      if constexpr (kSigns) {
+        bits |= bits_of_mask(DF(), hn::Lt(hn::Add(x, shift[v]), zero)) << (v * kLanes);
+      }
+    }
+    if constexpr (kSigns) {
+      store_panel_bits(bits & valid, column, n, signs);
+      signs += sign_stride;
+    }
   }
 }
 
+template <bool kSigns>
+inline void prelu_tile(const SumTile& t, const IntegerEpilogue& e) {
+  for_panels(t, [&](int64_t j, int64_t columns) HWY_ATTR {
+    if (columns == kPanelColumns) return prelu_panel<kSigns, true>(t, e, j, columns);
+    prelu_panel<kSigns, false>(t, e, j, columns);
+  });
+}
+
 inline void dequantize_tile(const SumTile& t, const IntegerEpilogue& e) {
-  if (e.prelu_slope != nullptr) return prelu_tile(t, e);
   const Clamp clamp = clamp_of(e.f32);
   const bool direct = clamp.direct && e.f32.residual == nullptr;
   alignas(64) float values[kMostTileRows * kSumStride];
@@ -266,6 +322,9 @@ inline void finish_sums(const SumTile& t, const IntegerEpilogue& e) {
   }
   if (e.output == IntegerOutput::kBits) return threshold_tile(t, e);
   if (e.output == IntegerOutput::kF32) {
+    if (e.prelu_slope != nullptr) {
+      return e.sign_bits != nullptr ? prelu_tile<true>(t, e) : prelu_tile<false>(t, e);
+    }
     dequantize_tile(t, e);
     if (e.sign_bits != nullptr) store_signs(t, e);
     return;

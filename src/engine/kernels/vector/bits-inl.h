@@ -45,7 +45,7 @@ HWY_INLINE void store_panel_bits(uint32_t bits, int64_t column, int64_t columns,
   std::memcpy(out, &panel, sizeof(panel));
   if (column + kPanelColumns < columns) return;
   const int64_t rest = round_up(columns, 64) - round_up(columns, kPanelColumns);
-  std::memset(out + sizeof(panel), 0, static_cast<size_t>(rest / 8));
+  if (rest > 0) std::memset(out + sizeof(panel), 0, static_cast<size_t>(rest / 8));
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
