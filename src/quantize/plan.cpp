@@ -219,6 +219,7 @@ void Planner::look_back(int i) {
     if (!layer.weights) want(node.input(1), Demand::kGrid);
     return;
   }
+  if (pools_a_layer(i)) want(node.output(0), Demand::kGrid);
   const bool asked = std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
     return id != kNoValue && demand_[index_of(id)] != Demand::kNone;
   });
@@ -265,6 +266,23 @@ void Planner::hand_demand_on(int i) {
     default:
       break;
   }
+}
+
+/// A max pool that reads nothing but what a quantized layer makes asks for codes itself: the layer
+/// then writes, and the pool reads, a quarter of the bytes.
+bool Planner::pools_a_layer(int i) const {
+  if (at(i).op != "MaxPool" || kinds_[index_of(i)] != NodeKind::kSelector || excluded(i)) {
+    return false;
+  }
+  ValueId data = at(i).input(0);
+  int producer = index_.producer(data);
+  if (producer >= 0 && kinds_[index_of(producer)] == NodeKind::kClamp && !excluded(producer) &&
+      index_.has_single_use(data)) {
+    data = data_operand(graph_, at(producer));
+    producer = index_.producer(data);
+  }
+  return producer >= 0 && layer_of_[index_of(producer)] >= 0 && integer_[index_of(producer)] &&
+         index_.has_single_use(data);
 }
 
 /// A table of a table is one table.

@@ -36,6 +36,7 @@ class Planner {
   void look_back(int node);
   void hand_demand_on(int node);
   bool follows_table(ValueId data) const;
+  bool pools_a_layer(int node) const;
   void hand_on_table(int node, ValueId data);
   void hand_on_clamp(int node, ValueId data);
   void hand_on_sum(int node);

@@ -44,6 +44,35 @@ TEST(Plan, concatenation_and_pool_share_one_grid) {
   EXPECT_EQ(result.graph.value(joined->sources[0]).name, "block2.add");
 }
 
+/// A convolution and its max pool, which float operators read; with `peaks`, the pool's input, too.
+Graph pooled_stem(bool peaks) {
+  testing::Builder b(14);
+  const ValueId x =
+      b.op("Relu", {b.conv(b.input("image", {1, 3, 16, 16}), 3, 8, 3, "stem")}, "stem.relu");
+  AttributeMap pool;
+  pool.set("kernel_shape", std::vector<int64_t>{3, 3});
+  pool.set("pads", std::vector<int64_t>(4, 1));
+  const ValueId pooled = b.op("MaxPool", {x}, "pool", pool);
+  return b.finish({peaks ? b.op("Equal", {pooled, x}, "peaks") : b.op("Sqrt", {pooled}, "root")});
+}
+
+TEST(Plan, a_pool_behind_a_layer_works_on_codes_whoever_reads_it) {
+  const Planned result = planned(pooled_stem(false));
+  const GridPlan* grid = result.grid("pool");
+  ASSERT_NE(grid, nullptr) << to_text(result.graph, result.plan);
+  EXPECT_EQ(grid, result.grid("stem.relu"));
+  EXPECT_EQ(grid->bits, 8);
+  EXPECT_EQ(grid->lower_bound, (LowerBound{0.0F, true}));
+  EXPECT_EQ(simulated_only(result), std::vector<std::string>{});
+}
+
+TEST(Plan, a_pool_that_finds_peaks_compares_what_it_read) {
+  const Planned result = planned(pooled_stem(true));
+  EXPECT_NE(result.layer("stem"), nullptr);
+  EXPECT_EQ(result.grid("pool"), nullptr) << to_text(result.graph, result.plan);
+  EXPECT_EQ(result.grid("stem.relu"), nullptr);
+}
+
 TEST(Plan, known_lower_bounds_reach_through_operators) {
   const Planned result = planned(residual_network());
   EXPECT_EQ(result.grid("stem.act")->lower_bound, (LowerBound{kSiluLowerBound, true}));
