@@ -55,8 +55,8 @@ int64_t probe_f32(int64_t rounds) {
   VF acc[kChains];
   for (VF& chain : acc) chain = hn::Zero(d);
   for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kChains; ++i) acc[i] = hn::MulAdd(acc[i], factor, term);
+#pragma GCC unroll kUnroll
+    for (VF& chain : acc) chain = hn::MulAdd(chain, factor, term);
   }
   for (VF& chain : acc) factor = hn::Add(factor, chain);
   VI bits = hn::BitCast(DI(), factor);
@@ -72,10 +72,10 @@ int64_t probe_dot(int64_t rounds) {
   VI acc[kChains];
   for (VI& chain : acc) chain = hn::Zero(d);
   for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kChains; ++i) {
+#pragma GCC unroll kUnroll
+    for (VI& chain : acc) {
       touch(a);
-      acc[i] = Dot::dot(acc[i], a, b);
+      chain = Dot::dot(chain, a, b);
     }
   }
   VI sum = hn::Zero(d);
@@ -112,11 +112,11 @@ int64_t count_bits(int64_t rounds) {
   Counter counters[kBitChains];
   for (Counter& counter : counters) counter.reset();
   for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kBitChains; ++i) {
+#pragma GCC unroll kUnroll
+    for (Counter& counter : counters) {
       touch(a.half[0]);
       touch(b.half[1]);
-      counters[i].step(&a, &b);
+      counter.step(&a, &b);
     }
   }
   VI sum = hn::Zero(d);
@@ -147,7 +147,7 @@ int64_t probe_read(std::span<const std::byte> memory) {
   int64_t i = 0;
   for (; i + kUnroll * kVector <= words; i += kUnroll * kVector) {
     for (int64_t stream = 0; stream < kStreams; ++stream) {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
       for (int64_t j = 0; j < kUnroll; ++j) {
         acc[j] = hn::Or(acc[j], hn::LoadU(d, p + stream * words + i + j * kVector));
       }

@@ -76,6 +76,11 @@ Multiplication multiplication_of(const PackedBits& packed) {
           packed.format == kTernaryBits ? 1 : planes};
 }
 
+/// The addend of a float output, element by element as the output is written.
+ValueId residual_of_floats(const Node& node) {
+  return node.attributes.get_int("bits_only", 0) != 0 ? kNoValue : node.input(3);
+}
+
 /// What convolutions of bits share, whether their input comes as bits or as codes.
 class PackedConvStep : public Step {
  public:
@@ -147,6 +152,7 @@ class BitConvStep final : public PackedConvStep {
     conv_bits(context.kernels, context.at<const uint64_t>(node_.input(0)), packed_, shape_,
               output_.bind(context, node_));
   }
+  ValueId overwritable() const override { return residual_of_floats(node_); }
 
  private:
   /// The image and, where only signs leave, the output are words: their channels are counted apart.
@@ -171,6 +177,7 @@ class BitMatMulStep final : public PackedMatMulStep {
     gemm_bits(context.kernels, context.at<const uint64_t>(node_.input(0)),
               BitFormat::plane_words(shape_.k), packed_, shape_.m, output_.bind(context, node_));
   }
+  ValueId overwritable() const override { return residual_of_floats(node_); }
 
  private:
   static MatrixShape bit_shape(const StepRequest& request) {

@@ -63,6 +63,7 @@ Plan::Plan(const Graph& graph, std::span<const Shape> input_shapes,
   split_tail(std::move(specialised));
   lower(lowered_);
   make_steps(pool.size());
+  overwrite_last_uses();
   place_values();
   attach_taps();
 }
@@ -143,6 +144,36 @@ void Plan::make_steps(int threads) {
     planned.step = make_one(node, threads);
     planned.node = n;
     steps_.push_back(std::move(planned));
+  }
+}
+
+/// Where a step reads a value for the last time, its output may take that value's memory: what is
+/// read and what is written then share the cache.
+void Plan::overwrite_last_uses() {
+  if (!taps_.empty()) return;  // a tap finds its value by the memory that holds it
+  const auto root = [&](ValueId id) { return static_cast<size_t>(root_[static_cast<size_t>(id)]); };
+  std::vector<size_t> last(lowered_.values.size(), 0);
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (const ValueId id : lowered_.nodes[steps_[s].node].inputs) {
+      if (id != kNoValue) last[root(id)] = s;
+    }
+  }
+  for (const ValueId id : lowered_.inputs) last[root(id)] = steps_.size();
+  for (const ValueId id : lowered_.outputs) last[root(id)] = steps_.size();
+  const auto bytes = [&](ValueId id) {
+    return byte_size(lowered_.value(id).dtype, element_count(shape_of(lowered_, id)));
+  };
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const ValueId from = steps_[s].step->overwritable();
+    if (from == kNoValue || lowered_.value(from).is_constant() || last[root(from)] != s) continue;
+    const Node& node = lowered_.nodes[steps_[s].node];
+    const ValueId to = node.output(0);
+    const auto shares = [&](ValueId id) { return id != kNoValue && root(id) == root(from); };
+    if (bytes(to) != bytes(from) ||
+        std::count_if(node.inputs.begin(), node.inputs.end(), shares) > 1)
+      continue;
+    last[root(from)] = last[root(to)];
+    std::replace(root_.begin(), root_.end(), to, root_[static_cast<size_t>(from)]);
   }
 }
 

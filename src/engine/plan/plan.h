@@ -44,6 +44,7 @@ class Plan {
   void split_tail(Graph graph);
   void make_steps(int threads);
   std::unique_ptr<Step> make_one(const Node& node, int threads);
+  void overwrite_last_uses();
   void place_values();
   void attach_taps();
   void run_steps(const Session::TapCallback& on_tap);

@@ -36,6 +36,9 @@ class Step {
   /// operator has no kernel and runs on its reference.
   virtual void run(const RunContext& context) = 0;
   virtual size_t scratch_bytes() const { return 0; }
+  /// An input, as large as output 0, into whose memory output 0 may be written: no element of it is
+  /// read after that of the output is there. kNoValue: none.
+  virtual ValueId overwritable() const { return kNoValue; }
   virtual int64_t weight_bytes() const { return 0; }
   /// Kernel name for the profile, e.g. "conv_u8s8".
   virtual std::string_view kernel() const = 0;

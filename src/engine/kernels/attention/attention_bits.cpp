@@ -61,7 +61,7 @@ HWY_INLINE void row_signs(const float* x, int64_t count, uint64_t* words) {
   int64_t c = 0;
   for (; c + 64 <= count; c += 64) {
     uint64_t word = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int i = 0; i < 4; ++i) {
       word |= uint64_t{sign_bits(x + c + i * kPanelColumns, nullptr, kPanelColumns)}
               << (i * kPanelColumns);

@@ -1,3 +1,5 @@
+#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
+
 #include <bit>
 #include <cstring>
 
@@ -78,7 +80,7 @@ void matmul_bits_offsets(const uint32_t* panels, const MatmulBitsShape& s, int64
   const auto k = static_cast<int32_t>(s.k);
   const int64_t stride = s.b.planes * BitFormat::plane_words(s.k) * 2 * kPanelColumns;
   for (int64_t p = first; p < last; ++p) {
-    int32_t counts[3][kPanelColumns];
+    int32_t counts[3][kPanelColumns] = {};
     count_panel_bits(panels + p * stride, s, counts);
     for (int64_t c = 0; c < kPanelColumns; ++c) {
       int32_t codes = 0;

@@ -103,7 +103,7 @@ HWY_INLINE void prefetch_output(const IntegerEpilogue& e, const TileRange& tile,
   for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
     const int32_t* row = static_cast<const int32_t*>(e.c) + i * e.ldc + tile.column;
     for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
-    if (e.f32.residual == nullptr) continue;
+    if (e.f32.residual == nullptr || e.f32.residual == e.c) continue;
     const float* residual = e.f32.residual + i * e.f32.residual_stride + tile.column;
     for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(residual + j, 0);
   }

@@ -73,23 +73,23 @@ HWY_INLINE void count_words(Counter (&counters)[kRows][kVectors], const uint64_t
                             int64_t a, const uint32_t* b, int64_t words, const TileBits& t) {
   for (int64_t w = 0; w < words; ++w, ++a, b += 2 * kPanelColumns) {
     HalfWords bv[kVectors][Counter::kPlanesB];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const uint32_t* p = b + (j / kPanelVectors) * t.panel_stride + (j % kPanelVectors) * kLanes;
-#pragma GCC unroll 2
+#pragma GCC unroll kUnroll
       for (int plane = 0; plane < Counter::kPlanesB; ++plane) {
         bv[j][plane] = HalfWords(load_lanes32(p + plane * t.b_plane),
                                  load_lanes32(p + plane * t.b_plane + kPanelColumns));
       }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
       HalfWords av[Counter::kPlanesA];
-#pragma GCC unroll 2
+#pragma GCC unroll kUnroll
       for (int plane = 0; plane < Counter::kPlanesA; ++plane) {
         av[plane] = broadcast_halves(rows[i] + a + plane * t.a_plane);
       }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) counters[i][j].step(av, bv[j]);
     }
   }
@@ -99,9 +99,9 @@ HWY_INLINE void count_words(Counter (&counters)[kRows][kVectors], const uint64_t
 // the counters out of their registers.)
 template <class Counter, int kRows, int kVectors>
 HWY_INLINE void take_sums(Counter (&counters)[kRows][kVectors], const TileBits& t, bool doubles) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       int32_t* p = t.sums + i * t.stride + j * kLanes;
       const VI sum = hn::Add(hn::LoadU(DI(), p), counters[i][j].sum());
@@ -113,9 +113,9 @@ HWY_INLINE void take_sums(Counter (&counters)[kRows][kVectors], const TileBits& 
 
 template <class Counter, int kRows, int kVectors>
 HWY_INLINE void double_counters(Counter (&counters)[kRows][kVectors]) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) counters[i][j].twice();
   }
 }
@@ -148,7 +148,7 @@ template <int kFactor, bool kFloats, class Counter, int kRows, int kVectors>
 HWY_INLINE void store_tile(Counter (&counters)[kRows][kVectors], const TileBits& t) {
   const VF lo = constant(t.clamp.lo);
   const VF hi = constant(t.clamp.hi);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
     const VI offset = hn::LoadU(DI(), t.offsets + j * kLanes);
     VF scale = hn::Zero(DF());
@@ -157,7 +157,7 @@ HWY_INLINE void store_tile(Counter (&counters)[kRows][kVectors], const TileBits&
       scale = hn::LoadU(DF(), t.scale + j * kLanes);
       if (t.bias != nullptr) bias = hn::LoadU(DF(), t.bias + j * kLanes);
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
       int32_t* p = t.sums + i * t.stride + j * kLanes;
       VI sum = counters[i][j].sum();
@@ -185,9 +185,9 @@ HWY_NOINLINE void tile_bits(const TileBits& t) {
   constexpr int kVectors = kPanels * kPanelVectors;
   constexpr bool kInRegisters = Counter::kSteps == kUnlimited;
   Counter counters[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       counters[i][j].reset();
       if (!kInRegisters) hn::StoreU(hn::Zero(DI()), DI(), t.sums + i * t.stride + j * kLanes);

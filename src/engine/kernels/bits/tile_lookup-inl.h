@@ -44,21 +44,21 @@ HWY_INLINE void lookup_step(VB8 (&acc)[kRows][kGroups], const uint16_t* const* r
   const DB8 d;
   VB8 low[kGroups], high[kGroups];
   const VB8 nibble = hn::Set(d, uint8_t{15});
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kGroups; ++j) {
     const VB8 index = hn::LoadU(d, b + j * t.group_stride);
     low[j] = hn::And(index, nibble);
     high[j] = hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(D16(), index))), nibble);
   }
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
     const VB8 first = hn::Load(d, t.tables + rows[i][a]);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kGroups; ++j) {
       acc[i][j] = hn::Add(acc[i][j], hn::TableLookupBytes(first, low[j]));
     }
     const VB8 second = hn::Load(d, t.tables + rows[i][a + 1]);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kGroups; ++j) {
       acc[i][j] = hn::Add(acc[i][j], hn::TableLookupBytes(second, high[j]));
     }
@@ -70,9 +70,9 @@ template <int kRows, int kGroups>
 HWY_INLINE void flush_bytes(VB8 (&acc)[kRows][kGroups], const TileLookup& t, bool doubles) {
   const D16 d;
   uint16_t* p = t.counts;
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kGroups; ++j, p += kLookupColumns) {
       const auto bytes = hn::BitCast(d, acc[i][j]);
       auto even = hn::Add(hn::Load(d, p), hn::And(bytes, hn::Set(d, uint16_t{0xFF})));
@@ -91,9 +91,9 @@ HWY_INLINE void flush_bytes(VB8 (&acc)[kRows][kGroups], const TileLookup& t, boo
 template <int kRows, int kGroups>
 HWY_NOINLINE void tile_lookup(const TileLookup& t) {
   VB8 acc[kRows][kGroups];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kGroups; ++j) acc[i][j] = hn::Zero(DB8());
   }
   std::memset(t.counts, 0, size_t{kRows} * kGroups * kLookupColumns * sizeof(uint16_t));

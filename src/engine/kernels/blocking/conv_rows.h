@@ -52,14 +52,20 @@ class ConvRows final : public RowSource<T> {
     for (int64_t i = 0; i < count; ++i, at.next()) {
       const int64_t top = at.y * s_.stride_h - s_.pad_top;
       const int64_t left = at.x * s_.stride_w - s_.pad_left;
-      taps[i] = {top, left, ((at.n * s_.in_h + top) * s_.in_w + left) * s_.in_channels};
+      const int64_t offset = ((at.n * s_.in_h + top) * s_.in_w + left) * s_.in_channels;
+      taps[i] = {top, left, static_cast<uintptr_t>(offset) * sizeof(T)};
       border |= uint32_t{!inside(taps[i])} << i;
     }
     const T** tap = out;
+    const auto image = reinterpret_cast<uintptr_t>(image_);
     for (int64_t y = 0; y < s_.kernel_h; ++y) {
       for (int64_t x = 0; x < s_.kernel_w; ++x, tap += count) {
         const int64_t offset = (y * s_.dilation_h * s_.in_w + x * s_.dilation_w) * s_.in_channels;
-        for (int64_t i = 0; i < count; ++i) tap[i] = at_offset(taps[i].offset + offset);
+        // (Not sums of pointers: some lie far outside until `pad` replaces them.)
+        const uintptr_t from = image + static_cast<uintptr_t>(offset) * sizeof(T);
+        for (int64_t i = 0; i < count; ++i) {
+          tap[i] = reinterpret_cast<const T*>(from + taps[i].bytes);
+        }
       }
     }
     for (uint32_t rest = border; rest != 0; rest &= rest - 1) {
@@ -72,19 +78,13 @@ class ConvRows final : public RowSource<T> {
  private:
   struct FirstTap {
     int64_t top, left;
-    int64_t offset;  // from the image's first element
+    uintptr_t bytes;  // from the image's first element
   };
 
   // Whether all taps lie inside the image.
   bool inside(const FirstTap& t) const {
     return t.top >= 0 && t.left >= 0 && t.top + (s_.kernel_h - 1) * s_.dilation_h < s_.in_h &&
            t.left + (s_.kernel_w - 1) * s_.dilation_w < s_.in_w;
-  }
-
-  // (Not as a sum of pointers: some lie far outside until `pad` replaces them.)
-  const T* at_offset(int64_t offset) const {
-    return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(image_) +
-                                      static_cast<uintptr_t>(offset) * sizeof(T));
   }
 
   // Replaces what lies outside in the pointers of one pixel, `step` apart in `out`.

@@ -99,16 +99,16 @@ HWY_NOINLINE void tile_groups(const GroupTile& t) {
   constexpr int kVectors = kPanels * kPanelVectors;
   VF values[kRows][kVectors];
   const uint8_t* rows[kRows];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
     rows[i] = t.rows[i];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
   }
   const int8_t* b = t.b;
   for (int64_t group = 0; group < t.groups; ++group) {
     VI sums[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const int64_t at = group * t.sum_stride + j * kLanes;
       VI start = hn::LoadU(DI(), t.starts + at);
@@ -116,26 +116,26 @@ HWY_NOINLINE void tile_groups(const GroupTile& t) {
         const VI column_sums = hn::LoadU(DI(), t.column_sums + at);
         start = hn::Add(start, hn::Mul(column_sums, hn::Set(DI(), Dot::kInputShift)));
       }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) sums[i][j] = start;
     }
     const int64_t run = std::min(t.length, t.run - group * t.length);
     b = multiply_bytes<Dot>(sums, rows, run, b, t.panel_stride);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const int64_t entry = t.entry + (j / kPanelVectors) * t.groups + group;
       const VF scale = t.scales.load(entry, (j % kPanelVectors) * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) {
         values[i][j] = fused_mul_add(hn::ConvertTo(DF(), sums[i][j]), scale, values[i][j]);
       }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) rows[i] += run;
   }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       hn::StoreU(values[i][j], DF(), t.values + i * kSumStride + j * kLanes);
     }

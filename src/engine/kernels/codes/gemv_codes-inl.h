@@ -88,19 +88,19 @@ struct PartialSums {
       kBits == 8 ? 65536 / B::kElements : 32767 / kPairMost / B::kWords;
   static_assert(kMostBlocks > 0);
   HWY_INLINE PartialSums() {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
     }
   }
   template <int t>
   HWY_INLINE void add_word(const B (&block)[kVectors], const int8_t* const (&x)[kRows]) {
     const hn::Repartition<int16_t, DI> d16;
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const VI codes = hn::BitCast(DI(), block[j].template stored<t>());
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) {
         const VI a = word_of(x[i] + 4 * t);
         if constexpr (kBits == 8) {
@@ -127,18 +127,18 @@ struct PartialSums {
   using B = Block<kBits>;
   static constexpr int64_t kMostBlocks = 65536 / B::kElements;
   HWY_INLINE PartialSums() {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
     }
   }
   template <int t>
   HWY_INLINE void add_word(const B (&block)[kVectors], const int8_t* const (&x)[kRows]) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const VI codes = hn::BitCast(DI(), block[j].template stored<t>());
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) {
         const VI a = word_of(x[i] + 4 * t);
 #if HWY_TARGET == HWY_NEON
@@ -240,9 +240,9 @@ HWY_INLINE void load_blocks(Block<kBits> (&block)[kVectors], const GemvTile& t, 
 
 template <int kRows, int kVectors>
 HWY_INLINE void store_tile(const VI (&sums)[kRows][kVectors], int32_t* out) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       hn::StoreU(sums[i][j], DI(), out + i * kSumStride + panel_of(j) * kPanelColumns + lane_of(j));
     }
@@ -250,9 +250,9 @@ HWY_INLINE void store_tile(const VI (&sums)[kRows][kVectors], int32_t* out) {
 }
 template <int kRows, int kVectors>
 HWY_INLINE void store_tile(const VF (&values)[kRows][kVectors], float* out) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       hn::StoreU(values[i][j], DF(),
                  out + i * kSumStride + panel_of(j) * kPanelColumns + lane_of(j));

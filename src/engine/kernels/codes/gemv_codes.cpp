@@ -48,7 +48,7 @@ HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64
         add_words<0>(part[chain], block, x);
       });
       offset += count * B::kBytes;
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) rows[i] += count * B::kElements;
     };
     const int64_t count = std::min(blocks, Sums::kMostBlocks);
@@ -72,14 +72,14 @@ template <int kRows, int kVectors>
 HWY_INLINE void add_offsets(VI (&sums)[kRows][kVectors], const GemvTile& t, int32_t offset,
                             int64_t group) {
   const bool centred = t.b->zero_points.empty();
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
     VI weight = hn::Set(DI(), offset);
     if (!centred) {
       const hn::Rebind<int8_t, DI> d8;
       weight = hn::Sub(weight, hn::PromoteTo(DI(), hn::LoadU(d8, zeros_of(t, j, group))));
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
       const int32_t x_sum = t.x_sums[i * t.groups + group];
       const VI term =
@@ -96,16 +96,16 @@ HWY_NOINLINE void gemv_integers(const GemvTile& t) {
   constexpr int kVectors = kPanels * kPassVectors;
   const int32_t offset = sum_offset<Dot, kBits>(t.b->format);
   VF values[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
   }
   for (int64_t group = 0; group < t.groups; ++group) {
     VI sums[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DI());
     }
     const int64_t first = group * t.group_blocks;
@@ -119,10 +119,10 @@ HWY_NOINLINE void gemv_integers(const GemvTile& t) {
     }
     add_offsets(sums, t, offset, group);
     if (t.sums != nullptr) return store_tile(sums, t.sums);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const VF scale = scale_of(t, j, group);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) {
         values[i][j] = fused_mul_add(hn::ConvertTo(DF(), sums[i][j]), scale, values[i][j]);
       }

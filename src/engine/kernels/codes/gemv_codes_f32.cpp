@@ -1,3 +1,5 @@
+#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
+
 #include <cstring>
 
 #include "engine/kernels/blocking/blocking.h"
@@ -20,12 +22,12 @@ HWY_INLINE void add_elements(VF (&sums)[kRows][kVectors], const Block<kBits> (&b
                              const FloatCodes<kBits>& codes, const float* const (&x)[kRows]) {
   if constexpr (kElement < Block<kBits>::kElements) {
     VF a[kRows];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) a[i] = hn::Set(DF(), x[i][kElement]);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const VF code = codes.template get<kElement / 4, kElement % 4>(block[j]);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) sums[i][j] = hn::MulAdd(a[i], code, sums[i][j]);
     }
     add_elements<kElement + 1>(sums, block, codes, x);
@@ -40,9 +42,9 @@ HWY_NOINLINE void gemv_floats(const GemvTile& t) {
   const FloatCodes<kBits> codes(t.b->format);
   const bool centred = t.b->zero_points.empty();
   VF values[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) values[i][j] = hn::Zero(DF());
   }
   for (int64_t group = 0; group < t.groups; ++group) {
@@ -50,24 +52,24 @@ HWY_NOINLINE void gemv_floats(const GemvTile& t) {
     const int64_t last = std::min(first + t.group_blocks, t.blocks);
     VF sums[kRows][kVectors];
     const float* x[kRows];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
       x[i] = t.xf + i * t.x_stride + first * B::kElements;
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(DF());
     }
     for (int64_t at = first; at < last; ++at) {
       B block[kVectors];
       load_blocks(block, t, at * B::kBytes);
       add_elements<0>(sums, block, codes, x);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) x[i] += B::kElements;
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       const VF scale = scale_of(t, j, group);
       const VF zero = float_zeros(centred ? nullptr : zeros_of(t, j, group));
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) {
         const VF x_sum = hn::Set(DF(), t.xf_sums[i * t.groups + group]);
         const VF sum = hn::NegMulAdd(zero, x_sum, sums[i][j]);

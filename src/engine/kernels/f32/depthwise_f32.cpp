@@ -1,3 +1,5 @@
+#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
+
 #include <array>
 #include <cstring>
 #include <utility>
@@ -38,7 +40,7 @@ HWY_INLINE void accumulate_taps(const TapWindow& w, int64_t channel, int64_t lan
     const float* weights = w.weights + i * w.weight_row_step + channel;
     for (int64_t j = 0; j < w.tap_columns; ++j) {
       const VF weight = hn::LoadU(DF(), weights);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
       for (int t = 0; t < kCount; ++t) {
         acc[t] = hn::MulAdd(load_lanes(in + t * w.pixel_step, lanes), weight, acc[t]);
       }
@@ -64,13 +66,13 @@ HWY_INLINE void window_vector(const TapWindow& w, const DepthwiseOutput& out, in
   const Epilogue& e = *out.epilogue;
   const VF start = e.bias != nullptr ? load_lanes(e.bias + channel, lanes) : hn::Zero(DF());
   VF acc[kCount];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int t = 0; t < kCount; ++t) acc[t] = start;
   accumulate_taps(w, channel, lanes, acc);
   if (out.direct && lanes == kLanes) {
     const VF lo = constant(out.lo);
     const VF hi = constant(out.hi);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int t = 0; t < kCount; ++t) {
       if (out.residual != nullptr) {
         acc[t] = hn::Add(acc[t], hn::LoadU(DF(), out.residual + t * e.residual_stride + channel));
@@ -80,7 +82,7 @@ HWY_INLINE void window_vector(const TapWindow& w, const DepthwiseOutput& out, in
     return;
   }
   alignas(64) float values[kCount * kLanes];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int t = 0; t < kCount; ++t) hn::Store(acc[t], DF(), values + t * kLanes);
   finish_tile({values, kLanes, kCount, lanes, out.c + channel, out.ldc,
                out.residual == nullptr ? nullptr : out.residual + channel, e.residual_stride},

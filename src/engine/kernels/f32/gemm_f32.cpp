@@ -1,3 +1,5 @@
+#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
+
 #include "engine/kernels/f32/gemm_f32.h"
 
 #include <cstring>

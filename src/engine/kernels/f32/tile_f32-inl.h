@@ -52,15 +52,15 @@ HWY_INLINE void multiply_run(VF (&acc)[kRows][kVectors], const float* const* row
   const DF d;
   for (int64_t k = 0; k < run; ++k) {
     VF bv[kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       bv[j] = hn::LoadU(d, b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes);
     }
     b += kPanelColumns;
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
       const VF a = hn::Set(d, rows[i][k]);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) acc[i][j] = hn::MulAdd(a, bv[j], acc[i][j]);
     }
   }
@@ -71,10 +71,10 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
   const DF d;
   constexpr int kVectors = kPanels * kPanelVectors;
   VF acc[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
     const VF start = t.bias != nullptr ? hn::LoadU(d, t.bias + j * kLanes) : hn::Zero(d);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) acc[i][j] = start;
   }
   const float* b = t.b;
@@ -83,9 +83,9 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
     multiply_run<kRows, kVectors>(acc, rows, t.run, b, t.panel_stride);
   }
   if (t.residual != nullptr) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int j = 0; j < kVectors; ++j) {
         acc[i][j] =
             hn::Add(acc[i][j], hn::LoadU(d, t.residual + i * t.residual_stride + j * kLanes));
@@ -94,9 +94,9 @@ HWY_NOINLINE void tile_f32(const TileF32& t) {
   }
   const VF lo = hn::Set(d, t.lo);
   const VF hi = hn::Set(d, t.hi);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       hn::StoreU(at_most(at_least(acc[i][j], lo), hi), d, t.c + i * t.ldc + j * kLanes);
     }

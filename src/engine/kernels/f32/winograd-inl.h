@@ -69,20 +69,20 @@ HWY_INLINE void transform_output_line(const VF (&m)[kOut + 2], VF (&y)[kOut]) {
 template <int kHeight, int kWidth, class At, class Put>
 HWY_INLINE void transform_input(const At& at, const Put& put) {
   VF columns[kHeight + 2][kWidth + 2];
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
   for (int x = 0; x < kWidth + 2; ++x) {
     VF d[kHeight + 2], v[kHeight + 2];
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int y = 0; y < kHeight + 2; ++y) d[y] = at(y, x);
     transform_input_line<kHeight>(d, v);
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int y = 0; y < kHeight + 2; ++y) columns[y][x] = v[y];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
   for (int y = 0; y < kHeight + 2; ++y) {
     VF v[kWidth + 2];
     transform_input_line<kWidth>(columns[y], v);
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int x = 0; x < kWidth + 2; ++x) put(y * (kWidth + 2) + x, v[x]);
   }
 }
@@ -90,20 +90,20 @@ HWY_INLINE void transform_input(const At& at, const Put& put) {
 template <int kHeight, int kWidth, class At, class Put>
 HWY_INLINE void transform_output(const At& at, const Put& put) {
   VF columns[kHeight][kWidth + 2];
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
   for (int x = 0; x < kWidth + 2; ++x) {
     VF m[kHeight + 2], v[kHeight];
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int y = 0; y < kHeight + 2; ++y) m[y] = at(y * (kWidth + 2) + x);
     transform_output_line<kHeight>(m, v);
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int y = 0; y < kHeight; ++y) columns[y][x] = v[y];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
   for (int y = 0; y < kHeight; ++y) {
     VF v[kWidth];
     transform_output_line<kWidth>(columns[y], v);
-#pragma GCC unroll 6
+#pragma GCC unroll kUnroll
     for (int x = 0; x < kWidth; ++x) put(y, x, v[x]);
   }
 }

@@ -152,7 +152,7 @@ HWY_INLINE void add_tap(DB d, const Sums<DB> (&taps)[4], const int8_t* weights,
                         Sums<DB> (&acc)[4]) {
   const hn::Repartition<int32_t, DB> d32;
   constexpr int64_t kBytes = static_cast<int64_t>(hn::MaxLanes(DB()));
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int v = 0; v < 4; ++v) {
     const auto* w = reinterpret_cast<const uint8_t*>(weights + v * kBytes);
     acc[v] = Dot::dot(acc[v], Dot::prepare_a(taps[v]),
@@ -244,7 +244,7 @@ HWY_INLINE void store_codes_of_pixel(DB d, const Sums<DB> (&sums)[4], const Inte
     interleave_rows(d, load_channels(d, p, piece), none, none, none, residual);
   }
   Sums<DB> q[4];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int v = 0; v < 4; ++v) {
     const auto scale = hn::LoadU(df, scales + v * static_cast<int64_t>(hn::MaxLanes(df)));
     q[v] = round_scaled<kResidual>(sums[v], scale, residual[v], limits);
@@ -282,13 +282,13 @@ HWY_INLINE void finish_run(DB d, const Sums<DB> (&acc)[U::kSums][4], const Pixel
                   e[row]);
     }
   } else if (e->residual == nullptr) {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int t = 0; t < U::kSums; ++t) {
       store_codes_of_pixel<false>(d, acc[t], e[t / U::kPixels], piece, scales, limits,
                                   pixel + t % U::kPixels);
     }
   } else {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int t = 0; t < U::kSums; ++t) {
       store_codes_of_pixel<true>(d, acc[t], e[t / U::kPixels], piece, scales, limits,
                                  pixel + t % U::kPixels);
@@ -304,7 +304,7 @@ HWY_INLINE void run_piece(DB d, const PixelRun& run, const Piece& given, const i
   const Piece piece = given;  // a local copy: no store of a code can change it
   const CodeLimits<DB> limits(*run.epilogues);
   Sums<DB> start[4];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int v = 0; v < 4; ++v) {
     start[v] = hn::LoadU(d32, run.weights->offsets.data() + lane + v * kStep);
     if (Dot::kInputShift != 0) {
@@ -314,9 +314,9 @@ HWY_INLINE void run_piece(DB d, const PixelRun& run, const Piece& given, const i
   }
   for (int64_t r = 0; r < run.repeats; ++r) {
     Sums<DB> acc[U::kSums][4];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int v = 0; v < 4; ++v) {
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
       for (int t = 0; t < U::kSums; ++t) acc[t][v] = start[v];
     }
     accumulate_columns<Dot, U>(d, run, r * run.advance, piece, weights, acc);

@@ -162,7 +162,7 @@ HWY_INLINE void requantize_group([[maybe_unused]] const SumTile& t,
   for (int64_t i = 0; i < rows; i += kGroupRows) {
     const int64_t second = std::min(i + kGroupRows, rows) - 1;
     VI q[4];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int v = 0; v < 4; ++v) {
       const int64_t row = v < kAcross ? i : second;
       const int64_t column = v % kAcross * kLanes;
@@ -230,7 +230,7 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
   };
   VF scale[kVectors], bias[kVectors], before[kVectors], slope[kVectors], after[kVectors];
   [[maybe_unused]] VF shift[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int v = 0; v < kVectors; ++v) {
     const int64_t first = column + v * kLanes;
     const int64_t lanes = lanes_of(v);
@@ -242,6 +242,7 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
     if constexpr (kSigns) shift[v] = load_shifts(e.sign_shift, first, lanes);
   }
   const VF zero = hn::Zero(DF());
+  const bool has_bias = e.f32.bias != nullptr;
   const float* const residuals = e.f32.residual;
   const int64_t residual_stride = e.f32.residual_stride;
   [[maybe_unused]] const uint32_t valid = (1U << columns) - 1;
@@ -253,12 +254,12 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
   for (int64_t i = 0; i < t.rows; ++i, c += ldc) {
     const int32_t* sums = t.sums + i * kSumStride + j;
     uint32_t bits = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int v = 0; v < kVectors; ++v) {
       const int64_t lanes = lanes_of(v);
       if (!kWhole && lanes == 0) break;
       VF x = hn::Mul(hn::ConvertTo(DF(), hn::LoadU(DI(), sums + v * kLanes)), scale[v]);
-      x = hn::Add(x, bias[v]);
+      if (has_bias) x = hn::Add(x, bias[v]);
       if (residuals != nullptr) {
         const float* residual = residuals + (t.row + i) * residual_stride + column;
         x = hn::Add(x, load_lanes(residual + v * kLanes, lanes));

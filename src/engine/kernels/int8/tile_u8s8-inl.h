@@ -55,15 +55,15 @@ template <class Dot, int kRows, int kVectors>
 HWY_INLINE void multiply_words(VI (&acc)[kRows][kVectors], const uint32_t (&words)[kRows],
                                const int8_t* b, int64_t panel_stride) {
   PreparedWeights bv[kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
     bv[j] = Dot::prepare_b(
         load_words(b + (j / kPanelVectors) * panel_stride + (j % kPanelVectors) * kLanes * 4));
   }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
     const auto a = broadcast_word<Dot>(words[i]);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) acc[i][j] = Dot::dot(acc[i][j], a, bv[j]);
   }
 }
@@ -75,13 +75,13 @@ HWY_INLINE const int8_t* multiply_bytes(VI (&acc)[kRows][kVectors], const uint8_
   int64_t k = 0;
   for (; k + 4 <= run; k += 4, b += 4 * kPanelColumns) {
     uint32_t words[kRows];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) words[i] = load_word(rows[i] + k);
     multiply_words<Dot>(acc, words, b, panel_stride);
   }
   if (k < run) {
     uint32_t words[kRows];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) words[i] = load_word_part(rows[i] + k, run - k);
     multiply_words<Dot>(acc, words, b, panel_stride);
     b += 4 * kPanelColumns;
@@ -100,15 +100,15 @@ HWY_INLINE void store_tile_codes(const VI (&acc)[kRows][kVectors], const TileU8S
   const CodeLimits<hn::Repartition<uint8_t, DI>> limits(*t.epilogue);
   uint8_t* const codes = t.codes;
   const int64_t stride = t.code_stride;
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; j += kAcross) {
     VF scale[kAcross];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int v = 0; v < kAcross; ++v) scale[v] = hn::LoadU(DF(), t.scale + (j + v) * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; i += kDown) {
       VI q[4];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
       for (int v = 0; v < 4; ++v) {
         const int row = std::min(i + v / kAcross, kRows - 1);
         const VI sum = acc[row][j + v % kAcross];
@@ -136,14 +136,14 @@ HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
   const DI d;
   constexpr int kVectors = kPanels * kPanelVectors;
   VI acc[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
     VI start = hn::LoadU(d, t.offsets + j * kLanes);
     if (Dot::kInputShift != 0) {
       const VI sums = hn::LoadU(d, t.column_sums + j * kLanes);
       start = hn::Add(start, hn::Mul(sums, hn::Set(d, Dot::kInputShift)));
     }
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int i = 0; i < kRows; ++i) acc[i][j] = start;
   }
   const int8_t* b = t.b;
@@ -153,9 +153,9 @@ HWY_NOINLINE void tile_u8s8(const TileU8S8& t) {
 #if HWY_TARGET != HWY_SCALAR
   if (t.codes != nullptr) return store_tile_codes(acc, t);
 #endif
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
       hn::StoreU(acc[i][j], d, t.c + i * t.ldc + j * kLanes);
     }

@@ -22,7 +22,7 @@ HWY_INLINE float sum_of(int64_t columns, const Function& function) {
   VF sums[4] = {hn::Zero(DF()), hn::Zero(DF()), hn::Zero(DF()), hn::Zero(DF())};
   int64_t j = 0;
   for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
     for (int i = 0; i < 4; ++i) sums[i] = hn::Add(sums[i], function(j + i * kLanes, kLanes));
   }
   for (; j < columns; j += kLanes) {

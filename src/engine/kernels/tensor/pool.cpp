@@ -1,3 +1,5 @@
+#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
+
 #include "engine/kernels/tensor/pool.h"
 
 #include <algorithm>

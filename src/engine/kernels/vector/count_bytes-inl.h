@@ -84,17 +84,17 @@ HWY_INLINE void count_bytes(const uint32_t* rows, int64_t row_stride, const uint
     for (int first = 0; first < kRows; first += kTile) {
       const uint32_t* tile = rows + first * row_stride;
       Bytes sums[kTile];
-#pragma GCC unroll 8
-      for (int i = 0; i < kTile; ++i) sums[i] = same_bytes(0);
+#pragma GCC unroll kUnroll
+      for (Bytes& sum : sums) sum = same_bytes(0);
       for (int64_t b = 0; b < steps; ++b) {
         const Bytes column = load_bytes(panel + b * kCountedColumns + c);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
         for (int i = 0; i < kTile; ++i) {
           const Bytes row = same_bytes(tile[i * row_stride + b]);
           sums[i] = add_bytes(sums[i], bits_of_bytes(join_bytes<kJoin>(row, column)));
         }
       }
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
       for (int i = 0; i < kTile; ++i) store_bytes(sums[i], counts + (first + i) * count_stride + c);
     }
   }
@@ -160,7 +160,7 @@ HWY_INLINE void sums_of_table(const uint8_t* bytes, int64_t stride, int64_t rows
   constexpr int kPlanes = 4;
   const __m512i zero = _mm512_setzero_si512();
   __m512i low[kPlanes], high[kPlanes];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
   for (int p = 0; p < kPlanes; ++p) {
     low[p] = _mm512_load_si512(planes + p * 128);
     high[p] = _mm512_load_si512(planes + p * 128 + 64);
@@ -171,7 +171,7 @@ HWY_INLINE void sums_of_table(const uint8_t* bytes, int64_t stride, int64_t rows
     for (int64_t j = 0; j < count; j += 64) {
       const __mmask64 present = ~__mmask64{0} >> std::max<int64_t>(64 - (count - j), 0);
       const __m512i at = _mm512_sub_epi8(_mm512_loadu_si512(bytes + i * stride + j), base);
-#pragma GCC unroll 4
+#pragma GCC unroll kUnroll
       for (int p = 0; p < kPlanes; ++p) {
         const __m512i entry = _mm512_maskz_permutex2var_epi8(present, low[p], at, high[p]);
         sum[p] = _mm512_add_epi64(sum[p], _mm512_sad_epu8(entry, zero));

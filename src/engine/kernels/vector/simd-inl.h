@@ -35,6 +35,10 @@ using VI = hn::Vec<DI>;
 inline constexpr int kLanes = static_cast<int>(HWY_LANES(float));
 inline constexpr int kPanelVectors = static_cast<int>(kPanelColumns) / kLanes;
 
+// For loops over arrays that live in registers: at least as often as any of them runs. The portable
+// level has no registers for them, and would only be large.
+inline constexpr int kUnroll = HWY_TARGET == HWY_SCALAR ? 1 : 16;
+
 // Clamps that keep NaN.
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE VF at_least(VF x, VF bound) {
