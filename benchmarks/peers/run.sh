@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `./dev bench peers [ROUNDS]`: ounce against ONNX Runtime on the same files, one and two threads.
+# `./dev bench peers [ROUNDS [RUNS]]`: ounce against ONNX Runtime on the same files, one and two threads;
+# and, on x86-64, products of one row against llama.cpp's.
 #
 # The networks are written by benchmark_models (random weights); where the data folder is present,
 # the trained ViT-tiny joins them. Each is quantized by the same command, and both runtimes run both
@@ -26,3 +27,7 @@ for file in "$work"/models/{resnet18,mobilenet_v2,deit_s,vit_tiny}.onnx; do
   arguments+=("$name=$file:$work/$name/model.onnx")
 done
 node benchmarks/peers/table.mjs "$ounce" "$rounds" "$runs" 1,2 "${arguments[@]}"
+if [ -d benchmarks/peers/llama/node_modules ]; then
+  echo
+  node benchmarks/peers/llama/table.mjs build/release/benchmarks/kernels "$rounds" "$work"
+fi
