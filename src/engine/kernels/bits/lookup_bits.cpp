@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/isa.h"
 #include "engine/kernels/blocking/implicit_gemm.h"
 #include "engine/kernels/dispatch.h"
 
@@ -208,6 +209,7 @@ OUNCE_EXPORT(table_offsets_of);
 OUNCE_EXPORT(gemm_lookup);
 
 LookupLayout current_lookup() {
+  if (current_isa() == Isa::kAvx512Vnni) return {};  // counts bits, which is faster
   return OUNCE_DISPATCH(lookup_layout)();
 }
 
