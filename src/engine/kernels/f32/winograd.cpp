@@ -48,29 +48,36 @@ HWY_NOINLINE void transform_input_tile(const WinogradTask& t, int64_t tile, int6
     }
   }
   const int64_t step = t.blocks.input_position;
-  for_vectors(last - first, [&](int64_t j, int64_t lanes) HWY_ATTR {
-    float* to = row + first + j;
+  for (int64_t c = first; c < last; c += kLanes) {
+    alignas(64) float rest[(kHeight + 2) * (kWidth + 2)][kLanes];
+    const bool whole = last - c >= kLanes;
+    for (int64_t i = 0; i < (whole ? 0 : (kHeight + 2) * (kWidth + 2)); ++i) {
+      const float*& pixel = pixels[i / (kWidth + 2)][i % (kWidth + 2)];
+      std::fill_n(std::copy_n(pixel + c, last - c, rest[i]), kLanes - (last - c), 0.0F);
+      pixel = rest[i];
+    }
+    const int64_t at = whole ? c : 0;
     transform_input<kHeight, kWidth>(
-        [&](int y, int x) HWY_ATTR { return load_lanes(pixels[y][x] + first + j, lanes); },
-        [&](int position, VF v) HWY_ATTR { hn::StoreU(v, DF(), to + position * step); });
-  });
+        [&](int y, int x) HWY_ATTR { return hn::LoadU(DF(), pixels[y][x] + at); },
+        [&](int position, VF v) HWY_ATTR { hn::StoreU(v, DF(), row + c + position * step); });
+  }
 }
 
 // sums[position][tile][chunk] = the products of a block with `panels` panels of the weights of each
 // position. `weights`: the first of those panels.
-inline void multiply_block(const WinogradTask& t, const float* input, int64_t rows,
-                           const float* weights, int64_t panels, float* sums) {
+HWY_NOINLINE void multiply_block(const WinogradTask& t, const float* input, int64_t rows,
+                                 const float* weights, int64_t panels, float* sums) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const WinogradBlocks& blocks = t.blocks;
   const int64_t run = t.shape.in_channels;
   const int64_t panel_stride = run * kPanelColumns;
-  const int64_t tiles = ceil_div(rows, kTileF32.rows);
+  const RowTiles tiles(rows, kTileF32.rows);
   for (int64_t position = 0; position < blocks.tile.positions(); ++position) {
     for (int64_t panel = 0; panel < panels;) {
       const int64_t step = panel + kTileF32.panels <= panels ? kTileF32.panels : 1;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t begin = rows * tile / tiles;
-        const int64_t count = rows * (tile + 1) / tiles - begin;
+      for (int64_t tile = 0; tile < tiles.count(); ++tile) {
+        const auto [begin, end] = tiles.rows_of(tile);
+        const int64_t count = end - begin;
         const float* pointers[kMostTileRows];
         for (int64_t i = 0; i < count; ++i) pointers[i] = input + (begin + i) * blocks.input_row;
         float* c = sums + begin * blocks.chunk + panel * kPanelColumns;
@@ -98,33 +105,34 @@ HWY_NOINLINE void transform_output_tile(const WinogradTask& t, int64_t tile, int
   const int64_t width = std::min<int64_t>(kWidth, s.out_w - at.x);
   const int64_t first = (at.n * s.out_h + at.y) * s.out_w + at.x;  // output pixel
   const int64_t step = t.blocks.sums_position;
-  const float* bias = e.bias == nullptr ? nullptr : e.bias + column;
+  alignas(64) float bias[kWinogradColumns] = {};
+  if (e.bias != nullptr) std::copy_n(e.bias + column, columns, bias);
   const float* residual =
       e.residual == nullptr ? nullptr : e.residual + first * e.residual_stride + column;
   float* c = t.c + first * t.ldc + column;
   const auto transform = [&](const auto& put) HWY_ATTR {
-    for_vectors(columns, [&](int64_t j, int64_t lanes) HWY_ATTR {
-      const VF start = bias == nullptr ? hn::Zero(DF()) : load_lanes(bias + j, lanes);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const VF start = hn::Load(DF(), bias + j);
       transform_output<kHeight, kWidth>(
           [&](int position) HWY_ATTR { return hn::LoadU(DF(), sums + position * step + j); },
           [&](int y, int x, VF v) HWY_ATTR {
-            if (y < height && x < width) put(y, x, j, lanes, hn::Add(v, start));
+            if (y < height && x < width) put(y, x, j, hn::Add(v, start));
           });
-    });
+    }
   };
-  if (t.clamp.direct) {
+  if (t.clamp.direct && columns % kLanes == 0) {
     const VF lo = hn::Set(DF(), t.clamp.lo);
     const VF hi = hn::Set(DF(), t.clamp.hi);
-    return transform([&](int y, int x, int64_t j, int64_t lanes, VF v) HWY_ATTR {
+    return transform([&](int y, int x, int64_t j, VF v) HWY_ATTR {
       const int64_t pixel = y * s.out_w + x;
       if (residual != nullptr) {
-        v = hn::Add(v, load_lanes(residual + pixel * e.residual_stride + j, lanes));
+        v = hn::Add(v, hn::LoadU(DF(), residual + pixel * e.residual_stride + j));
       }
-      store_lanes(at_most(at_least(v, lo), hi), c + pixel * t.ldc + j, lanes);
+      hn::StoreU(at_most(at_least(v, lo), hi), DF(), c + pixel * t.ldc + j);
     });
   }
   alignas(64) float values[kHeight * kWidth * kWinogradColumns];
-  transform([&](int y, int x, int64_t j, int64_t, VF v) HWY_ATTR {
+  transform([&](int y, int x, int64_t j, VF v) HWY_ATTR {
     hn::StoreU(v, DF(), values + (y * kWidth + x) * kWinogradColumns + j);
   });
   for (int64_t y = 0; y < height; ++y) {
@@ -261,33 +269,6 @@ std::optional<WinogradTile> choose_winograd(const ConvShape& shape) {
     chosen = tile;
   }
   return chosen;
-}
-
-PackedWinogradF32 pack_winograd_f32(const float* ohwi, const ConvShape& shape, WinogradTile tile) {
-  PackedWinogradF32 packed;
-  packed.shape = shape;
-  packed.tile = tile;
-  const int64_t inputs = shape.in_channels;
-  const int64_t outputs = shape.out_channels;
-  const int64_t positions = tile.positions();
-  const int64_t stride = inputs * round_up(outputs, kPanelColumns);
-  packed.data.resize(static_cast<size_t>(positions * stride));
-  for (int64_t first = 0; first < outputs; first += kPanelColumns) {
-    const int64_t columns = std::min(kPanelColumns, outputs - first);
-    for (int64_t i = 0; i < inputs; ++i) {
-      // All columns of a panel one after the other: they fill a cache line of each position.
-      for (int64_t column = 0; column < columns; ++column) {
-        double u[6][6];
-        transform_weights(ohwi + (first + column) * 9 * inputs + i, inputs, tile, u);
-        const int64_t within = first * inputs + i * kPanelColumns + column;
-        for (int64_t position = 0; position < positions; ++position) {
-          packed.data[static_cast<size_t>(position * stride + within)] =
-              static_cast<float>(u[position / (tile.width + 2)][position % (tile.width + 2)]);
-        }
-      }
-    }
-  }
-  return packed;
 }
 
 void winograd_f32(const Context& context, const float* input, const PackedWinogradF32& weights,

@@ -24,40 +24,4 @@ struct WinogradPoints<4> {
   static constexpr double kFar = 1.5;
 };
 
-/// The weights of three taps at the kOut + 2 points.
-inline void transform_weight_line(int outputs, const double (&g)[3], double* u) {
-  const auto at = [&](double p, double derivative) {
-    return (g[0] + p * (g[1] + p * g[2])) / derivative;
-  };
-  constexpr double a = WinogradPoints<4>::kNear;
-  constexpr double b = WinogradPoints<4>::kFar;
-  if (outputs == 2) {
-    u[0] = -g[0];
-    u[1] = at(1.0, 2.0);
-    u[2] = at(-1.0, 2.0);
-  } else {
-    u[0] = g[0] / (a * a * b * b);
-    u[1] = at(a, 2 * a * a * (a * a - b * b));
-    u[2] = at(-a, 2 * a * a * (a * a - b * b));
-    u[3] = at(b, 2 * b * b * (b * b - a * a));
-    u[4] = at(-b, 2 * b * b * (b * b - a * a));
-  }
-  u[outputs + 1] = g[2];
-}
-
-/// A 3x3 kernel whose taps are `step` elements apart, at all positions of a tile.
-inline void transform_weights(const float* taps, int64_t step, WinogradTile tile,
-                              double (&u)[6][6]) {
-  const auto height = static_cast<int>(tile.height);
-  const auto width = static_cast<int>(tile.width);
-  double columns[3][6];
-  for (int64_t x = 0; x < 3; ++x) {
-    transform_weight_line(height, {taps[x * step], taps[(3 + x) * step], taps[(6 + x) * step]},
-                          columns[x]);
-  }
-  for (int y = 0; y < height + 2; ++y) {
-    transform_weight_line(width, {columns[0][y], columns[1][y], columns[2][y]}, u[y]);
-  }
-}
-
 }  // namespace ounce::engine
