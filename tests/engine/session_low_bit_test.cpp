@@ -68,6 +68,30 @@ TEST(SessionLowBit, GroupedWeightsMeetCodes) {
   }
 }
 
+TEST(SessionLowBit, LinearLayersThatQuantizeTheirInputThemselves) {
+  AttributeMap to_f32;
+  to_f32.set("to", int64_t{1});
+  for (const int64_t rows : {1, 7, 33}) {
+    for (const bool a_column : {false, true}) {
+      GraphBuilder b;
+      b.graph.add_node("DynamicQuantizeLinear", {b.input("x", {2, rows, 70})}, {}, {}, 3);
+      const std::vector<ValueId> q = b.graph.nodes.back().outputs;
+      std::vector<ValueId> results;
+      for (const int64_t columns : {40, 33}) {  // two layers read the same codes
+        const ValueId w = b.constant(cast(random_tensor({70, columns}, 5, 100), DType::i8));
+        const ValueId sums = b.node("MatMulInteger", {q[0], w, q[2]});
+        const ValueId scale = b.node("Mul", {q[1], b.weights({a_column ? columns : 1})});
+        const ValueId y = b.node("Mul", {b.node("Cast", {sums}, to_f32), scale});
+        results.push_back(b.node("Add", {b.weights({columns}), y}));
+      }
+      b.output(b.node("Relu", {results[0]}));
+      b.output(results[1]);
+      const auto kernels = expect_close(b.graph, {2, rows, 70}, 2e-4);
+      EXPECT_EQ(count_kernels(kernels, "gemm_dynamic_codes"), 2) << rows;
+    }
+  }
+}
+
 TEST(SessionLowBit, BinaryConvolutionWithExactZeroPadding) {
   for (const DType dtype : {DType::u1, DType::i2, DType::i3}) {
     for (const bool is_map : {false, true}) {

@@ -12,6 +12,7 @@ void lower_quantized(Graph& graph) {
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
   fuse_code_products(graph);
+  fuse_dynamic_products(graph);
 }
 
 void lower(Graph& graph) {

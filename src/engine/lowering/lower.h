@@ -47,6 +47,9 @@ void fuse_integer_attention(Graph& graph);
 /// that are codes becomes one node.
 void fuse_code_products(Graph& graph);
 
+/// DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul becomes one node that quantizes by itself.
+void fuse_dynamic_products(Graph& graph);
+
 /// Whatever is still DequantizeLinear of a constant becomes a float constant.
 void fold_dequantized_constants(Graph& graph);
 

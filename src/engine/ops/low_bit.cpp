@@ -2,7 +2,9 @@
 
 #include "engine/kernels/bits/conv_bits.h"
 #include "engine/kernels/bits/gemm_bits.h"
+#include "engine/kernels/blocking/blocking.h"
 #include "engine/kernels/codes/packed_codes.h"
+#include "engine/kernels/int8/quantize_dynamic.h"
 #include "engine/ops/common.h"
 #include "engine/ops/factories.h"
 #include "engine/plan/choose_kernel.h"
@@ -118,7 +120,8 @@ class CodeMatMulStep final : public Step {
   PackedCodes packed_;
 };
 
-/// f32 out: f32 activations, or codes and weights with scales of groups.
+/// f32 out: f32 activations, as they are or quantized here, or codes and weights with scales of
+/// groups.
 class CodeFloatMatMulStep final : public Step {
  public:
   explicit CodeFloatMatMulStep(const StepRequest& request)
@@ -126,7 +129,7 @@ class CodeFloatMatMulStep final : public Step {
         shape_(matrix_shape(request)),
         threads_(request.threads),
         output_(float_output(request, shape_.n)),
-        on_codes_(request.dtype(node_.input(0)) == DType::u8),
+        input_(input_of(request)),
         x_scale_(node_.attributes.get_float("x_scale", 1.0F)),
         x_zero_point_(static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0))) {
     const Tensor& weight = *request.constant(node_.input(1));
@@ -143,33 +146,54 @@ class CodeFloatMatMulStep final : public Step {
   void run(const RunContext& context) override {
     auto* c = context.at<float>(node_.output(0));
     const Epilogue epilogue = bind(output_, context, node_);
-    if (on_codes_) {
+    if (input_ == Input::kF32) {
+      return gemm_f32_codes(context.kernels, context.at<const float>(node_.input(0)), shape_.k,
+                            packed_, shape_.m, c, shape_.n, epilogue);
+    }
+    if (input_ == Input::kCodes) {
       const QuantizedRows a = {context.at<const uint8_t>(node_.input(0)), shape_.k, &x_scale_,
                                &x_zero_point_, true};
-      gemm_quantized_codes(context.kernels, a, packed_, shape_.m, c, shape_.n, epilogue);
-    } else {
-      gemm_f32_codes(context.kernels, context.at<const float>(node_.input(0)), shape_.k, packed_,
-                     shape_.m, c, shape_.n, epilogue);
+      return gemm_quantized_codes(context.kernels, a, packed_, shape_.m, c, shape_.n, epilogue);
     }
+    ScratchCursor cursor(context.kernels.scratch);
+    auto* const codes = cursor.take<uint8_t>(shape_.m * shape_.k);
+    float scale = 0;
+    int32_t zero_point = 0;
+    quantize_tensor(context.kernels, context.at<const float>(node_.input(0)), shape_.k, shape_.m,
+                    shape_.k, DynamicGrid::kAsymmetric, 8,
+                    {codes, shape_.k, &scale, &zero_point, nullptr});
+    const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
+    gemm_quantized_codes(rest, {codes, shape_.k, &scale, &zero_point, true}, packed_, shape_.m, c,
+                         shape_.n, epilogue);
   }
   size_t scratch_bytes() const override {
-    return gemm_codes_scratch_bytes(packed_, shape_.m, threads_);
+    const size_t codes =
+        input_ == Input::kDynamic ? ScratchCursor::need<uint8_t>(shape_.m * shape_.k) : 0;
+    return codes + gemm_codes_scratch_bytes(packed_, shape_.m, threads_);
   }
   int64_t weight_bytes() const override { return packed_.packed_bytes(); }
   std::string_view kernel() const override {
-    return on_codes_ ? "gemm_quantized_codes" : "gemm_f32_codes";
+    constexpr std::string_view kNames[] = {"gemm_f32_codes", "gemm_quantized_codes",
+                                           "gemm_dynamic_codes"};
+    return kNames[static_cast<size_t>(input_)];
   }
   Multiplication multiplication() const override {
-    if (on_codes_) return multiplication_of(packed_.format);
+    if (input_ != Input::kF32) return multiplication_of(packed_.format);
     return {Arithmetic::kF32, code_bits(packed_.format), 32};
   }
 
  private:
+  enum class Input : uint8_t { kF32, kCodes, kDynamic };
+  static Input input_of(const StepRequest& request) {
+    if (request.dtype(request.node.input(0)) == DType::u8) return Input::kCodes;
+    return request.node.attributes.get_int("dynamic", 0) != 0 ? Input::kDynamic : Input::kF32;
+  }
+
   Node node_;
   MatrixShape shape_;
   int threads_;
   FloatOutputPlan output_;
-  bool on_codes_;
+  Input input_;
   float x_scale_;
   int32_t x_zero_point_;
   PackedCodes packed_;

@@ -1,0 +1,94 @@
+#include "engine/lowering/internal_ops.h"
+#include "engine/lowering/lower.h"
+#include "engine/lowering/output_chain.h"
+
+// DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by both scales, as dynamic quantization of
+// ONNX models writes a linear layer.
+namespace ounce::engine {
+namespace {
+
+bool is_zero(const Graph& graph, ValueId value) {
+  if (value == kNoValue) return true;
+  const Tensor* constant = graph.constant(value);
+  if (constant == nullptr) return false;
+  for (const float code : constant->to_f32()) {
+    if (code != 0) return false;
+  }
+  return true;
+}
+
+/// The other operand of a node of two.
+ValueId beside(const Node& node, ValueId value) {
+  return node.input(0) == value ? node.input(1) : node.input(0);
+}
+
+/// The constant that `product`, a Mul, multiplies `scale` with: one number or one a column.
+std::optional<Tensor> weight_scales(const Rewriter& rewriter, ValueId product, ValueId scale,
+                                    int64_t columns) {
+  const int i = rewriter.producer(product, "Mul");
+  if (i < 0) return std::nullopt;
+  const Node& node = rewriter.node(i);
+  if (node.input(0) != scale && node.input(1) != scale) return std::nullopt;
+  const Tensor* scales = rewriter.graph().constant(beside(node, scale));
+  if (scales == nullptr || scales->dtype() != DType::f32) return std::nullopt;
+  if (scales->size() != 1 && scales->size() != columns) return std::nullopt;
+  std::vector<float> values = scales->to_f32();
+  values.resize(static_cast<size_t>(columns), values[0]);
+  return Tensor::of(values, {columns});
+}
+
+void fuse(Rewriter& rewriter, int i) {
+  Graph& graph = rewriter.graph();
+  const Node& node = rewriter.node(i);
+  const Tensor* weights = graph.constant(node.input(1));
+  // Unsigned weights, and those with zero points, do not fit signed bytes once these are taken off.
+  if (weights == nullptr || weights->dtype() != DType::i8 || weights->rank() != 2) return;
+  if (!is_zero(graph, node.input(3))) return;
+  const int64_t columns = weights->shape()[1];
+  const int quantizer = rewriter.producer(node.input(0), "DynamicQuantizeLinear");
+  if (quantizer < 0) return;
+  const Node& quantize = rewriter.node(quantizer);
+  if (quantize.output(0) != node.input(0) || quantize.output(2) != node.input(2)) return;
+
+  const int cast = rewriter.only_consumer(node.output(0), "Cast");
+  if (cast < 0) return;
+  const ValueId sums = rewriter.node(cast).output(0);
+  const int scaling = rewriter.only_consumer(sums, "Mul");
+  if (scaling < 0 || graph.value(sums).dtype != DType::f32) return;
+  const auto scales =
+      weight_scales(rewriter, beside(rewriter.node(scaling), sums), quantize.output(1), columns);
+  if (!scales) return;
+
+  Node fused;
+  fused.op = internal::kCodeMatMul;
+  fused.name = node.name;
+  fused.scope = node.scope;
+  fused.attributes.set("dynamic", int64_t{1});
+  fused.attributes.set("scales", *scales);
+  const OutputChain chain = follow_float(rewriter, rewriter.node(scaling).output(0), columns);
+  ValueId bias = kNoValue;
+  if (chain.bias != kNoValue) {
+    const std::vector<float> values = constant_values(rewriter, chain.bias);
+    if (static_cast<int64_t>(values.size()) != columns) return;
+    bias = graph.add_constant(node.name + ".bias", Tensor::of(values, {columns}));
+  }
+  store_activation(fused.attributes, chain.activation);
+  fused.attributes.set("activation_first", int64_t{chain.activation_first});
+  fused.inputs = {quantize.input(0), node.input(1), bias, chain.residual};
+  fused.outputs = {chain.result};
+  std::vector<int> absorbed = {i, cast, scaling};
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  rewriter.replace(absorbed, std::move(fused));
+}
+
+}  // namespace
+
+void fuse_dynamic_products(Graph& graph) {
+  Rewriter rewriter(graph);
+  for (int i = 0; i < rewriter.node_count(); ++i) {
+    if (!rewriter.absorbed(i) && rewriter.node(i).op == "MatMulInteger") fuse(rewriter, i);
+  }
+  rewriter.finish();
+}
+
+}  // namespace ounce::engine
