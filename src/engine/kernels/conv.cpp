@@ -62,11 +62,14 @@ class BorderedRows final : public RowSource<T> {
 
   uint32_t rows(int64_t first, int64_t count, const T** out) const override {
     PixelWalk at(s_, first);
-    const int64_t tap_step = s_.dilation_h * size_.width * s_.in_channels;
+    const T* pixels[32];
     for (int64_t i = 0; i < count; ++i, at.next()) {
       const int64_t row = at.n * size_.height + at.y * s_.stride_h;
-      const T* p = image_ + (row * size_.width + at.x * s_.stride_w) * s_.in_channels;
-      for (int64_t tap = 0; tap < s_.kernel_h; ++tap) out[tap * count + i] = p + tap * tap_step;
+      pixels[i] = image_ + (row * size_.width + at.x * s_.stride_w) * s_.in_channels;
+    }
+    const int64_t tap_step = s_.dilation_h * size_.width * s_.in_channels;
+    for (int64_t tap = 0; tap < s_.kernel_h; ++tap, out += count) {
+      for (int64_t i = 0; i < count; ++i) out[i] = pixels[i] + tap * tap_step;
     }
     return 0;  // padding lies in the copy, as pixels of its own
   }

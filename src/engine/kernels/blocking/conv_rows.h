@@ -49,12 +49,15 @@ class ConvRows final : public RowSource<T> {
     PixelWalk at(s_, first);
     FirstTap taps[32];
     uint32_t border = 0;
-    for (int64_t i = 0; i < count; ++i, at.next()) {
-      const int64_t top = at.y * s_.stride_h - s_.pad_top;
-      const int64_t left = at.x * s_.stride_w - s_.pad_left;
-      const int64_t offset = ((at.n * s_.in_h + top) * s_.in_w + left) * s_.in_channels;
-      taps[i] = {top, left, static_cast<uintptr_t>(offset) * sizeof(T)};
-      border |= uint32_t{!inside(taps[i])} << i;
+    const auto step = static_cast<uintptr_t>(s_.stride_w * s_.in_channels) * sizeof(T);
+    FirstTap next = first_tap(at);
+    for (int64_t i = 0; i < count; ++i) {
+      taps[i] = next;
+      border |= uint32_t{!inside(next)} << i;
+      at.next();
+      next.left += s_.stride_w;
+      next.bytes += step;
+      if (at.x == 0) next = first_tap(at);
     }
     const T** tap = out;
     const auto image = reinterpret_cast<uintptr_t>(image_);
@@ -80,6 +83,13 @@ class ConvRows final : public RowSource<T> {
     int64_t top, left;
     uintptr_t bytes;  // from the image's first element
   };
+
+  FirstTap first_tap(const PixelWalk& at) const {
+    const int64_t top = at.y * s_.stride_h - s_.pad_top;
+    const int64_t left = at.x * s_.stride_w - s_.pad_left;
+    const int64_t offset = ((at.n * s_.in_h + top) * s_.in_w + left) * s_.in_channels;
+    return {top, left, static_cast<uintptr_t>(offset) * sizeof(T)};
+  }
 
   // Whether all taps lie inside the image.
   bool inside(const FirstTap& t) const {

@@ -51,12 +51,6 @@ HWY_INLINE void for_window_pixels(const Window& w, const F& f) {
   }
 }
 
-template <class T>
-HWY_INLINE hn::Vec<hn::ScalableTag<T>> load_some(const T* p, int64_t lanes, int64_t all) {
-  const hn::ScalableTag<T> d;
-  return lanes == all ? hn::LoadU(d, p) : load_part(d, p, lanes);
-}
-
 HWY_INLINE VF larger(VF a, VF b) {
   return keep_nan(b, at_least(a, b));
 }
@@ -65,24 +59,33 @@ HWY_INLINE V larger(V a, V b) {
   return hn::Max(a, b);
 }
 
+// The largest of a window, for channels from `x` on.
+template <bool kWhole, class T>
+HWY_INLINE void max_of_window(const T* x, int64_t channels, const Window& w, T lowest,
+                              int64_t lanes, T* y) {
+  const hn::ScalableTag<T> d;
+  auto best = hn::Set(d, lowest);
+  for (int64_t i = 0; i < w.rows; ++i) {
+    const T* p = x + (w.first + i * w.row_step) * channels;
+    for (int64_t j = 0; j < w.columns; ++j, p += w.column_step * channels) {
+      best = larger(best, kWhole ? hn::LoadU(d, p) : load_part(d, p, lanes));
+    }
+  }
+  if (kWhole) return hn::StoreU(best, d, y);
+  store_part(best, d, y, lanes);
+}
+
 template <class T>
 void max_pool(const Context& context, const T* x, T* y, const ConvShape& s, T lowest) {
-  const hn::ScalableTag<T> d;
   constexpr int64_t kAll = static_cast<int64_t>(HWY_LANES(T));
   const int64_t channels = s.in_channels;
   for_windows(context.pool, s, [&](int64_t pixel, const Window& w) HWY_ATTR {
-    for (int64_t c = 0; c < channels; c += kAll) {
-      const int64_t lanes = std::min(kAll, channels - c);
-      auto best = hn::Set(d, lowest);
-      for_window_pixels(w, [&](int64_t in) HWY_ATTR {
-        best = larger(best, load_some(x + in * channels + c, lanes, kAll));
-      });
-      if (lanes == kAll) {
-        hn::StoreU(best, d, y + pixel * channels + c);
-      } else {
-        store_part(best, d, y + pixel * channels + c, lanes);
-      }
+    T* out = y + pixel * channels;
+    int64_t c = 0;
+    for (; c + kAll <= channels; c += kAll) {
+      max_of_window<true>(x + c, channels, w, lowest, kAll, out + c);
     }
+    if (c < channels) max_of_window<false>(x + c, channels, w, lowest, channels - c, out + c);
   });
 }
 
