@@ -63,6 +63,12 @@ void ThreadPool::stop() {
 // before it looks at `active_`. So either the worker sees the job closed and leaves it alone, or
 // the caller sees the worker and waits. A worker that wakes up late delays nobody.
 void ThreadPool::run(int64_t count, Call call, void* context) {
+  if (count <= 0) return;
+  // The same call as by many threads: f is compiled once.
+  if (count == 1 || workers_.empty()) {
+    for (int64_t i = 0; i < count; ++i) call(context, i, 0);
+    return;
+  }
   call_ = call;
   context_ = context;
   for (int64_t first = 0; first < count; first += kMostIndices) {

@@ -31,11 +31,6 @@ class ThreadPool {
   // call it at a time.
   template <class F>
   void parallel_for(int64_t count, F&& f) {
-    if (count <= 0) return;
-    if (count == 1 || workers_.empty()) {
-      for (int64_t i = 0; i < count; ++i) f(i, 0);
-      return;
-    }
     using Function = std::remove_reference_t<F>;
     run(
         count,

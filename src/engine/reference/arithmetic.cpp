@@ -81,13 +81,35 @@ T integer_power(T base, int64_t exponent) {
   return static_cast<T>(result);
 }
 
-template <class T, class U>
-T power(T base, U exponent) {
-  if constexpr (std::is_integral_v<T> && std::is_integral_v<U>) {
-    return integer_power(base, static_cast<int64_t>(exponent));
-  } else {
-    return saturated<T>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
-  }
+template <class T>
+T power(T base, int64_t exponent) {
+  return integer_power(base, exponent);
+}
+template <class T>
+T power(T base, double exponent) {
+  return saturated<T>(std::pow(static_cast<double>(base), exponent));
+}
+
+/// Exponents as E, which holds all of their values that matter (u64 as i64, wrapping).
+template <class E>
+std::vector<E> exponents_as(const Tensor& exponent) {
+  std::vector<E> values;
+  with_number_type(exponent.dtype(), [&]<class U>(Type<U>) {
+    const auto all = std::span(elements<U>(exponent), static_cast<size_t>(exponent.size()));
+    for (const U value : all) values.push_back(static_cast<E>(value));
+  });
+  return values;
+}
+
+template <class T, class E>
+void powers(const Tensor& base, const Tensor& exponent, Tensor& y) {
+  const T* bases = elements<T>(base);
+  const std::vector<E> exponents = exponents_as<E>(exponent);
+  T* to = mutable_elements<T>(y);
+  for_each_broadcast<2>(y.shape(), {&base.shape(), &exponent.shape()},
+                        [&](int64_t i, const std::array<int64_t, 2>& from) {
+                          to[i] = power(bases[from[0]], exponents[static_cast<size_t>(from[1])]);
+                        });
 }
 
 /// The exponent may have another dtype; the result has the base's.
@@ -96,15 +118,10 @@ void pow_operator(OperatorContext& context) {
   const Tensor& exponent = input(context, 1);
   Tensor& y = output(context, 0, base.dtype(), broadcast_shape(base.shape(), exponent.shape()));
   with_number_type(base.dtype(), [&]<class T>(Type<T>) {
-    with_number_type(exponent.dtype(), [&]<class U>(Type<U>) {
-      const T* bases = elements<T>(base);
-      const U* exponents = elements<U>(exponent);
-      T* to = mutable_elements<T>(y);
-      for_each_broadcast<2>(y.shape(), {&base.shape(), &exponent.shape()},
-                            [&](int64_t i, const std::array<int64_t, 2>& from) {
-                              to[i] = power(bases[from[0]], exponents[from[1]]);
-                            });
-    });
+    if constexpr (std::is_integral_v<T>) {
+      if (!is_float(exponent.dtype())) return powers<T, int64_t>(base, exponent, y);
+    }
+    powers<T, double>(base, exponent, y);
   });
 }
 

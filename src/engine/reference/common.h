@@ -211,39 +211,65 @@ void coalesce(Shape& shape, std::array<std::vector<int64_t>, N>& strides) {
   for (size_t n = 0; n < N; ++n) strides[n].resize(kept);
 }
 
-/// Calls `f(index, offsets)` for each element of `shape` in row-major order: its running index and
-/// its offset in each of the N operands that `strides` describe.
-template <size_t N, class F>
-void for_each_strided(Shape shape, std::array<std::vector<int64_t>, N> strides, F&& f) {
+/// A row of a walk: `count` elements from running index `first` on, whose offsets in the operands
+/// begin at `offsets` and grow by `step`.
+template <size_t N>
+struct WalkedRow {
+  int64_t first, count;
+  std::array<int64_t, N> offsets, step;
+};
+
+/// Calls `row(f, walked row)` for the rows of `shape`, as N operands with `strides` see it. A plain
+/// function, as operators have many an `f` but only this one walk.
+template <size_t N>
+[[gnu::noinline]] void walk_rows(Shape shape, std::array<std::vector<int64_t>, N> strides,
+                                 void (*row)(const void* f, WalkedRow<N>), const void* f) {
   if (element_count(shape) == 0) return;
   coalesce(shape, strides);
-  int64_t row = 1;
-  std::array<int64_t, N> step{};
+  WalkedRow<N> walked = {0, 1, {}, {}};
   if (!shape.empty()) {
-    row = shape.back();
+    walked.count = shape.back();
     shape.pop_back();
     for (size_t n = 0; n < N; ++n) {
-      step[n] = strides[n].back();
+      walked.step[n] = strides[n].back();
       strides[n].pop_back();
     }
   }
-  int64_t index = 0;
   for (Walker<N> walker(shape, strides); !walker.done(); walker.next()) {
-    std::array<int64_t, N> offsets;
-    for (size_t n = 0; n < N; ++n) offsets[n] = walker.offset(n);
-    for (int64_t i = 0; i < row; ++i) {
-      f(index++, offsets);
-      for (size_t n = 0; n < N; ++n) offsets[n] += step[n];
-    }
+    for (size_t n = 0; n < N; ++n) walked.offsets[n] = walker.offset(n);
+    row(f, walked);
+    walked.first += walked.count;
   }
+}
+
+/// Calls `f(index, offsets)` for each element of `shape` in row-major order: its running index and
+/// its offset in each of the N operands that `strides` describe.
+template <size_t N, class F>
+void for_each_strided(const Shape& shape, std::array<std::vector<int64_t>, N> strides, const F& f) {
+  const auto row = [](const void* function, WalkedRow<N> walked) {
+    const F& call = *static_cast<const F*>(function);
+    for (int64_t i = 0; i < walked.count; ++i) {
+      call(walked.first + i, walked.offsets);
+      for (size_t n = 0; n < N; ++n) walked.offsets[n] += walked.step[n];
+    }
+  };
+  walk_rows<N>(shape, std::move(strides), row, &f);
+}
+
+/// The strides of operands whose shapes broadcast to `shape`.
+template <size_t N>
+[[gnu::noinline]] std::array<std::vector<int64_t>, N> strides_of_all(
+    const Shape& shape, const std::array<const Shape*, N>& operands) {
+  std::array<std::vector<int64_t>, N> strides;
+  for (size_t n = 0; n < N; ++n) strides[n] = broadcast_strides(*operands[n], shape);
+  return strides;
 }
 
 /// As `for_each_strided` over operands whose shapes broadcast to `shape`.
 template <size_t N, class F>
-void for_each_broadcast(const Shape& shape, const std::array<const Shape*, N>& operands, F&& f) {
-  std::array<std::vector<int64_t>, N> strides;
-  for (size_t n = 0; n < N; ++n) strides[n] = broadcast_strides(*operands[n], shape);
-  for_each_strided<N>(shape, std::move(strides), f);
+void for_each_broadcast(const Shape& shape, const std::array<const Shape*, N>& operands,
+                        const F& f) {
+  for_each_strided<N>(shape, strides_of_all<N>(shape, operands), f);
 }
 
 /// y[i] = x[base + strides . index(i)] for the elements of y, walked as `shape`; any element type

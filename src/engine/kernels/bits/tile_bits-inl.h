@@ -27,7 +27,7 @@ constexpr TileLimits limits_of_counter() {
   return {2, 1};
 #endif
 }
-inline constexpr int kFewRowsBits = HWY_CAP_GE512 ? 2 : 0;
+inline constexpr int kFewRowsBits = HWY_TARGET == HWY_AVX3_DL ? 2 : 0;
 
 // One tile of integer sums: kRows x (kPanels * 16).
 struct TileBits {
@@ -95,20 +95,33 @@ HWY_INLINE void count_words(Counter (&counters)[kRows][kVectors], const uint64_t
   }
 }
 
-// What the counters hold goes to the sums. (No function object: one that is not inlined would force
-// the counters out of their registers.)
+// What counters hold goes to the sums.
+template <class Counter>
+HWY_NOINLINE void add_counted(const Counter* counted, const TileBits& t, int64_t rows,
+                              int64_t vectors, bool doubles) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < vectors; ++j) {
+      int32_t* p = t.sums + i * t.stride + j * kLanes;
+      const VI sum = hn::Add(hn::LoadU(DI(), p), (counted++)->sum());
+      hn::StoreU(doubles ? hn::Add(sum, sum) : sum, DI(), p);
+    }
+  }
+}
+
+// The same, and the counters begin anew. (It is a copy of them that goes through memory: they
+// themselves would be forced out of their registers.)
 template <class Counter, int kRows, int kVectors>
 HWY_INLINE void take_sums(Counter (&counters)[kRows][kVectors], const TileBits& t, bool doubles) {
+  Counter counted[kRows][kVectors];
 #pragma GCC unroll kUnroll
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll kUnroll
     for (int j = 0; j < kVectors; ++j) {
-      int32_t* p = t.sums + i * t.stride + j * kLanes;
-      const VI sum = hn::Add(hn::LoadU(DI(), p), counters[i][j].sum());
-      hn::StoreU(doubles ? hn::Add(sum, sum) : sum, DI(), p);
+      counted[i][j] = counters[i][j];
       counters[i][j].reset();
     }
   }
+  add_counted(counted[0], t, kRows, kVectors, doubles);
 }
 
 template <class Counter, int kRows, int kVectors>
@@ -143,41 +156,73 @@ HWY_INLINE void sweep(Counter (&counters)[kRows][kVectors], const BitSweep& s,
   }
 }
 
-// offsets + kFactor * what was counted: to the sums, or scaled to the output.
-template <int kFactor, bool kFloats, class Counter, int kRows, int kVectors>
-HWY_INLINE void store_tile(Counter (&counters)[kRows][kVectors], const TileBits& t) {
-  const VF lo = constant(t.clamp.lo);
-  const VF hi = constant(t.clamp.hi);
+// Sums from what was counted, and to where they go: to the sums of the tile, or scaled to the
+// output. kFactor is one of a counter.
+template <int32_t kFactor, bool kFloats>
+class SumWriter {
+ public:
+  HWY_INLINE explicit SumWriter(const TileBits& t)
+      : t_(t),
+        factor_(hn::Set(DI(), t.factor)),
+        lo_(constant(t.clamp.lo)),
+        hi_(constant(t.clamp.hi)) {}
+
+  // Vectors from now on are of columns [column, column + kLanes).
+  HWY_INLINE void enter(int64_t column) {
+    column_ = column;
+    offset_ = hn::LoadU(DI(), t_.offsets + column);
+    if constexpr (kFloats) {
+      scale_ = hn::LoadU(DF(), t_.scale + column);
+      bias_ = t_.bias == nullptr ? hn::Zero(DF()) : hn::LoadU(DF(), t_.bias + column);
+    }
+  }
+  HWY_INLINE void write(int64_t row, VI counted) const {
+    VI sum;
+    if constexpr (kFactor == 1) {
+      sum = hn::Add(offset_, counted);
+    } else if constexpr (kFactor == -2) {
+      sum = hn::Sub(offset_, hn::Add(counted, counted));
+    } else {
+      sum = hn::Add(offset_, hn::Mul(counted, factor_));
+      if (t_.row_offsets != nullptr) sum = hn::Add(sum, hn::Set(DI(), t_.row_offsets[row]));
+    }
+    if constexpr (kFloats) {
+      const VF x = hn::Add(hn::Mul(hn::ConvertTo(DF(), sum), scale_), bias_);
+      hn::StoreU(at_most(at_least(x, lo_), hi_), DF(), t_.floats + row * t_.float_stride + column_);
+    } else {
+      hn::StoreU(sum, DI(), t_.sums + row * t_.stride + column_);
+    }
+  }
+
+ private:
+  const TileBits& t_;
+  VI factor_, offset_;
+  VF lo_, hi_, scale_, bias_;
+  int64_t column_;
+};
+
+// Of counters that hold all there is.
+template <bool kFloats, class Counter, int kRows, int kVectors>
+HWY_INLINE void write_counters(const Counter (&counters)[kRows][kVectors], const TileBits& t) {
+  SumWriter<Counter::kFactor, kFloats> writer(t);
 #pragma GCC unroll kUnroll
   for (int j = 0; j < kVectors; ++j) {
-    const VI offset = hn::LoadU(DI(), t.offsets + j * kLanes);
-    VF scale = hn::Zero(DF());
-    VF bias = hn::Zero(DF());
-    if constexpr (kFloats) {
-      scale = hn::LoadU(DF(), t.scale + j * kLanes);
-      if (t.bias != nullptr) bias = hn::LoadU(DF(), t.bias + j * kLanes);
-    }
+    writer.enter(j * kLanes);
 #pragma GCC unroll kUnroll
-    for (int i = 0; i < kRows; ++i) {
-      int32_t* p = t.sums + i * t.stride + j * kLanes;
-      VI sum = counters[i][j].sum();
-      if (Counter::kSteps != kUnlimited) sum = hn::Add(sum, hn::LoadU(DI(), p));
-      sum = kFactor == 1 ? hn::Add(offset, sum) : hn::Sub(offset, hn::Add(sum, sum));
-      if (t.row_offsets != nullptr) sum = hn::Add(sum, hn::Set(DI(), t.row_offsets[i]));
-      if constexpr (kFloats) {
-        const VF x = hn::Add(hn::Mul(hn::ConvertTo(DF(), sum), scale), bias);
-        hn::StoreU(at_most(at_least(x, lo), hi), DF(), t.floats + i * t.float_stride + j * kLanes);
-      } else {
-        hn::StoreU(sum, DI(), p);
-      }
-    }
+    for (int i = 0; i < kRows; ++i) writer.write(i, counters[i][j].sum());
   }
 }
 
-template <int kFactor, class Counter, int kRows, int kVectors>
-HWY_INLINE void finish_counters(Counter (&counters)[kRows][kVectors], const TileBits& t) {
-  if (t.floats != nullptr) return store_tile<kFactor, true>(counters, t);
-  store_tile<kFactor, false>(counters, t);
+// Of counts that are in the sums.
+template <bool kFloats>
+HWY_NOINLINE void write_sums(const TileBits& t, int64_t rows, int64_t vectors) {
+  SumWriter<kEitherFactor, kFloats> writer(t);
+  for (int64_t j = 0; j < vectors; ++j) {
+    writer.enter(j * kLanes);
+    for (int64_t i = 0; i < rows; ++i) {
+      writer.write(i, hn::LoadU(DI(), t.sums + i * t.stride + j * kLanes));
+    }
+  }
 }
 
 template <class Counter, int kRows, int kPanels>
@@ -203,8 +248,14 @@ HWY_NOINLINE void tile_bits(const TileBits& t) {
     }
     sweep(counters, s, room, t);
   }
-  if (t.factor == 1) return finish_counters<1>(counters, t);
-  finish_counters<-2>(counters, t);
+  if constexpr (kInRegisters) {
+    return t.floats != nullptr ? write_counters<true>(counters, t)
+                               : write_counters<false>(counters, t);
+  } else {
+    take_sums(counters, t, false);
+    return t.floats != nullptr ? write_sums<true>(t, kRows, kVectors)
+                               : write_sums<false>(t, kRows, kVectors);
+  }
 }
 
 template <class Counter>

@@ -126,6 +126,8 @@ HWY_NOINLINE void tile_lookup(const TileLookup& t) {
 }
 
 struct TileKernelLookup {
+  static constexpr TileLimits kLimits = {kLookupRows, kLookupGroups};
+  static constexpr int kFewRows = 0;
   using Function = void (*)(const TileLookup&);
   template <int kRows, int kGroups>
   static constexpr Function function = &tile_lookup<kRows, kGroups>;

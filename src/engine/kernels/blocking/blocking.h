@@ -19,6 +19,48 @@ struct TileLimits {
 inline constexpr int64_t kMostTileRows = 14;
 inline constexpr int64_t kMostTilePanels = 4;
 
+/// How rows are cut into tiles of at most `most` rows. Micro-kernels exist for few heights only:
+/// `most`, `most` - 1, 4, 2 and 1. The first two make tiles of nearly equal height where there are
+/// rows enough; else tiles of `most` rows come first, and smaller ones take the rest.
+class RowTiles {
+ public:
+  struct Range {
+    int64_t begin, end;
+  };
+
+  RowTiles(int64_t rows, int64_t most) : rows_(rows), most_(most) {
+    count_ = std::max<int64_t>(ceil_div(rows, most), 1);
+    equal_ = rows >= count_ * (most - 1);
+    if (equal_) return;
+    full_ = rows / most;
+    const int64_t rest = rows % most;
+    count_ = full_ + rest / 4 + rest % 4 / 2 + rest % 2;
+  }
+  static constexpr bool is_height(int64_t rows, int64_t most) {
+    return rows == most || rows == most - 1 || rows == 4 || rows == 2 || rows == 1;
+  }
+
+  int64_t count() const { return count_; }
+  Range rows_of(int64_t tile) const {
+    if (equal_) return {rows_ * tile / count_, rows_ * (tile + 1) / count_};
+    return {begin_of(tile), begin_of(tile + 1)};
+  }
+
+ private:
+  int64_t begin_of(int64_t tile) const {
+    if (tile <= full_) return tile * most_;
+    const int64_t rest = rows_ % most_;
+    const int64_t after = tile - full_;
+    if (after <= rest / 4) return full_ * most_ + after * 4;
+    const bool two = after == rest / 4 + 1 && rest % 4 >= 2;
+    return two ? rows_ - rest % 2 : rows_;
+  }
+
+  int64_t rows_, most_, count_;
+  int64_t full_ = 0;  // tiles of `most` rows, where not all are equal
+  bool equal_;
+};
+
 /// Where A's rows come from: row i of the product is the concatenation of `taps` runs of `run`
 /// elements. A plain matrix has one tap; a convolution one per kernel position.
 template <class T>
@@ -57,7 +99,7 @@ class MatrixRows final : public RowSource<T> {
 /// Whether panels of B are read as they lie or made by each task before its rows meet them.
 enum class PanelUse { kInPlace, kMadePerTask };
 
-/// Rows are cut into tiles of nearly equal height, tiles are grouped into blocks whose part of A
+/// Rows are cut into tiles, tiles are grouped into blocks whose part of A
 /// stays in L2 while the panels of B pass by, and panels are cut into chunks when there are too few
 /// blocks to keep all threads busy. A task is one (block, chunk). Where all of B stays in L1
 /// anyway, a block is one tile: then whole rows of C are written one after the other. Where a task
@@ -67,11 +109,9 @@ class Blocking {
   template <class T>
   Blocking(const RowSource<T>& source, int64_t panels, TileLimits limits, int threads,
            PanelUse use = PanelUse::kInPlace)
-      : rows_(source.row_count), limits_(limits) {
-    const int64_t rows = source.row_count;
+      : tiles_(source.row_count, limits.rows), limits_(limits) {
     const int64_t weight_bytes =
         panels * kPanelColumns * source.taps * source.run * static_cast<int64_t>(sizeof(T));
-    tiles_ = std::max<int64_t>(ceil_div(rows, limits.rows), 1);
     columns_ = ceil_div(panels, limits.panels);
     const bool in_place = use == PanelUse::kInPlace;
     block_tiles_ = in_place && weight_bytes <= kSmallWeights
@@ -79,24 +119,22 @@ class Blocking {
                        : block_tiles(source.taps, source.row_bytes, limits);
     const bool few_columns = columns_ < threads * kTasksPerThread;
     if (threads > 1 && (in_place || few_columns)) {
-      const int64_t fair = ceil_div(tiles_, threads * kTasksPerThread);
+      const int64_t fair = ceil_div(tiles_.count(), threads * kTasksPerThread);
       block_tiles_ = std::clamp<int64_t>(fair, std::min<int64_t>(2, block_tiles_), block_tiles_);
     }
-    blocks_ = ceil_div(tiles_, block_tiles_);
+    blocks_ = ceil_div(tiles_.count(), block_tiles_);
     const int64_t wanted = threads > 1 ? ceil_div(threads * kTasksPerThread, blocks_) : 1;
     chunks_ = std::clamp<int64_t>(wanted, 1, columns_);
   }
 
   TileLimits limits() const { return limits_; }
   int64_t tasks() const { return blocks_ * chunks_; }
-  struct Range {
-    int64_t begin, end;
-  };
+  using Range = RowTiles::Range;
   /// Tiles of a task, and its range of panel groups (limits.panels panels each).
-  Range tiles_of(int64_t task) const { return part(tiles_, blocks_, task / chunks_); }
+  Range tiles_of(int64_t task) const { return part(tiles_.count(), blocks_, task / chunks_); }
   Range columns_of(int64_t task) const { return part(columns_, chunks_, task % chunks_); }
   /// Rows of a tile.
-  Range rows_of(int64_t tile) const { return part(rows_, tiles_, tile); }
+  Range rows_of(int64_t tile) const { return tiles_.rows_of(tile); }
 
   /// Upper bound of the row pointers that one task needs, in pointers.
   static int64_t pointers_per_thread(int64_t taps) {
@@ -118,7 +156,8 @@ class Blocking {
     return {total * index / parts, total * (index + 1) / parts};
   }
 
-  int64_t rows_, tiles_, columns_, block_tiles_, blocks_, chunks_;
+  RowTiles tiles_;
+  int64_t columns_, block_tiles_, blocks_, chunks_;
   TileLimits limits_;
 };
 

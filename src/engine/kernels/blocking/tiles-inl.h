@@ -26,14 +26,24 @@ constexpr TileLimits limits_for_rows(int64_t rows) {
   return rows <= Kernel::kFewRows ? TileLimits{rows, kMostPanels} : Kernel::kLimits;
 }
 
+/// The instance for a height that occurs with that many panels, else null.
+template <class Kernel, int kPanels, int kRows>
+constexpr typename Kernel::Function function_of_height() {
+  constexpr bool kFew = kRows <= Kernel::kFewRows && kPanels != Kernel::kLimits.panels;
+  if constexpr (kFew || RowTiles::is_height(kRows, Kernel::kLimits.rows)) {
+    return Kernel::template function<kRows, kPanels>;
+  }
+  return nullptr;
+}
+
 template <class Kernel, int kPanels, int... kRows>
 constexpr std::array<typename Kernel::Function, sizeof...(kRows)> tile_functions(
     std::integer_sequence<int, kRows...>) {
-  return {Kernel::template function<kRows + 1, kPanels>...};
+  return {function_of_height<Kernel, kPanels, kRows + 1>()...};
 }
 
-/// The instance for `rows` in [1, kLimits.rows], `panels` in {1, kLimits.panels}, or kMostPanels
-/// when rows <= kFewRows.
+/// The instance for `rows`, a height of RowTiles, and `panels` in {1, kLimits.panels}, or {1,
+/// kMostPanels} when rows <= kFewRows are all there are.
 template <class Kernel>
 typename Kernel::Function tile_function(int64_t rows, int64_t panels) {
   using Rows = std::make_integer_sequence<int, static_cast<int>(Kernel::kLimits.rows)>;

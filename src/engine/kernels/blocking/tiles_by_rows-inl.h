@@ -21,15 +21,14 @@ inline constexpr int64_t kChunkBytes = 384 * 1024;  // of panels
 class RowsFirst {
  public:
   RowsFirst(int64_t rows, int64_t panels, int64_t panel_bytes, TileLimits limits, int threads)
-      : rows_(rows),
+      : tiles_(rows, limits.rows),
         panels_(panels),
         width_(limits.panels),
-        tiles_(std::max<int64_t>(ceil_div(rows, limits.rows), 1)),
         groups_(ceil_div(panels, width_)) {
     const int64_t in_cache = std::max<int64_t>(kChunkBytes / (panel_bytes * width_), 1);
     chunks_ = ceil_div(groups_, in_cache);
     const int64_t wanted = threads > 1 ? int64_t{threads} * kTasksPerThread : 1;
-    blocks_ = std::min(ceil_div(wanted, chunks_), tiles_);
+    blocks_ = std::min(ceil_div(wanted, chunks_), tiles_.count());
     chunks_ = std::min(std::max(chunks_, ceil_div(wanted, blocks_)), groups_);
   }
   int64_t tasks() const { return blocks_ * chunks_; }
@@ -42,9 +41,10 @@ class RowsFirst {
     const int64_t block = task % blocks_;
     const int64_t first = groups_ * chunk / chunks_ * width_;
     const int64_t last = std::min(groups_ * (chunk + 1) / chunks_ * width_, panels_);
-    for (int64_t t = tiles_ * block / blocks_; t < tiles_ * (block + 1) / blocks_; ++t) {
-      const int64_t row = rows_ * t / tiles_;
-      const int64_t rows = rows_ * (t + 1) / tiles_ - row;
+    const int64_t tiles = tiles_.count();
+    for (int64_t t = tiles * block / blocks_; t < tiles * (block + 1) / blocks_; ++t) {
+      const auto [row, end] = tiles_.rows_of(t);
+      const int64_t rows = end - row;
       enter(row, rows);
       int64_t panel = first;
       for (; panel + width_ <= last; panel += width_) {
@@ -56,7 +56,8 @@ class RowsFirst {
 
  private:
   static constexpr int64_t kTasksPerThread = 4;
-  int64_t rows_, panels_, width_, tiles_, groups_, chunks_, blocks_;
+  RowTiles tiles_;
+  int64_t panels_, width_, groups_, chunks_, blocks_;
 };
 
 /// Calls run(row pointers [taps][rows], tile, rows with padding) for all tiles of a product with

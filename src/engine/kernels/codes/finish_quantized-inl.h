@@ -28,7 +28,7 @@ struct FloatOutput {
 };
 
 // values[i][j] += bias, then residual and activation, and out.
-inline void finish_floats(const FloatTile& t, const FloatOutput& out) {
+OUNCE_SHARED void finish_floats(const FloatTile& t, const FloatOutput& out) {
   const Epilogue& e = *out.epilogue;
   if (e.bias != nullptr) {
     for (int64_t i = 0; i < t.rows; ++i) {
@@ -47,8 +47,8 @@ inline void finish_floats(const FloatTile& t, const FloatOutput& out) {
 
 // Sums of integers scaled by groups become results: the rows' zero points and scales, then the
 // epilogue (see gemm_quantized_codes).
-inline void finish_quantized(const FloatTile& t, const QuantizedRows& a, const PackedCodes& b,
-                             const FloatOutput& out) {
+OUNCE_SHARED void finish_quantized(const FloatTile& t, const QuantizedRows& a, const PackedCodes& b,
+                                   const FloatOutput& out) {
   for (int64_t i = 0; i < t.rows; ++i) {
     const int64_t row = a.shared ? 0 : t.row + i;
     const int32_t zero = a.zero_points == nullptr ? 128 : a.zero_points[row];

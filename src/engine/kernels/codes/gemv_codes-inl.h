@@ -315,10 +315,13 @@ HWY_INLINE void run_passes(const GemvFunction& function, const GemvTile& tile, i
   }
 }
 
+// The portable level would gain nothing from more rows.
 template <class Kernels>
-GemvFunction function_for(int64_t rows) {
-  return rows == 1 ? Kernels::template make<1>()
-                   : Kernels::template make<static_cast<int>(kGemvRows)>();
+GemvFunction function_for([[maybe_unused]] int64_t rows) {
+#if HWY_TARGET != HWY_SCALAR
+  if (rows > 1) return Kernels::template make<static_cast<int>(kGemvRows)>();
+#endif
+  return Kernels::template make<1>();
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE

@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "engine/kernels/codes/gemv_codes.cpp"
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
+#include "engine/kernels/blocking/pack-inl.h"
 #include "engine/kernels/codes/finish_quantized-inl.h"
 #include "engine/kernels/codes/gemv_codes-inl.h"
 #include "engine/kernels/int8/epilogue_u8-inl.h"
@@ -209,7 +210,7 @@ struct SignedRows {
       const int64_t count = std::min(group, stride - k);
       *row_sums++ = sum_of_bytes(bytes + k, count) - 128 * static_cast<int32_t>(count);
     }
-    for (int64_t k = 0; k < stride; ++k) bytes[k] ^= 0x80;
+    flip_signs(row, stride);
   }
   int64_t stride;
   int8_t* x;

@@ -66,7 +66,7 @@ struct StoredTile {
 };
 
 // Residual and activation of an epilogue, for every tile that the micro-kernel does not finish.
-inline void finish_tile(const StoredTile& t, const ActivationSpec& activation,
+OUNCE_SHARED void finish_tile(const StoredTile& t, const ActivationSpec& activation,
                         bool activation_first) {
   const bool before = t.residual != nullptr && !activation_first;
   const bool after = t.residual != nullptr && activation_first;

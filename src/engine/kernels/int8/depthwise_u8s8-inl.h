@@ -102,6 +102,14 @@ struct Unroll {
   static constexpr int kSums = pixels * output_rows;  // [output row][pixel]
 };
 
+// Output pixels that one run computes: their sums (four registers each), a column of the image and
+// the weights in use should fit in the registers.
+#if HWY_TARGET == HWY_AVX2
+inline constexpr int kRunPixels = 2;
+#else
+inline constexpr int kRunPixels = 4;
+#endif
+
 #if HWY_TARGET != HWY_SCALAR
 
 template <class DB>
@@ -267,33 +275,63 @@ HWY_INLINE void store_sums_of_pixel(DB d, const Sums<DB> (&sums)[4], int32_t* ou
   (void)d;
 }
 
+// What a run leaves in memory: [output row][pixel][4 registers].
+struct StoredRun {
+  const int32_t* sums;
+  int64_t output_rows, pixels;
+  int64_t pixel;  // the first one of each output row
+};
+
+// Everything but plain codes, which is rare behind a depthwise product: one function for all runs.
+template <class DB>
+HWY_NOINLINE void finish_stored(DB d, const StoredRun& stored, const IntegerEpilogue* epilogues,
+                                Piece piece, const float* scales) {
+  const hn::Repartition<int32_t, DB> d32;
+  constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(hn::Repartition<int32_t, DB>()));
+  const CodeLimits<DB> limits(*epilogues);
+  const int32_t* from = stored.sums;
+  for (int64_t row = 0; row < stored.output_rows; ++row) {
+    const IntegerEpilogue& e = epilogues[row];
+    alignas(64) int32_t ordered[kRunPixels * kSumStride];
+    for (int64_t t = 0; t < stored.pixels; ++t, from += 4 * kStep) {
+      const Sums<DB> sums[4] = {hn::Load(d32, from), hn::Load(d32, from + kStep),
+                                hn::Load(d32, from + 2 * kStep), hn::Load(d32, from + 3 * kStep)};
+      if (e.output == IntegerOutput::kU8) {
+        store_codes_of_pixel<true>(d, sums, e, piece, scales, limits, stored.pixel + t);
+      } else {
+        store_sums_of_pixel(d, sums, ordered + t * kSumStride);
+      }
+    }
+    if (e.output == IntegerOutput::kU8) continue;
+    // Columns of the epilogue are the channels that this piece stores.
+    finish_sums({ordered + piece.skip, stored.pixels, piece.valid - piece.skip, stored.pixel,
+                 piece.start + piece.skip, nullptr},
+                e);
+  }
+}
+
 template <class U, class DB>
 HWY_INLINE void finish_run(DB d, const Sums<DB> (&acc)[U::kSums][4], const PixelRun& run,
                            const Piece& piece, const float* scales, const CodeLimits<DB>& limits,
                            int64_t pixel) {
   const IntegerEpilogue* e = run.epilogues;
-  if (e->output != IntegerOutput::kU8) {
-    alignas(64) int32_t sums[U::kSums * kSumStride];
-    for (int t = 0; t < U::kSums; ++t) store_sums_of_pixel(d, acc[t], sums + t * kSumStride);
-    for (int row = 0; row < U::kOutputRows; ++row) {
-      // Columns of the epilogue are the channels that this piece stores.
-      finish_sums({sums + row * U::kPixels * kSumStride + piece.skip, U::kPixels,
-                   piece.valid - piece.skip, pixel, piece.start + piece.skip, nullptr},
-                  e[row]);
-    }
-  } else if (e->residual == nullptr) {
+  if (e->output == IntegerOutput::kU8 && e->residual == nullptr) {
 #pragma GCC unroll kUnroll
     for (int t = 0; t < U::kSums; ++t) {
       store_codes_of_pixel<false>(d, acc[t], e[t / U::kPixels], piece, scales, limits,
                                   pixel + t % U::kPixels);
     }
-  } else {
-#pragma GCC unroll kUnroll
-    for (int t = 0; t < U::kSums; ++t) {
-      store_codes_of_pixel<true>(d, acc[t], e[t / U::kPixels], piece, scales, limits,
-                                 pixel + t % U::kPixels);
-    }
+    return;
   }
+  const hn::Repartition<int32_t, DB> d32;
+  constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(hn::Repartition<int32_t, DB>()));
+  alignas(64) int32_t sums[U::kSums * 4 * kStep];
+#pragma GCC unroll kUnroll
+  for (int t = 0; t < U::kSums; ++t) {
+#pragma GCC unroll kUnroll
+    for (int v = 0; v < 4; ++v) hn::Store(acc[t][v], d32, sums + (t * 4 + v) * kStep);
+  }
+  finish_stored(d, {sums, U::kOutputRows, U::kPixels, pixel}, e, piece, scales);
 }
 
 template <class Dot, class U, class DB>
@@ -377,14 +415,6 @@ void run_pixels(const PixelRun& run) {
   }
 }
 
-#endif
-
-// Output pixels that one run computes: their sums (four registers each), a column of the image and
-// the weights in use should fit in the registers.
-#if HWY_TARGET == HWY_AVX2
-inline constexpr int kRunPixels = 2;
-#else
-inline constexpr int kRunPixels = 4;
 #endif
 
 // A kernel, and the output pixels of one row that it computes.

@@ -1,3 +1,5 @@
+#define OUNCE_AVX512_IS_AVX2  // see dispatch.h
+
 #include <array>
 #include <cstring>
 

@@ -311,7 +311,7 @@ inline void dequantize_tile(const SumTile& t, const IntegerEpilogue& e) {
       e.f32.activation, e.f32.activation_first);
 }
 
-inline void finish_sums(const SumTile& t, const IntegerEpilogue& e) {
+OUNCE_SHARED void finish_sums(const SumTile& t, const IntegerEpilogue& e) {
   if (t.row_offsets != nullptr) {
     for (int64_t i = 0; i < t.rows; ++i) {
       const VI offset = hn::Set(DI(), t.row_offsets[t.row + i]);

@@ -22,6 +22,13 @@
   "avx512vpopcntdq,avx512vnni"
 #endif
 
+// A function that all files share: neither inlined nor copied for the arguments of one of them.
+#if defined(__clang__)
+#define OUNCE_SHARED inline __attribute__((noinline))
+#else
+#define OUNCE_SHARED inline __attribute__((noipa))
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace ounce::engine::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;

@@ -150,6 +150,7 @@ HWY_INLINE VI masked_difference(VI mask, VI a, VI b) {
 // What the products count, for 64 k at a time: two 32-bit words of every plane. A counter has
 //   kPlanesA, kPlanesB  planes that it reads together
 //   kRegisters          that it lives in
+//   kFactor             what each count adds to the product: 1, -2, or kEitherFactor
 //   kSteps              steps until its sum must be taken
 //   step(a, b)          a[plane][half] in all lanes, b[plane][half]
 //   sum()               the total since the last reset
@@ -165,8 +166,16 @@ struct HalfWords {
   VI half[2];
 };
 
+// Of codes, which may be signs on either side: known only to the product.
+inline constexpr int32_t kEitherFactor = 0;
+
 constexpr int64_t steps_of_words(int64_t words) {
   return kTallyWords == kUnlimited ? kUnlimited : kTallyWords / words;
+}
+
+// Signs are joined by xor, codes by and.
+constexpr int32_t factor_of_join(BitJoin join) {
+  return join == BitJoin::kXor ? -2 : kEitherFactor;
 }
 
 // popcount(a join b).
@@ -174,6 +183,7 @@ template <BitJoin kJoin, bool kSaveCarries = kCarrySave>
 struct JoinCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 1;
   static constexpr int kRegisters = 1;
+  static constexpr int32_t kFactor = factor_of_join(kJoin);
   static constexpr int64_t kSteps = steps_of_words(2);
   HWY_INLINE JoinCounter() {}
   VI counted;
@@ -190,6 +200,7 @@ template <BitJoin kJoin>
 struct JoinCounter<kJoin, true> {
   static constexpr int kPlanesA = 1, kPlanesB = 1;
   static constexpr int kRegisters = 2;
+  static constexpr int32_t kFactor = factor_of_join(kJoin);
   static constexpr int64_t kSteps = kTallyWords;
   HWY_INLINE JoinCounter() {}
   VI ones, counted;
@@ -208,6 +219,7 @@ struct JoinCounter<kJoin, true> {
 struct MaskedCounter {
   static constexpr int kPlanesA = 1, kPlanesB = 2;
   static constexpr int kRegisters = 1;
+  static constexpr int32_t kFactor = -2;
   static constexpr int64_t kSteps = steps_of_words(2);
   HWY_INLINE MaskedCounter() {}
   VI counted;
@@ -225,6 +237,7 @@ struct MaskedCounter {
 struct TernaryCounter {
   static constexpr int kPlanesA = 2, kPlanesB = 2;
   static constexpr int kRegisters = 2;
+  static constexpr int32_t kFactor = 1;
   static constexpr int64_t kSteps = steps_of_words(2);
   HWY_INLINE TernaryCounter() {}
   VI counted, negative;
