@@ -1,3 +1,4 @@
+#include "engine/kernels/blocking/blocking.h"
 #include "engine/kernels/reference/reference.h"
 #include "tests/engine_kernels/kernel_test.h"
 
@@ -28,6 +29,24 @@ std::vector<Shape> shapes() {
     all.push_back({1, 65, k});
   }
   return all;
+}
+
+TEST(RowTiles, TakeEveryRowOnceInHeightsThatKernelsHave) {
+  for (const int64_t most : {1, 2, 3, 4, 5, 6, 7, 8, 10, 14}) {
+    for (int64_t rows = 1; rows <= 300; ++rows) {
+      SCOPED_TRACE(std::to_string(rows) + " rows, at most " + std::to_string(most));
+      const RowTiles tiles(rows, most);
+      EXPECT_LE(tiles.count(), ceil_div(rows, most) + 3);
+      int64_t next = 0;
+      for (int64_t tile = 0; tile < tiles.count(); ++tile) {
+        const auto [begin, end] = tiles.rows_of(tile);
+        ASSERT_EQ(next, begin);
+        ASSERT_TRUE(RowTiles::is_height(end - begin, most)) << end - begin;
+        next = end;
+      }
+      ASSERT_EQ(rows, next);
+    }
+  }
 }
 
 constexpr Activation kActivations[] = {

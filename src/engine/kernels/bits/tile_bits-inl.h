@@ -27,7 +27,7 @@ constexpr TileLimits limits_of_counter() {
   return {2, 1};
 #endif
 }
-inline constexpr int kFewRowsBits = HWY_TARGET == HWY_AVX3_DL ? 2 : 0;
+inline constexpr int kFewRowsBits = HWY_CAP_GE512 ? 2 : 0;
 
 // One tile of integer sums: kRows x (kPanels * 16).
 struct TileBits {
