@@ -179,6 +179,36 @@ TEST(SessionLowBit, OneValueIsPackedOnceForAllItsReaders) {
   EXPECT_EQ(count_kernels(kernels, "conv_bits"), 3);
 }
 
+TEST(SessionLowBit, SignsOfDequantizedCodesAreToldFromTheCodes) {
+  // Shifts beyond the grid's ends: channels of which all, or none, are negative.
+  Tensor shift = random_tensor({70}, 8);
+  for (float& value : shift.mutable_data<float>()) value *= 0.5F;
+  shift.mutable_data<float>()[3] = 9.0F;
+  shift.mutable_data<float>()[65] = -9.0F;
+  for (const bool residual : {false, true}) {
+    GraphBuilder b;
+    const ValueId x = b.fake_quantize(b.input("x", {1, 21, 70}), 0.02F, 117);
+    const ValueId moved = b.node("Add", {x, b.graph.add_constant("shift", shift)});
+    ValueId y =
+        b.node("MatMul", {b.binarize(moved, 0.5F), b.low_bit_weights({70, 70}, DType::u1, 1)});
+    if (residual) y = b.node("Add", {y, x});
+    b.output(y);
+    const auto kernels = expect_close(b.graph, {1, 21, 70}, 2e-5);
+    EXPECT_EQ(count_kernels(kernels, "pack_code_signs"), 1);
+    EXPECT_EQ(count_kernels(kernels, "pack_signs"), 0);
+  }
+}
+
+TEST(SessionLowBit, AResidualThatIsReadAgainIsNotOverwritten) {
+  GraphBuilder b;
+  ValueId x = residual_block(b, b.input("x", {1, 64, 7, 5}), 64);
+  const ValueId first = x;
+  for (int i = 0; i < 3; ++i) x = residual_block(b, x, 64);
+  b.output(b.node("Add", {b.node("GlobalAveragePool", {x}), b.node("GlobalAveragePool", {first})}));
+  const auto kernels = expect_close(b.graph, {1, 64, 7, 5}, 2e-4);
+  EXPECT_EQ(count_kernels(kernels, "conv_bits"), 4);
+}
+
 TEST(SessionLowBit, KernelHintsAreKeptAndObeyed) {
   GraphBuilder b;
   ValueId x = b.fake_quantize(b.input("x", {4, 64}), 0.008F, 128);

@@ -88,6 +88,33 @@ TEST(BitPlanes, SignsAreTakenAfterTheShiftAndZeroIsPositive) {
   }
 }
 
+TEST(BitPlanes, SignsAreToldFromCodes) {
+  Random random(5);
+  for (const int64_t channels : kLengths) {
+    const int64_t rows = 9, words = BitFormat::plane_words(channels);
+    const std::vector<uint8_t> codes = random.codes(rows * channels);
+    std::vector<uint8_t> limits = random.codes(channels);
+    limits.resize(static_cast<size_t>(words * 64));
+    std::vector<uint64_t> flips(static_cast<size_t>(words));
+    for (int64_t c = 0; c < channels; ++c) {
+      if (c % 5 == 0) limits[static_cast<size_t>(c)] = c % 2 == 0 ? 0 : 255;
+      if (c % 3 == 0) flips[static_cast<size_t>(c / 64)] |= uint64_t{1} << (c % 64);
+    }
+    std::vector<int8_t> values(codes.size());
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const size_t c = i % static_cast<size_t>(channels);
+      values[i] = (codes[i] < limits[c]) != (c % 3 == 0) ? int8_t{-1} : int8_t{1};
+    }
+    const auto expected = reference::pack_rows(values, rows, channels, kSignBits);
+    on_every_isa([&](ThreadPool& pool) {
+      std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
+      pack_code_signs({pool, {}}, codes.data(), rows, channels, limits.data(), flips.data(),
+                      bits.data());
+      expect_equal(expected, bits, "channels " + std::to_string(channels));
+    });
+  }
+}
+
 TEST(BitPlanes, FloatsBecomeTheNearestCodes) {
   Random random(4);
   for (const BitFormat format : kFormats) {

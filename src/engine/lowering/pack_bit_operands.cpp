@@ -5,6 +5,7 @@
 #include "engine/kernels/bits/bit_planes.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
+#include "engine/lowering/quantized_view.h"
 
 namespace ounce::engine {
 namespace {
@@ -41,6 +42,11 @@ class BitPacker {
   Shape shape(ValueId id) const { return *concrete(*graph_.value(id).shape); }
 
   void make_packing_nodes() {
+    const Rewriter rewriter(graph_);
+    for (const Node& node : graph_.nodes) {
+      const auto made = dequantized(rewriter, graph_, node.output(0));
+      if (made) dequantized_.emplace(node.output(0), *made);
+    }
     std::vector<Node> nodes;
     for (Node& node : graph_.nodes) {
       if (is_bit_product(node)) {
@@ -66,7 +72,7 @@ class BitPacker {
     node.op = internal::kPackBits;
     node.name = name;
     node.scope = reader.scope;
-    node.inputs = {reader.input(0)};
+    node.inputs = {read_codes(reader.input(0), node.attributes)};
     node.outputs = {graph_.add_value(name, DType::u64, symbolic(words))};
     for (const char* attribute : {"is_map", "x_scale", "x_shift"}) {
       const auto& entries = reader.attributes.entries();
@@ -75,6 +81,16 @@ class BitPacker {
       }
     }
     return node;
+  }
+
+  /// The codes of a dequantized value, noting their grid: signs are told from them. Other values
+  /// as they are.
+  ValueId read_codes(ValueId value, AttributeMap& attributes) const {
+    const auto found = dequantized_.find(value);
+    if (found == dequantized_.end()) return value;
+    attributes.set("code_scale", found->second.quantization.scale);
+    attributes.set("code_zero_point", int64_t{found->second.quantization.zero_point});
+    return found->second.codes;
   }
 
   /// A product of bits that makes a value of which the signs are packed writes them itself. When
@@ -117,6 +133,7 @@ class BitPacker {
 
   Graph& graph_;
   std::map<Packing, ValueId> packed_;
+  std::map<ValueId, DequantizedValue> dequantized_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "engine/kernels/bits/conv_bits.h"
 #include "engine/kernels/blocking/blocking.h"
@@ -269,6 +270,29 @@ class PlaneMatMulStep final : public PackedMatMulStep {
   IntegerOutputPlan output_;
 };
 
+/// Where codes become numbers below zero: see pack_code_signs.
+struct CodeSigns {
+  /// Of dequantized codes, plus `shift` where there is one, as kernels compute them.
+  CodeSigns(const AttributeMap& attributes, int64_t channels, const std::vector<float>& shift)
+      : limits(static_cast<size_t>(round_up(channels, 64))),
+        flips(static_cast<size_t>(BitFormat::plane_words(channels))) {
+    const float scale = attributes.get_float("code_scale", 1.0F);
+    const auto zero_point = static_cast<int32_t>(attributes.get_int("code_zero_point", 0));
+    for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
+      const auto is_negative = [&](int32_t code) {
+        const float x = static_cast<float>(code - zero_point) * scale;
+        return (shift.empty() ? x : x + shift[c]) < 0.0F;
+      };
+      int32_t limit = 0;
+      while (limit < 256 && is_negative(limit)) ++limit;
+      if (limit == 256) flips[c / 64] |= uint64_t{1} << (c % 64);
+      limits[c] = static_cast<uint8_t>(limit);  // none is below 0, which 256 becomes
+    }
+  }
+  std::vector<uint8_t> limits;
+  std::vector<uint64_t> flips;
+};
+
 class PackBitsStep final : public Step {
  public:
   explicit PackBitsStep(const StepRequest& request) : node_(request.node) {
@@ -284,15 +308,24 @@ class PackBitsStep final : public Step {
       shift_.assign(static_cast<size_t>(channels_), -least);
     }
     if (const Tensor* shift = node_.attributes.get_tensor("x_shift")) shift_ = shift->to_f32();
+    if (request.dtype(node_.input(0)) == DType::u8) {
+      codes_.emplace(node_.attributes, channels_, shift_);
+    }
   }
 
   void run(const RunContext& context) override {
     auto* bits = context.at<uint64_t>(node_.output(0));
+    if (codes_) {
+      pack_code_signs(context.kernels, context.at<const uint8_t>(node_.input(0)), rows_, channels_,
+                      codes_->limits.data(), codes_->flips.data(), bits);
+      if (is_map_) invert(bits);
+      return;
+    }
     pack_signs(context.kernels, context.at<const float>(node_.input(0)), channels_, rows_,
                channels_, shift_.empty() ? nullptr : shift_.data(), words_, bits);
     if (is_map_) invert(bits);
   }
-  std::string_view kernel() const override { return "pack_signs"; }
+  std::string_view kernel() const override { return codes_ ? "pack_code_signs" : "pack_signs"; }
 
  private:
   /// Signs of what lies below a threshold become the map of what lies above it.
@@ -308,7 +341,8 @@ class PackBitsStep final : public Step {
   Node node_;
   int64_t rows_ = 0, channels_ = 0, words_ = 0;
   bool is_map_ = false;
-  std::vector<float> shift_;  // one a channel, or empty
+  std::vector<float> shift_;        // one a channel, or empty
+  std::optional<CodeSigns> codes_;  // where the input is codes
 };
 
 }  // namespace

@@ -113,6 +113,42 @@ void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows
   });
 }
 
+// Bit j: bytes[j] < limits[j].
+HWY_INLINE uint64_t bytes_below(const uint8_t* bytes, const uint8_t* limits) {
+  uint64_t word = 0;
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t j = 0; j < kWord; ++j) word |= uint64_t{bytes[j] < limits[j]} << j;
+#else
+  const hn::ScalableTag<uint8_t> d;
+  constexpr size_t kBytes = HWY_LANES(uint8_t);
+  uint8_t bits[kWord / 8 + 8];
+  for (size_t j = 0; j < kWord; j += kBytes) {
+    const auto below = hn::Lt(hn::LoadU(d, bytes + j), hn::LoadU(d, limits + j));
+    hn::StoreMaskBits(d, below, bits + j / 8);
+  }
+  std::memcpy(&word, bits, sizeof(word));
+#endif
+  return word;
+}
+
+void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
+                     const uint8_t* limits, const uint64_t* flips, uint64_t* bits) {
+  const int64_t words = BitFormat::plane_words(channels);
+  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
+    const uint8_t* row = codes + i * channels;
+    for (int64_t w = 0; w < words; ++w) {
+      const int64_t count = std::min(kWord, channels - w * kWord);
+      uint8_t rest[kWord] = {};
+      const uint8_t* bytes = row + w * kWord;
+      if (count < kWord) {
+        std::memcpy(rest, bytes, static_cast<size_t>(count));
+        bytes = rest;
+      }
+      bits[i * words + w] = bytes_below(bytes, limits + w * kWord) ^ flips[w];
+    }
+  });
+}
+
 void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
                    int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
                    uint64_t* bits) {
@@ -143,6 +179,7 @@ namespace ounce::engine {
 OUNCE_EXPORT(pack_rows);
 OUNCE_EXPORT(pack_codes);
 OUNCE_EXPORT(pack_signs);
+OUNCE_EXPORT(pack_code_signs);
 OUNCE_EXPORT(quantize_bits);
 
 void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
@@ -156,6 +193,10 @@ void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
                 const float* shift, int64_t bit_stride, uint64_t* bits) {
   OUNCE_DISPATCH(pack_signs)(context, x, ld, rows, channels, shift, bit_stride, bits);
+}
+void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
+                     const uint8_t* limits, const uint64_t* flips, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_code_signs)(context, codes, rows, channels, limits, flips, bits);
 }
 void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
                    int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,

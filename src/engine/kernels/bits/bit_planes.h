@@ -97,6 +97,11 @@ void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
                 const float* shift, int64_t bit_stride, uint64_t* bits);
 
+/// kSign bits of numbers that grow with their codes: bit (code < limits[c]) xor bit c % 64 of
+/// flips[c / 64]. Both are for whole words, zero beyond the channels.
+void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
+                     const uint8_t* limits, const uint64_t* flips, uint64_t* bits);
+
 /// Bits of clamp(round_half_even(x * inverse_scale) + zero_point, lowest, highest) of a format
 /// other than kSign. NaN becomes the zero point.
 void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
