@@ -519,5 +519,13 @@ TEST(ConvU8Codes, EqualsReferenceToTheBit) {
   }
 }
 
+TEST(ConvU8Codes, RefusesZeroPointsOfEightBits) {
+  const std::vector<int8_t> codes(16 * 16);
+  const std::vector<int8_t> zeros(16);
+  const ConvShape shape = shape_of({"1x1", 4, 16, 16, 1, 1, 1});
+  EXPECT_THROW(pack_conv_codes(codes.data(), CodeFormat::kInt8, shape, 0, zeros.data(), nullptr),
+               Error);
+}
+
 }  // namespace
 }  // namespace ounce::engine

@@ -6,6 +6,7 @@
 #include "engine/kernels/blocking/implicit_gemm.h"
 #include "engine/kernels/blocking/pack.h"
 #include "engine/kernels/codes/implicit_codes.h"
+#include "graph/error.h"
 
 // Convolutions as products whose left rows are given by pointers: one pointer per output pixel and
 // kernel tap, into the image itself. Pixels outside the image point to a run of padding.
@@ -198,6 +199,10 @@ size_t conv_u8s8_scratch_bytes(const ConvShape& shape, int threads) {
 PackedConvCodes pack_conv_codes(const int8_t* ohwi, CodeFormat format, const ConvShape& shape,
                                 int32_t a_zero_point, const int8_t* zero_points,
                                 const int32_t* bias) {
+  if (format == CodeFormat::kInt8 && zero_points != nullptr) {
+    throw Error("8-bit weights have no zero points here", "pack_conv_codes",
+                "weights whose codes mean themselves times a scale");
+  }
   PackedConvCodes packed;
   packed.shape = shape;
   packed.a_zero_point = a_zero_point;

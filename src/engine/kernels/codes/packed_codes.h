@@ -150,7 +150,8 @@ struct PackedConvCodes {
   int32_t a_zero_point = 0;
   std::vector<PackedCodes> groups;
 };
-/// `zero_points`, `bias`: [out_channels] or null.
+/// `zero_points`, `bias`: [out_channels] or null. Throws as pack_codes, and where kInt8 has zero
+/// points.
 PackedConvCodes pack_conv_codes(const int8_t* ohwi, CodeFormat format, const ConvShape& shape,
                                 int32_t a_zero_point, const int8_t* zero_points,
                                 const int32_t* bias);
