@@ -12,12 +12,12 @@ namespace ounce::engine {
 // Output pixels in memory order; divisions only at the start.
 class PixelWalk {
  public:
-  PixelWalk(const ConvShape& s, int64_t first)
-      : x(first % s.out_w),
-        y(first / s.out_w % s.out_h),
-        n(first / (s.out_w * s.out_h)),
-        width_(s.out_w),
-        height_(s.out_h) {}
+  PixelWalk(const ConvShape& s, int64_t first) : width_(s.out_w), height_(s.out_h) {
+    const int64_t line = first / width_;
+    x = first - line * width_;
+    n = line / height_;
+    y = line - n * height_;
+  }
   void next() {
     if (++x < width_) return;
     x = 0;
