@@ -53,9 +53,12 @@ function(ounce_lighten_sanitizers directory)
 endfunction()
 
 # Kernels say themselves what is a vector. The compiler's own would be made of their loops over the
-# last few elements: two to three times the code, and no faster.
+# last few elements, and loops be copied for every condition in them: two to three times the code,
+# and no faster.
 function(ounce_optimise_kernels directory)
-  file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/${directory}/*.cpp)
-  set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS
-               -fno-tree-vectorize -fno-unswitch-loops)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/${directory}/*.cpp)
+    set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS
+                 -fno-tree-loop-vectorize -fno-unswitch-loops)
+  endif()
 endfunction()
