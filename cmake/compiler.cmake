@@ -59,6 +59,6 @@ function(ounce_optimise_kernels directory)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/${directory}/*.cpp)
     set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS
-                 -fno-tree-loop-vectorize -fno-unswitch-loops)
+                 -fno-tree-vectorize -fno-unswitch-loops)
   endif()
 endfunction()
