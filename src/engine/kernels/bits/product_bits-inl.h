@@ -96,16 +96,20 @@ HWY_INLINE void take_off_padding(const PanelsBits& b, const T* padding, const T*
 }
 
 // Asks for the cache lines that a tile's results go to, and those that are added to them: products
-// of few words are done before the first of them would arrive otherwise.
+// of few words are done before the first of them would arrive otherwise. (Results that overwrite
+// what is added to them need it less than it costs.)
 HWY_INLINE void prefetch_output(const IntegerEpilogue& e, const TileRange& tile, int64_t columns) {
-  if (e.output != IntegerOutput::kF32 && e.output != IntegerOutput::kI32) return;
+  const bool floats = e.output == IntegerOutput::kF32;
+  if (!floats && e.output != IntegerOutput::kI32) return;
+  const float* residual = floats ? e.f32.residual : nullptr;
+  if (residual != nullptr && residual == e.c) return;
   constexpr int64_t kLine = 16;  // elements
   for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
     const int32_t* row = static_cast<const int32_t*>(e.c) + i * e.ldc + tile.column;
     for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
-    if (e.f32.residual == nullptr || e.f32.residual == e.c) continue;
-    const float* residual = e.f32.residual + i * e.f32.residual_stride + tile.column;
-    for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(residual + j, 0);
+    if (residual == nullptr) continue;
+    const float* added = residual + i * e.f32.residual_stride + tile.column;
+    for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(added + j, 0);
   }
 }
 

@@ -41,6 +41,8 @@ class ConvRows final : public RowSource<T> {
     this->row_count = s.out_pixels();
     this->taps = s.taps();
     this->run = s.group_in();
+    whole_height_ = std::max<int64_t>(s.in_h - (s.kernel_h - 1) * s.dilation_h, 0);
+    whole_width_ = std::max<int64_t>(s.in_w - (s.kernel_w - 1) * s.dilation_w, 0);
     this->row_bytes = s.group_in() * static_cast<int64_t>(sizeof(T)) *
                       std::min(s.taps(), s.kernel_h * s.stride_w);
   }
@@ -93,8 +95,7 @@ class ConvRows final : public RowSource<T> {
 
   // Whether all taps lie inside the image.
   bool inside(const FirstTap& t) const {
-    return t.top >= 0 && t.left >= 0 && t.top + (s_.kernel_h - 1) * s_.dilation_h < s_.in_h &&
-           t.left + (s_.kernel_w - 1) * s_.dilation_w < s_.in_w;
+    return t.top >= 0 && t.left >= 0 && t.top < whole_height_ && t.left < whole_width_;
   }
 
   // Replaces what lies outside in the pointers of one pixel, `step` apart in `out`.
@@ -112,6 +113,7 @@ class ConvRows final : public RowSource<T> {
   const T* image_;
   const T* padding_;
   ConvShape s_;
+  int64_t whole_height_, whole_width_;  // first taps within see all others inside the image
 };
 
 }  // namespace ounce::engine
