@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What `./dev test --full` adds to the fast tests; with names of steps, only those:
 #   slow       the slow tests
-#   engine     the engine builds alone and includes nothing but the standard library and Highway
+#   engine     the engine builds alone, includes nothing but the standard library and Highway, and is small
 #   consumer   other projects find the installed package: in C++ and, with libounce.a alone, in C
 #   sanitized  fast tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   threads    fast tests of kernels, sessions and C interface under ThreadSanitizer
@@ -24,6 +24,7 @@ check_engine_stands_alone() {
   fi
   build engine
   ctest --test-dir build/engine --output-on-failure --no-tests=error -L fast
+  tests/size.sh build/engine
 }
 
 check_consumer() {

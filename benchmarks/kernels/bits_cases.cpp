@@ -120,6 +120,7 @@ KernelCases bits_cases() {
     cases.push_back(gemm_bits_case(768, 768, 3072, formats));
     cases.push_back(conv_bits_case({14, 256, 256, 3, 1, 1}, formats));
   }
+  cases.push_back(gemm_bits_case(768, 3072, 768, kFormats[0]));
   cases.push_back(gemv_bits_case(4096, 4096));
   for (const Image& image :
        {Image{56, 64, 64, 3, 1, 1}, Image{28, 128, 256, 1, 1, 1}, Image{14, 256, 512, 3, 2, 1}}) {
