@@ -67,7 +67,7 @@ struct StoredTile {
 
 // Residual and activation of an epilogue, for every tile that the micro-kernel does not finish.
 OUNCE_SHARED void finish_tile(const StoredTile& t, const ActivationSpec& activation,
-                        bool activation_first) {
+                              bool activation_first) {
   const bool before = t.residual != nullptr && !activation_first;
   const bool after = t.residual != nullptr && activation_first;
   with_activation(activation, [&](auto activate) HWY_ATTR {
