@@ -94,6 +94,7 @@ int64_t probe_int8(int64_t rounds) {
 // The counting of the binary kernels without their loads, as tally-inl.h has it for this level.
 // What a counter may count before its bytes overflow does not matter here.
 struct PlainCounter {
+  HWY_INLINE PlainCounter() {}  // an implicit one would not be compiled for the target
   VI counted;
   HWY_INLINE void reset() { counted = hn::Zero(DI()); }
   HWY_INLINE void step(const HalfWords* a, const HalfWords* b) {

@@ -31,11 +31,11 @@ struct BitFormat {
   /// Smallest and largest value.
   constexpr int32_t lowest() const {
     if (coding == BitCoding::kUnsigned) return 0;
-    return coding == BitCoding::kSigned ? -(1 << (planes - 1)) : -1;
+    return coding == BitCoding::kSigned ? -((1 << planes) / 2) : -1;
   }
   constexpr int32_t highest() const {
     if (coding == BitCoding::kUnsigned) return (1 << planes) - 1;
-    return coding == BitCoding::kSigned ? (1 << (planes - 1)) - 1 : 1;
+    return coding == BitCoding::kSigned ? (1 << planes) / 2 - 1 : 1;
   }
   /// Whether the format has a code for 0.
   constexpr bool has_zero() const { return coding != BitCoding::kSign; }

@@ -69,6 +69,7 @@ class ConvRows final : public RowSource<T> {
         // (Not sums of pointers: some lie far outside until `pad` replaces them.)
         const uintptr_t from = image + static_cast<uintptr_t>(offset) * sizeof(T);
         for (int64_t i = 0; i < count; ++i) {
+          // NOLINTNEXTLINE(performance-no-int-to-ptr)
           tap[i] = reinterpret_cast<const T*>(from + taps[i].bytes);
         }
       }

@@ -40,6 +40,7 @@ HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64
   int64_t offset = first * B::kBytes;
   while (blocks > 0) {
     Sums part[kChains];
+    // Adds `count` blocks, the first at `offset`; returns where they end.
     const auto add = [&](auto count) OUNCE_INLINE_LAMBDA {
       unroll<decltype(count)::value>([&](auto chain) OUNCE_INLINE_LAMBDA {
         const int8_t* x[kRows];
@@ -48,14 +49,16 @@ HWY_INLINE void add_blocks(VI (&sums)[kRows][kVectors], const GemvTile& t, int64
         load_blocks(block, t, offset + chain * B::kBytes);
         add_words<0>(part[chain], block, x);
       });
-      offset += count * B::kBytes;
 #pragma GCC unroll kUnroll
       for (int i = 0; i < kRows; ++i) rows[i] += count * B::kElements;
+      return offset + count * B::kBytes;
     };
     const int64_t count = std::min(blocks, Sums::kMostBlocks);
     const int64_t end = offset + count * B::kBytes;
-    while (offset + kChains * B::kBytes <= end) add(std::integral_constant<int, kChains>());
-    while (offset < end) add(std::integral_constant<int, 1>());
+    while (offset + kChains * B::kBytes <= end) {
+      offset = add(std::integral_constant<int, kChains>());
+    }
+    while (offset < end) offset = add(std::integral_constant<int, 1>());
     unroll<kRows * kVectors>([&](auto at) OUNCE_INLINE_LAMBDA {
       VI& all = sums[at / kVectors][at % kVectors];
       unroll<kChains>([&](auto chain) OUNCE_INLINE_LAMBDA {
