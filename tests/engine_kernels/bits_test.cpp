@@ -332,7 +332,7 @@ TEST(SignThresholds, EqualFloatBatchNormAndSignForEveryAccumulator) {
   const SignThresholds folded = fold_sign_thresholds(scale, bias);
   for (size_t c = 0; c < scale.size(); ++c) {
     for (int32_t acc = -k; acc <= k; ++acc) {
-      const float scaled = static_cast<float>(acc) * scale[c];
+      const volatile float scaled = static_cast<float>(acc) * scale[c];  // rounded: not fused
       const bool expected = scaled + bias[c] < 0.0F;
       const bool flip = (folded.flips[c / 16] >> (c % 16) & 1) != 0;
       ASSERT_EQ(expected, (acc < folded.thresholds[c]) != flip)
