@@ -92,6 +92,21 @@ TEST(SessionLowBit, LinearLayersThatQuantizeTheirInputThemselves) {
   }
 }
 
+TEST(SessionLowBit, DynamicLayersOfUnsignedWeightsAreComputedAsWritten) {
+  AttributeMap to_f32;
+  to_f32.set("to", int64_t{1});
+  GraphBuilder b;
+  b.graph.add_node("DynamicQuantizeLinear", {b.input("x", {3, 16})}, {}, {}, 3);
+  const std::vector<ValueId> q = b.graph.nodes.back().outputs;
+  const ValueId w = b.constant(cast(random_tensor({16, 9}, 5, 100), DType::u8));
+  const ValueId zero_point = b.constant(Tensor::scalar(uint8_t{40}));
+  const ValueId sums = b.node("MatMulInteger", {q[0], w, q[2], zero_point});
+  const ValueId scale = b.node("Mul", {q[1], b.weights({1})});
+  b.output(b.node("Mul", {b.node("Cast", {sums}, to_f32), scale}));
+  const auto kernels = expect_close(b.graph, {3, 16}, 1e-5);
+  EXPECT_EQ(count_kernels(kernels, "gemm_dynamic_codes"), 0);
+}
+
 TEST(SessionLowBit, BinaryConvolutionWithExactZeroPadding) {
   for (const DType dtype : {DType::u1, DType::i2, DType::i3}) {
     for (const bool is_map : {false, true}) {

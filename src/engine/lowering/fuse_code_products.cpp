@@ -49,7 +49,7 @@ std::optional<CodeWeights> code_weights(const Rewriter& rewriter, ValueId value,
     if (axis != column_axis) return std::nullopt;
     weights.scales = *scale;
   }
-  if (has_zero_zero_points(graph, node)) return weights;
+  if (are_zero(graph, node.input(2))) return weights;
   const Tensor* zero_points = graph.constant(node.input(2));
   if (zero_points == nullptr || zero_points->size() != weights.scales.size()) return std::nullopt;
   weights.zero_points = cast(*zero_points, DType::i8);
@@ -81,20 +81,8 @@ void fuse(Rewriter& rewriter, int i) {
   const bool has_bias = node.op == "Gemm" && node.input(2) != kNoValue;
   const OutputChain chain = follow_float(rewriter, node.output(0), has_bias ? 0 : columns);
   const ValueId bias = has_bias ? node.input(2) : chain.bias;
-  ValueId bias_constant = kNoValue;
-  if (bias != kNoValue) {
-    const std::vector<float> values = constant_values(rewriter, bias);
-    if (static_cast<int64_t>(values.size()) != columns) return;  // stays float
-    bias_constant = graph.add_constant(node.name + ".bias", Tensor::of(values, {columns}));
-  }
-  store_activation(fused.attributes, chain.activation);
-  fused.attributes.set("activation_first", int64_t{chain.activation_first});
-  fused.inputs = {x, graph.add_constant(node.name + ".weight", weights->codes), bias_constant,
-                  chain.residual};
-  fused.outputs = {chain.result};
-  std::vector<int> absorbed = {i};
-  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
-  rewriter.replace(absorbed, std::move(fused));
+  fused.inputs = {x, graph.add_constant(node.name + ".weight", weights->codes)};
+  replace_with_chain(rewriter, {i}, std::move(fused), bias, columns, chain);
 }
 
 }  // namespace

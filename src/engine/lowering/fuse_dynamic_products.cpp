@@ -7,16 +7,6 @@
 namespace ounce::engine {
 namespace {
 
-bool is_zero(const Graph& graph, ValueId value) {
-  if (value == kNoValue) return true;
-  const Tensor* constant = graph.constant(value);
-  if (constant == nullptr) return false;
-  for (const float code : constant->to_f32()) {
-    if (code != 0) return false;
-  }
-  return true;
-}
-
 /// The other operand of a node of two.
 ValueId beside(const Node& node, ValueId value) {
   return node.input(0) == value ? node.input(1) : node.input(0);
@@ -38,12 +28,12 @@ std::optional<Tensor> weight_scales(const Rewriter& rewriter, ValueId product, V
 }
 
 void fuse(Rewriter& rewriter, int i) {
-  Graph& graph = rewriter.graph();
+  const Graph& graph = rewriter.graph();
   const Node& node = rewriter.node(i);
   const Tensor* weights = graph.constant(node.input(1));
   // Unsigned weights, and those with zero points, do not fit signed bytes once these are taken off.
   if (weights == nullptr || weights->dtype() != DType::i8 || weights->rank() != 2) return;
-  if (!is_zero(graph, node.input(3))) return;
+  if (!are_zero(graph, node.input(3))) return;
   const int64_t columns = weights->shape()[1];
   const int quantizer = rewriter.producer(node.input(0), "DynamicQuantizeLinear");
   if (quantizer < 0) return;
@@ -66,19 +56,8 @@ void fuse(Rewriter& rewriter, int i) {
   fused.attributes.set("dynamic", int64_t{1});
   fused.attributes.set("scales", *scales);
   const OutputChain chain = follow_float(rewriter, rewriter.node(scaling).output(0), columns);
-  ValueId bias = kNoValue;
-  if (chain.bias != kNoValue) {
-    const std::vector<float> values = constant_values(rewriter, chain.bias);
-    if (static_cast<int64_t>(values.size()) != columns) return;
-    bias = graph.add_constant(node.name + ".bias", Tensor::of(values, {columns}));
-  }
-  store_activation(fused.attributes, chain.activation);
-  fused.attributes.set("activation_first", int64_t{chain.activation_first});
-  fused.inputs = {quantize.input(0), node.input(1), bias, chain.residual};
-  fused.outputs = {chain.result};
-  std::vector<int> absorbed = {i, cast, scaling};
-  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
-  rewriter.replace(absorbed, std::move(fused));
+  fused.inputs = {quantize.input(0), node.input(1)};
+  replace_with_chain(rewriter, {i, cast, scaling}, std::move(fused), chain.bias, columns, chain);
 }
 
 }  // namespace

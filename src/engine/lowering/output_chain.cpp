@@ -110,6 +110,23 @@ OutputChain follow_integer(const Rewriter& rewriter, ValueId product, int64_t co
   return follow_float(rewriter, product, columns);
 }
 
+void replace_with_chain(Rewriter& rewriter, std::vector<int> absorbed, Node fused, ValueId bias,
+                        int64_t columns, const OutputChain& chain) {
+  ValueId bias_constant = kNoValue;
+  if (bias != kNoValue) {
+    const std::vector<float> values = constant_values(rewriter, bias);
+    if (static_cast<int64_t>(values.size()) != columns) return;
+    bias_constant =
+        rewriter.graph().add_constant(fused.name + ".bias", Tensor::of(values, {columns}));
+  }
+  store_activation(fused.attributes, chain.activation);
+  fused.attributes.set("activation_first", int64_t{chain.activation_first});
+  fused.inputs.insert(fused.inputs.end(), {bias_constant, chain.residual});
+  fused.outputs = {chain.result};
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  rewriter.replace(absorbed, std::move(fused));
+}
+
 CodeRange code_range(const ActivationSpec& activation, const TensorQuantization& output) {
   const auto code = [&](float value) {
     const double scaled = std::nearbyint(static_cast<double>(value / output.scale));

@@ -28,6 +28,12 @@ OutputChain follow_integer(const Rewriter& rewriter, ValueId product, int64_t co
 /// Follows over [bias] [residual] [activation] [residual].
 OutputChain follow_float(const Rewriter& rewriter, ValueId product, int64_t columns);
 
+/// Replaces the nodes `absorbed`, a product, and `chain`, what follows it with an f32 result, by
+/// `fused`, whose inputs are the operands: bias ([columns] of constants, or kNoValue), residual,
+/// activation and output are added. Nothing changes where the bias is computed.
+void replace_with_chain(Rewriter& rewriter, std::vector<int> absorbed, Node fused, ValueId bias,
+                        int64_t columns, const OutputChain& chain);
+
 /// Clamping range of u8 codes that Relu or Clip before quantization amounts to.
 struct CodeRange {
   int32_t lo = 0;

@@ -13,11 +13,11 @@ std::vector<float> constant_scales(const Graph& graph, const Node& node) {
 
 }  // namespace
 
-bool has_zero_zero_points(const Graph& graph, const Node& node) {
-  if (node.input(2) == kNoValue) return true;
-  const Tensor* zero_point = graph.constant(node.input(2));
-  if (zero_point == nullptr) return false;
-  const std::vector<int64_t> values = zero_point->to_i64();
+bool are_zero(const Graph& graph, ValueId zero_points) {
+  if (zero_points == kNoValue) return true;
+  const Tensor* constant = graph.constant(zero_points);
+  if (constant == nullptr) return false;
+  const std::vector<int64_t> values = constant->to_i64();
   return std::all_of(values.begin(), values.end(), [](int64_t z) { return z == 0; });
 }
 
@@ -74,7 +74,7 @@ std::optional<DequantizedWeight> dequantized_weight(const Rewriter& rewriter, co
   if (i < 0) return std::nullopt;
   const Node& node = graph.nodes[static_cast<size_t>(i)];
   const Tensor* codes = graph.constant(node.input(0));
-  if (codes == nullptr || !has_zero_zero_points(graph, node)) return std::nullopt;
+  if (codes == nullptr || !are_zero(graph, node.input(2))) return std::nullopt;
   if (!holds_weight_codes(*codes) || node.attributes.get_int("block_size", 0) != 0)
     return std::nullopt;
   DequantizedWeight weight{i, *codes, constant_scales(graph, node), 0};

@@ -33,8 +33,8 @@ std::optional<DequantizedValue> dequantized(const Rewriter& rewriter, const Grap
 /// Empty when it is computed.
 std::vector<float> constant_values(const Rewriter& rewriter, ValueId value);
 
-/// Whether the zero points of a Q/DQ node are omitted, or constants that are all 0.
-bool has_zero_zero_points(const Graph& graph, const Node& node);
+/// Whether zero points are omitted, or constants that are all 0.
+bool are_zero(const Graph& graph, ValueId zero_points);
 
 /// Whether a tensor holds codes as weights have them: signed, of at most 8 bits.
 bool holds_weight_codes(const Tensor& codes);
