@@ -20,6 +20,7 @@ struct BenchOptions {
   int runs = 50;
   int warmup = 3;
   bool profile = false;
+  bool no_winograd = false;
   std::vector<std::string> shapes;
 };
 
@@ -32,6 +33,8 @@ void define(CLI::App& app, BenchOptions& options) {
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_flag("--profile", options.profile, "Time every layer");
+  app.add_flag("--no-winograd", options.no_winograd,
+               "Float 3x3 convolutions as plain sums of products");
   add_shape_option(app, options.shapes);
 }
 
@@ -91,6 +94,7 @@ int bench(const BenchOptions& options, const Invocation&) {
   measure.runs = options.runs;
   measure.warmup = options.warmup;
   measure.profile = options.profile || options.common.json;
+  measure.winograd = !options.no_winograd;
   Progress progress(options.common);
   std::vector<report::Measurement> results = report::measure_interleaved(
       graphs, inputs, measure,

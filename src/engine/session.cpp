@@ -101,8 +101,7 @@ class Session::Impl {
     std::vector<Shape> shapes;
     for (const Tensor& input : inputs) shapes.push_back(input.shape());
     plan_.reset();
-    plan_ = std::make_unique<Plan>(optimized_, shapes, options_.taps, pool_, options_.profile,
-                                   options_.kernel_hints);
+    plan_ = std::make_unique<Plan>(optimized_, shapes, options_, pool_, options_.kernel_hints);
   }
 
   void run_reference(std::span<const Tensor> inputs, std::span<Tensor> outputs,

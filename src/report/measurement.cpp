@@ -91,6 +91,7 @@ std::vector<engine::StepProfile> profile_steps(const Graph& graph, std::span<con
   engine::SessionOptions session_options;
   session_options.threads = options.threads;
   session_options.profile = true;
+  session_options.winograd = options.winograd;
   engine::Session session(graph, session_options);
   std::vector<Tensor> outputs = session.run(inputs);
   for (int i = 0; i < options.warmup; ++i) session.run_into(inputs, outputs);
@@ -226,6 +227,7 @@ std::vector<Measurement> measure_interleaved(std::span<const Graph* const> graph
   std::vector<std::vector<Tensor>> outputs;
   engine::SessionOptions session_options;
   session_options.threads = options.threads;
+  session_options.winograd = options.winograd;
   for (size_t i = 0; i < graphs.size(); ++i) {
     auto start = Clock::now();
     sessions.emplace_back(*graphs[i], session_options);

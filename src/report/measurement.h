@@ -54,6 +54,7 @@ struct MeasureOptions {
   int runs = 50;
   int warmup = 3;
   bool profile = false;
+  bool winograd = true;  // see engine::SessionOptions
 };
 
 /// Called between runs with (done, total); may throw to stop.

@@ -14,8 +14,8 @@
 // Sessions against the reference, and which kernels they ran.
 namespace ounce::engine {
 
-inline std::vector<std::string> kernels_of(const Graph& graph, const std::vector<Tensor>& inputs) {
-  SessionOptions options;
+inline std::vector<std::string> kernels_of(const Graph& graph, const std::vector<Tensor>& inputs,
+                                           SessionOptions options = {}) {
   options.profile = true;
   Session session(graph, options);
   session.run(inputs);

@@ -4,6 +4,7 @@
 #include "engine/session.h"
 #include "graph/error.h"
 #include "tests/engine/graphs.h"
+#include "tests/engine/session_checks.h"
 
 namespace ounce::engine {
 namespace {
@@ -48,6 +49,19 @@ TEST(SessionFloat, ResidualConvolutionNetWithPoolingAndHead) {
   b.output(x);
   expect_same(b.graph, {2, 3, 33, 29});
   expect_same(b.graph, {2, 3, 33, 29}, 3);
+}
+
+TEST(SessionFloat, ConvolutionsRunAsPlainSumsOnRequest) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 32, 28, 28});
+  b.output(b.conv(x, {32, 32, 3, 3}, 1, 1));
+  Graph graph = b.graph;
+  infer_shapes(graph);
+  const std::vector<Tensor> inputs = {random_tensor({1, 32, 28, 28}, 2)};
+  SessionOptions plain;
+  plain.winograd = false;
+  EXPECT_EQ(count_kernels(kernels_of(graph, inputs), "winograd_f32"), 1);
+  EXPECT_EQ(count_kernels(kernels_of(graph, inputs, plain), "conv_f32"), 1);
 }
 
 TEST(SessionFloat, DepthwiseSeparableWithClipAndLateActivation) {

@@ -168,8 +168,10 @@ class IntegerConvStep final : public ConvStep<PackedConvS8, PackedDepthwiseS8> {
 }  // namespace
 
 std::unique_ptr<Step> make_conv(const StepRequest& request) {
-  if (const auto tile = choose_winograd(conv_shape(request))) {
-    return std::make_unique<WinogradConvStep>(request, *tile);
+  if (request.winograd) {
+    if (const auto tile = choose_winograd(conv_shape(request))) {
+      return std::make_unique<WinogradConvStep>(request, *tile);
+    }
   }
   return std::make_unique<FloatConvStep>(request);
 }

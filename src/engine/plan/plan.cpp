@@ -47,22 +47,21 @@ bool is_view(const Graph& graph, const Node& node) {
 
 }  // namespace
 
-Plan::Plan(const Graph& graph, std::span<const Shape> input_shapes,
-           const std::vector<std::string>& taps, ThreadPool& pool, bool profile, KernelHints& hints)
+Plan::Plan(const Graph& graph, std::span<const Shape> input_shapes, const SessionOptions& options,
+           ThreadPool& pool, KernelHints& hints)
     : input_shapes_(input_shapes.begin(), input_shapes.end()),
-      taps_(taps),
+      options_(options),
       pool_(pool),
-      profile_(profile),
       hints_(hints) {
   Graph specialised = graph;
-  InferOptions options;
-  options.evaluator = &reference::evaluator();
-  options.reset = true;
-  specialize_inputs(specialised, input_shapes, options);
+  InferOptions inference;
+  inference.evaluator = &reference::evaluator();
+  inference.reset = true;
+  specialize_inputs(specialised, input_shapes, inference);
   specialised.remove_dead();
   split_tail(std::move(specialised));
   lower(lowered_);
-  make_steps(pool.size());
+  make_steps();
   overwrite_last_uses();
   place_values();
   attach_taps();
@@ -103,7 +102,7 @@ void Plan::split_tail(Graph graph) {
     const bool dynamic = dynamic_value[static_cast<size_t>(id)];
     (dynamic ? tail_ : lowered_).outputs.push_back(id);
     const std::string& name = graph.value(id).name;
-    if (std::find(taps_.begin(), taps_.end(), name) != taps_.end()) continue;
+    if (is_tap(name)) continue;
     output_names_.push_back(name);
     tail_outputs_.push_back(dynamic ? static_cast<int>(tail_.outputs.size()) - 1 : -1);
   }
@@ -123,15 +122,19 @@ void Plan::split_tail(Graph graph) {
   tail_.remove_dead();
 }
 
-std::unique_ptr<Step> Plan::make_one(const Node& node, int threads) {
-  const StepRequest request{lowered_, node, threads, pool_, hints_};
+bool Plan::is_tap(const std::string& name) const {
+  return std::find(options_.taps.begin(), options_.taps.end(), name) != options_.taps.end();
+}
+
+std::unique_ptr<Step> Plan::make_one(const Node& node) {
+  const StepRequest request{lowered_, node, pool_.size(), pool_, hints_, options_.winograd};
   if (const StepFactory factory = find_step_factory(node.op)) {
     if (std::unique_ptr<Step> step = factory(request)) return step;
   }
   return make_reference_step(request);
 }
 
-void Plan::make_steps(int threads) {
+void Plan::make_steps() {
   root_.resize(lowered_.values.size());
   for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<ValueId>(i);
   for (size_t n = 0; n < lowered_.nodes.size(); ++n) {
@@ -141,7 +144,7 @@ void Plan::make_steps(int threads) {
       continue;
     }
     PlannedStep planned;
-    planned.step = make_one(node, threads);
+    planned.step = make_one(node);
     planned.node = n;
     steps_.push_back(std::move(planned));
   }
@@ -150,7 +153,7 @@ void Plan::make_steps(int threads) {
 /// Where a step reads a value for the last time, its output may take that value's memory: what is
 /// read and what is written then share the cache.
 void Plan::overwrite_last_uses() {
-  if (!taps_.empty()) return;  // a tap finds its value by the memory that holds it
+  if (!options_.taps.empty()) return;  // a tap finds its value by the memory that holds it
   const auto root = [&](ValueId id) { return static_cast<size_t>(root_[static_cast<size_t>(id)]); };
   std::vector<size_t> last(lowered_.values.size(), 0);
   for (size_t s = 0; s < steps_.size(); ++s) {
@@ -202,7 +205,7 @@ void Plan::place_values() {
   }
   const int end = static_cast<int>(steps_.size());
   for (const ValueId id : lowered_.outputs) {
-    const bool tap = std::find(taps_.begin(), taps_.end(), lowered_.value(id).name) != taps_.end();
+    const bool tap = is_tap(lowered_.value(id).name);
     if (!tap) touch(id, end);
   }
   std::vector<BufferLifetime> buffers;
@@ -235,7 +238,7 @@ void Plan::attach_taps() {
     output_shapes_.push_back(planned ? shape_of(lowered_, found->second) : Shape{});
   }
   for (const std::string& name : tail_feed_names_) tail_feeds_.push_back(by_name.at(name));
-  for (const std::string& tap : taps_) {
+  for (const std::string& tap : options_.taps) {
     const auto found = by_name.find(tap);
     if (found == by_name.end()) continue;
     const ValueId wanted = root_[static_cast<size_t>(found->second)];
@@ -271,7 +274,7 @@ void Plan::run_steps(const Session::TapCallback& on_tap) {
   };
   call_taps(early_taps_);
   for (PlannedStep& planned : steps_) {
-    if (profile_) {
+    if (options_.profile) {
       const auto start = Clock::now();
       planned.step->run(context);
       const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start;
@@ -289,7 +292,7 @@ void Plan::run_tail(std::span<Tensor> outputs, const Session::TapCallback& on_ta
   const std::vector<Tensor> results = reference::run(tail_, feeds);
   for (size_t i = 0; on_tap && i < results.size(); ++i) {
     const std::string& name = tail_.value(tail_.outputs[i]).name;
-    if (std::find(taps_.begin(), taps_.end(), name) != taps_.end()) on_tap(name, results[i]);
+    if (is_tap(name)) on_tap(name, results[i]);
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (tail_outputs_[i] < 0) continue;

@@ -16,10 +16,10 @@ namespace ounce::engine {
 /// them form the tail, which the reference operators run after the steps.
 class Plan {
  public:
-  /// `graph`: optimised; `taps`: values (among its outputs) that are handed to the tap callback and
-  /// are no results.
-  Plan(const Graph& graph, std::span<const Shape> input_shapes,
-       const std::vector<std::string>& taps, ThreadPool& pool, bool profile, KernelHints& hints);
+  /// `graph`: optimised; the taps of `options`, which must outlive the plan, are among its outputs,
+  /// handed to the tap callback, and no results.
+  Plan(const Graph& graph, std::span<const Shape> input_shapes, const SessionOptions& options,
+       ThreadPool& pool, KernelHints& hints);
 
   const std::vector<Shape>& input_shapes() const { return input_shapes_; }
 
@@ -42,8 +42,9 @@ class Plan {
   };
 
   void split_tail(Graph graph);
-  void make_steps(int threads);
-  std::unique_ptr<Step> make_one(const Node& node, int threads);
+  bool is_tap(const std::string& name) const;
+  void make_steps();
+  std::unique_ptr<Step> make_one(const Node& node);
   void overwrite_last_uses();
   void place_values();
   void attach_taps();
@@ -60,16 +61,15 @@ class Plan {
   std::vector<std::string> output_names_;
   std::vector<ValueId> outputs_;  // in lowered_, or kNoValue: made by the tail
   std::vector<Shape> output_shapes_;
-  std::vector<int> tail_outputs_;  // position among tail_'s outputs, or -1
-  std::vector<std::string> taps_;
+  std::vector<int> tail_outputs_;    // position among tail_'s outputs, or -1
   std::vector<ValueId> early_taps_;  // tapped inputs, and values that turned out constant
   std::vector<PlannedStep> steps_;
   std::vector<ValueId> root_;  // value whose memory a value shares (itself when it owns some)
   std::vector<std::byte*> slots_;
   AlignedVector<std::byte> arena_;
   std::vector<std::byte> scratch_;
+  const SessionOptions& options_;
   ThreadPool& pool_;
-  bool profile_;
   KernelHints& hints_;
 };
 

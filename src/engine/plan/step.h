@@ -53,6 +53,7 @@ struct StepRequest {
   int threads;
   ThreadPool& pool;
   KernelHints& hints;  // see choose_kernel.h
+  bool winograd;       // see SessionOptions
 
   const Value& value(ValueId id) const { return graph.value(id); }
   Shape shape(ValueId id) const { return *concrete(*graph.value(id).shape); }
