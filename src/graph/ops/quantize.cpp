@@ -106,6 +106,8 @@ const OperatorSchema kRows[] = {
      .since_opset = 11,
      .infer = infer_dynamic_quantize},
     {.name = "Binarize", .domain = "ounce", .max_inputs = 2, .infer = infer_binarize},
+    // Rounding that is being trained: its quantizer goes by the node's name.
+    {.name = "FakeQuant", .domain = "ounce", .infer = infer_same_as_input},
 };
 
 }  // namespace
