@@ -138,8 +138,8 @@ Outputs lp_pool(const OpCall& call) {
 /// The dimensions behind [batch, channels].
 std::vector<int64_t> spatial_axes(const at::Tensor& x) {
   require(x.dim() >= 2, "an input of rank >= 2, [batch, channels, ...], wanted");
-  std::vector<int64_t> axes = counted(x.dim());
-  axes.erase(axes.begin(), axes.begin() + 2);
+  std::vector<int64_t> axes;
+  for (int64_t axis = 2; axis < x.dim(); ++axis) axes.push_back(axis);
   return axes;
 }
 
