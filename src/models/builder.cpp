@@ -5,6 +5,15 @@
 #include "graph/operator.h"
 
 namespace ounce::models {
+namespace {
+
+Tensor ones(int64_t count) {
+  Tensor tensor(DType::f32, {count});
+  for (float& value : tensor.mutable_data<float>()) value = 1.0F;
+  return tensor;
+}
+
+}  // namespace
 
 ValueId LayerBuilder::image_input(int64_t size) {
   return graph_.add_input("pixels", DType::f32, {Dim("batch"), Dim(3), Dim(size), Dim(size)});
@@ -22,13 +31,16 @@ ValueId LayerBuilder::conv(std::string_view name, ValueId x, int64_t in_channels
 
 ValueId LayerBuilder::convolve(std::string_view name, ValueId x, ValueId weight,
                                const Convolution& spec) {
-  const ValueId bias = constant(std::string(name) + ".bias", normal({spec.out_channels}, 0.05F));
+  std::vector<ValueId> inputs = {x, weight};
+  if (spec.bias) {
+    inputs.push_back(constant(std::string(name) + ".bias", normal({spec.out_channels}, 0.05F)));
+  }
   AttributeMap attributes;
   attributes.set("kernel_shape", std::vector<int64_t>{spec.kernel, spec.kernel});
   attributes.set("strides", std::vector<int64_t>{spec.stride, spec.stride});
   attributes.set("pads", std::vector<int64_t>(4, spec.padding));
   attributes.set("group", spec.groups);
-  return apply("Conv", {x, weight, bias}, std::move(attributes), name);
+  return apply("Conv", std::move(inputs), std::move(attributes), name);
 }
 
 ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64_t out,
@@ -41,15 +53,23 @@ ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64
   return apply("Add", {product, bias}, {}, base + ".add");
 }
 
+ValueId LayerBuilder::batch_norm(std::string_view name, ValueId x, int64_t channels) {
+  const std::string base(name);
+  const Tensor zeros(DType::f32, {channels});
+  return apply(
+      "BatchNormalization",
+      {x, constant(base + ".weight", ones(channels)), constant(base + ".bias", zeros),
+       constant(base + ".running_mean", zeros), constant(base + ".running_var", ones(channels))},
+      {}, name);
+}
+
 ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width) {
   const std::string base(name);
-  Tensor ones(DType::f32, {width});
-  for (float& value : ones.mutable_data<float>()) value = 1.0F;
   AttributeMap attributes;
   attributes.set("axis", int64_t{-1});
   attributes.set("epsilon", 1e-6F);
   return apply("LayerNormalization",
-               {x, constant(base + ".weight", std::move(ones)),
+               {x, constant(base + ".weight", ones(width)),
                 constant(base + ".bias", normal({width}, 0.02F))},
                std::move(attributes), name);
 }

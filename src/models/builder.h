@@ -25,11 +25,14 @@ class LayerBuilder {
     int64_t padding = 0;
     int64_t groups = 1;
     float gain = 1.0F;  // times the standard deviation of the weights
+    bool bias = true;
   };
-  /// x [batch, C, H, W] -> [batch, out_channels, ..], with bias.
+  /// x [batch, C, H, W] -> [batch, out_channels, ..].
   ValueId conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
   /// x [.., in] -> [.., out] as MatMul and Add, the way exporters write nn.Linear.
   ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
+  /// Scale 1, shift 0, running mean 0 and variance 1: a network that is to be trained.
+  ValueId batch_norm(std::string_view name, ValueId x, int64_t channels);
   ValueId layer_norm(std::string_view name, ValueId x, int64_t width);
 
   /// scale * sign(x), or with `is_map` scale * (x > scale / 2).

@@ -19,6 +19,24 @@ Graph resnet18(uint64_t seed);
 /// (ReActNet, Liu et al. 2020).
 Graph resnet18_binary(uint64_t seed);
 
+/// ResNets for small pictures: a 3x3 convolution, three stages of `blocks` blocks whose width
+/// doubles and whose side halves, pooling, a linear layer (He et al. 2016, section 4.2).
+/// BatchNormalization is kept: they are to be trained. ResNet-20 is the default, ResNet-56 has 9
+/// blocks.
+struct CifarResnetSpec {
+  int64_t image = 32;
+  int64_t classes = 10;
+  int64_t width = 16;
+  int64_t blocks = 3;
+  /// Shortcuts across stages without weights (option A of the paper); else average pooling and a
+  /// 1x1 convolution.
+  bool padded_shortcuts = false;
+  /// Blocks of two units of shift, convolution, BatchNormalization, shortcut and shifted PReLU
+  /// (ReActNet): what binary methods put signs into.
+  bool react = false;
+};
+Graph cifar_resnet(std::string_view name, const CifarResnetSpec& spec, uint64_t seed);
+
 /// MobileNetV2 at width 1.0 for 224x224 pictures, 1000 classes, BatchNormalization folded (Sandler
 /// et al. 2018).
 Graph mobilenet_v2(uint64_t seed);

@@ -233,6 +233,16 @@ void Module::to(at::Device device) {
   }
 }
 
+void Module::to_double() {
+  if (!quantizers_.empty()) throw Error("a graph that is being quantized computes in f32");
+  const at::NoGradGuard no_grad;
+  for (at::Tensor& constant : constants_) {
+    if (constant.defined() && constant.is_floating_point()) {
+      constant.set_data(constant.to(at::kDouble));
+    }
+  }
+}
+
 at::Tensor Module::penalty() {
   at::Tensor sum;
   for (const auto& [name, quantizer] : quantizers_) {

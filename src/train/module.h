@@ -66,6 +66,9 @@ class Module {
 
   /// Moves parameters, buffers and constants.
   void to(at::Device device);
+  /// Computes in f64 from now on (inputs must be f64 too): sums of products of codes are exact
+  /// then, as the engine's are. For graphs without FakeQuant nodes.
+  void to_double();
 
   const Quantizers& quantizers() const { return quantizers_; }
   /// Sum of the quantizers' penalties in the last forward; undefined when none has one.

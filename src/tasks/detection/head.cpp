@@ -6,7 +6,7 @@
 #include "graph/error.h"
 #include "tasks/dataset.h"
 #include "tasks/read_file.h"
-#include "tasks/settings.h"
+#include "tasks/preprocess_settings.h"
 
 namespace ounce::tasks {
 namespace {

@@ -11,8 +11,6 @@
 
 namespace ounce::tasks {
 
-class Settings;
-
 /// The families of detection heads; K is the number of values that describe one candidate.
 enum class HeadStyle {
   yolox,    // K = 5 + classes: dx, dy, log w, log h, objectness, scores; one candidate a cell

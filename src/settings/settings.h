@@ -1,6 +1,5 @@
 #pragma once
 
-// Internal to tasks/: the one header that shows toml++ types.
 #include <toml++/toml.h>
 #include <cstdint>
 #include <limits>
@@ -10,9 +9,8 @@
 #include <vector>
 
 #include "graph/error.h"
-#include "tasks/preprocess.h"
 
-namespace ounce::tasks {
+namespace ounce {
 
 /// Reads the keys of one table and knows where each stands: every error names file, line and key.
 /// A key that was never asked for is an error at `finish`, so that a typing mistake is not ignored.
@@ -34,6 +32,8 @@ class Settings {
   /// Rows of numbers, as anchors are written.
   std::optional<std::vector<std::vector<double>>> rows(const std::string& key);
   std::optional<Settings> section(const std::string& key);
+  /// The tables of `[[key]]`, in order; empty where there is none.
+  std::vector<Settings> sections(const std::string& key);
   bool is_text(const std::string& key);
   bool is_integer(const std::string& key);
 
@@ -58,8 +58,4 @@ class Settings {
 toml::table parse_toml(const std::string& text, const std::string& file);
 toml::table parse_json(const std::string& text, const std::string& file);
 
-/// The keys of a preprocessing, the same in JSON metadata and in a model's TOML; `base` fills in
-/// what is not given. Does not call `finish`.
-Preprocessing read_preprocessing(Settings& settings, Preprocessing base);
-
-}  // namespace ounce::tasks
+}  // namespace ounce

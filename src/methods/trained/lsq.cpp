@@ -1,0 +1,56 @@
+#include "methods/trained/lsq.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "graph/error.h"
+#include "train/quantizers/lsq.h"
+
+namespace ounce::methods {
+namespace {
+
+constexpr int kEndBits = 8;
+
+std::shared_ptr<train::Quantizer> activation(int bits, const LowBitSettings& settings) {
+  train::LsqOptions options;
+  options.bits = bits;
+  options.learn_zero_point = settings.learn_zero_points;
+  return std::make_shared<train::LsqActivation>(options);
+}
+
+std::shared_ptr<train::Quantizer> weight(int bits, const train::ProductLayer& layer) {
+  train::LsqOptions options;
+  options.bits = bits;
+  options.slices = {layer.channel_axis, layer.channels};
+  return std::make_shared<train::LsqWeight>(options);
+}
+
+}  // namespace
+
+train::Student lsq(const Graph& graph, const LowBitSettings& settings) {
+  const std::vector<train::ProductLayer> layers = train::product_layers(graph);
+  const auto is_end = [&](const train::ProductLayer& layer) {
+    const auto has_weights = [](const train::ProductLayer& l) { return l.has_weights; };
+    const auto first = std::find_if(layers.begin(), layers.end(), has_weights);
+    const auto last = std::find_if(layers.rbegin(), layers.rend(), has_weights);
+    return layer.has_weights && (layer.node == first->node || layer.node == last->node);
+  };
+  train::FakeQuantInserter inserter(graph);
+  for (const train::ProductLayer& layer : layers) {
+    const bool wide = settings.ends_at_8_bits && is_end(layer);
+    const int bits = wide ? kEndBits : settings.activation_bits;
+    const size_t activations = layer.has_weights ? 1 : 2;
+    for (size_t operand = 0; operand < activations; ++operand) {
+      // An end reads its own, finer grid of a value that others read too.
+      const std::string name =
+          inserter.shared_name(layer.node, operand) + (wide ? std::to_string(kEndBits) : "");
+      inserter.quantize(layer.node, operand, name, [&] { return activation(bits, settings); });
+    }
+    if (!layer.has_weights) continue;
+    inserter.quantize(layer.node, 1, inserter.shared_name(layer.node, 1),
+                      [&] { return weight(wide ? kEndBits : settings.weight_bits, layer); });
+  }
+  return inserter.finish();
+}
+
+}  // namespace ounce::methods

@@ -1,0 +1,106 @@
+#include <cstdint>
+#include <string>
+
+#include "models/builder.h"
+#include "models/models.h"
+
+namespace ounce::models {
+namespace {
+
+ValueId conv_norm(LayerBuilder& layers, const std::string& name, const std::string& norm_name,
+                  ValueId x, int64_t in, const LayerBuilder::Convolution& spec) {
+  LayerBuilder::Convolution without_bias = spec;
+  without_bias.bias = false;
+  return layers.batch_norm(norm_name, layers.conv(name, x, in, without_bias), spec.out_channels);
+}
+
+ValueId pool2(LayerBuilder& layers, const std::string& name, ValueId x) {
+  AttributeMap pool;
+  pool.set("kernel_shape", std::vector<int64_t>{2, 2});
+  pool.set("strides", std::vector<int64_t>{2, 2});
+  return layers.apply("AveragePool", {x}, pool, name);
+}
+
+/// Every second pixel, and zeros for the channels that x does not have (He et al. 2016, option A).
+ValueId padded_shortcut(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in,
+                        int64_t out) {
+  const auto integers = [&](std::vector<int64_t> values) {
+    return layers.constant("integers", Tensor::of_i64(std::move(values)));
+  };
+  x = layers.apply(
+      "Slice",
+      {x, integers({0, 0}), integers({INT64_MAX, INT64_MAX}), integers({2, 3}), integers({2, 2})},
+      {}, name + ".slice");
+  const int64_t before = (out - in) / 2;
+  return layers.apply("Pad", {x, integers({0, before, 0, 0, 0, out - in - before, 0, 0})}, {},
+                      name + ".pad");
+}
+
+ValueId shortcut(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in, int64_t out,
+                 int64_t stride, const CifarResnetSpec& spec) {
+  if (stride == 1 && in == out) return x;
+  if (spec.padded_shortcuts) return padded_shortcut(layers, name + ".shortcut", x, in, out);
+  if (stride == 2) x = pool2(layers, name + ".shortcut.pool", x);
+  return conv_norm(layers, name + ".shortcut.conv", name + ".shortcut.bn", x, in,
+                   {.out_channels = out});
+}
+
+/// relu(bn(conv(relu(bn(conv(x))))) + shortcut)
+ValueId float_block(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in,
+                    int64_t out, int64_t stride, const CifarResnetSpec& spec) {
+  ValueId y = conv_norm(layers, name + ".conv1", name + ".bn1", x, in,
+                        {.out_channels = out, .kernel = 3, .stride = stride, .padding = 1});
+  y = layers.apply("Relu", {y}, {}, name + ".relu1");
+  y = conv_norm(layers, name + ".conv2", name + ".bn2", y, out,
+                {.out_channels = out, .kernel = 3, .padding = 1});
+  y = layers.apply("Add", {y, shortcut(layers, name, x, in, out, stride, spec)}, {}, name + ".add");
+  return layers.apply("Relu", {y}, {}, name + ".relu2");
+}
+
+/// Shift, [sign], convolution, BatchNormalization, shortcut, shifted PReLU (Liu et al. 2020).
+ValueId react_unit(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in,
+                   int64_t out, int64_t stride, const CifarResnetSpec& spec) {
+  const auto shift = [&](ValueId value, const char* suffix, int64_t channels) {
+    const ValueId amount = layers.constant(name + suffix, Tensor(DType::f32, {channels, 1, 1}));
+    return layers.apply("Add", {value, amount}, {}, name + suffix);
+  };
+  ValueId y = shift(x, ".shift0", in);
+  y = conv_norm(layers, name + ".conv", name + ".bn", y, in,
+                {.out_channels = out, .kernel = 3, .stride = stride, .padding = 1});
+  y = layers.apply("Add", {y, shortcut(layers, name, x, in, out, stride, spec)}, {}, name + ".add");
+  y = shift(y, ".shift1", out);
+  Tensor slope(DType::f32, {out, 1, 1});
+  for (float& value : slope.mutable_data<float>()) value = 0.25F;
+  y = layers.apply("PRelu", {y, layers.constant(name + ".slope", slope)}, {}, name + ".prelu");
+  return shift(y, ".shift2", out);
+}
+
+}  // namespace
+
+Graph cifar_resnet(std::string_view name, const CifarResnetSpec& spec, uint64_t seed) {
+  LayerBuilder layers(name, seed);
+  ValueId x = layers.image_input(spec.image);
+  x = conv_norm(layers, "conv1", "bn1", x, 3,
+                {.out_channels = spec.width, .kernel = 3, .padding = 1});
+  x = layers.apply("Relu", {x}, {}, "relu1");
+  int64_t in = spec.width;
+  for (int64_t stage = 0; stage < 3; ++stage) {
+    const int64_t out = spec.width << stage;
+    for (int64_t block = 0; block < spec.blocks; ++block) {
+      const std::string scope = "layer" + std::to_string(stage + 1) + '.' + std::to_string(block);
+      const int64_t stride = block == 0 && stage > 0 ? 2 : 1;
+      if (spec.react) {
+        x = react_unit(layers, scope + ".0", x, in, out, stride, spec);
+        x = react_unit(layers, scope + ".1", x, out, out, 1, spec);
+      } else {
+        x = float_block(layers, scope, x, in, out, stride, spec);
+      }
+      in = out;
+    }
+  }
+  x = layers.apply("Flatten", {layers.apply("GlobalAveragePool", {x}, {}, "avgpool")}, {},
+                   "flatten");
+  return layers.finish(layers.linear("fc", x, in, spec.classes), "logits");
+}
+
+}  // namespace ounce::models
