@@ -14,9 +14,9 @@ const Table& table() {
   static const Table rows = [] {
     Table result;
     for (const ops::Family family :
-         {ops::activation_ops(), ops::elementwise_ops(), ops::product_ops(),
-          ops::normalization_ops(), ops::pooling_ops(), ops::reduce_ops(), ops::shape_ops(),
-          ops::quantize_ops()}) {
+         {ops::activation_ops(), ops::elementwise_ops(), ops::gather_ops(), ops::generator_ops(),
+          ops::normalization_ops(), ops::pooling_ops(), ops::product_ops(), ops::quantize_ops(),
+          ops::reduce_ops(), ops::resample_ops(), ops::shape_ops()}) {
       for (const OpRow& row : family) result.emplace(row.name, row.run);
     }
     return result;

@@ -10,10 +10,14 @@ std::optional<at::ScalarType> scalar_type(DType dtype) {
   switch (dtype) {
     case DType::f32:
       return at::kFloat;
+    case DType::f64:
+      return at::kDouble;
     case DType::i64:
       return at::kLong;
     case DType::i32:
       return at::kInt;
+    case DType::i16:
+      return at::kShort;
     case DType::i8:
       return at::kChar;
     case DType::u8:
@@ -51,6 +55,8 @@ DType dtype_of_scalar_type(at::ScalarType type) {
       return DType::i64;
     case at::kInt:
       return DType::i32;
+    case at::kShort:
+      return DType::i16;
     case at::kChar:
       return DType::i8;
     case at::kByte:

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
-#include <cstring>
 #include <tuple>
 
 #include "engine/reference/reference.h"
@@ -27,37 +26,6 @@ std::vector<Tensor> run_with(Executor executor, const Graph& graph,
                              const std::vector<Tensor>& inputs) {
   if (executor == Executor::reference) return engine::reference::run(graph, inputs);
   return engine::Session(graph).run(inputs);
-}
-
-/// ONNX 1.12 records bf16 tensors as u16 bit patterns.
-Tensor as_dtype(const Tensor& recorded, DType dtype) {
-  if (recorded.dtype() != DType::u16 || dtype != DType::bf16) return recorded;
-  Tensor tensor(DType::bf16, recorded.shape());
-  std::memcpy(tensor.mutable_raw(), recorded.raw(), recorded.bytes());
-  return tensor;
-}
-
-/// The recorded tensors with the dtypes that the graph declares for `values`.
-std::vector<Tensor> as_declared(const Graph& graph, const std::vector<ValueId>& values,
-                                std::vector<Tensor> recorded) {
-  for (size_t i = 0; i < recorded.size() && i < values.size(); ++i) {
-    recorded[i] = as_dtype(recorded[i], graph.value(values[i]).dtype);
-  }
-  return recorded;
-}
-
-/// A few recordings of ONNX 1.12 have an input of another shape than the model declares (a CastLike
-/// target of one element): the model is taken for the shapes that were recorded.
-void follow_recorded_shapes(Graph& graph, const std::vector<Tensor>& inputs) {
-  bool contradicts = false;
-  for (size_t i = 0; i < inputs.size() && i < graph.inputs.size(); ++i) {
-    Value& declared = graph.value(graph.inputs[i]);
-    const auto shape = declared.shape ? concrete(*declared.shape) : std::nullopt;
-    if (!shape || *shape == inputs[i].shape()) continue;
-    declared.shape = symbolic(inputs[i].shape());
-    contradicts = true;
-  }
-  if (contradicts) infer_shapes(graph, {.reset = true});
 }
 
 using Parameter = std::tuple<const ConformanceCase*, Executor>;

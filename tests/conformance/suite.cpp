@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <tuple>
 
 #include "formats/onnx/onnx.h"
 #include "graph/error.h"
+#include "graph/operator.h"
 #include "onnx/onnx.pb.h"
 #include "tests/support/test_data.h"
 
@@ -115,6 +117,14 @@ std::vector<Tensor> read_tensors(const fs::path& folder, const std::string& pref
   }
 }
 
+/// ONNX 1.12 records bf16 tensors as u16 bit patterns.
+Tensor as_dtype(const Tensor& recorded, DType dtype) {
+  if (recorded.dtype() != DType::u16 || dtype != DType::bf16) return recorded;
+  Tensor tensor(DType::bf16, recorded.shape());
+  std::memcpy(tensor.mutable_raw(), recorded.raw(), recorded.bytes());
+  return tensor;
+}
+
 }  // namespace
 
 const std::vector<ConformanceSuite>& conformance_suites() {
@@ -144,6 +154,26 @@ std::vector<RecordedRun> read_recorded_runs(const ConformanceCase& test) {
     if (!fs::is_directory(folder)) return runs;
     runs.push_back({read_tensors(folder, "input"), read_tensors(folder, "output")});
   }
+}
+
+std::vector<Tensor> as_declared(const Graph& graph, const std::vector<ValueId>& values,
+                                std::vector<Tensor> recorded) {
+  for (size_t i = 0; i < recorded.size() && i < values.size(); ++i) {
+    recorded[i] = as_dtype(recorded[i], graph.value(values[i]).dtype);
+  }
+  return recorded;
+}
+
+void follow_recorded_shapes(Graph& graph, const std::vector<Tensor>& inputs) {
+  bool contradicts = false;
+  for (size_t i = 0; i < inputs.size() && i < graph.inputs.size(); ++i) {
+    Value& declared = graph.value(graph.inputs[i]);
+    const auto shape = declared.shape ? concrete(*declared.shape) : std::nullopt;
+    if (!shape || *shape == inputs[i].shape()) continue;
+    declared.shape = symbolic(inputs[i].shape());
+    contradicts = true;
+  }
+  if (contradicts) infer_shapes(graph, {.reset = true});
 }
 
 }  // namespace ounce::testing

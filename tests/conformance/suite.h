@@ -45,4 +45,12 @@ struct RecordedRun {
 /// All recorded runs (test_data_set_*) of a case.
 std::vector<RecordedRun> read_recorded_runs(const ConformanceCase& test);
 
+/// The recorded tensors with the dtypes that the graph declares for `values`.
+std::vector<Tensor> as_declared(const Graph& graph, const std::vector<ValueId>& values,
+                                std::vector<Tensor> recorded);
+
+/// A few recordings of ONNX 1.12 have an input of another shape than the model declares (a CastLike
+/// target of one element): the model is taken for the shapes that were recorded.
+void follow_recorded_shapes(Graph& graph, const std::vector<Tensor>& inputs);
+
 }  // namespace ounce::testing

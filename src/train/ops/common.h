@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/dtype.h"
 #include "graph/error.h"
 #include "train/op.h"
 
@@ -68,6 +69,10 @@ inline at::Tensor along_axis(const at::Tensor& x, int64_t axis, int64_t rank) {
   shape[static_cast<size_t>(axis)] = x.numel();
   return x.reshape(shape);
 }
+
+/// `x` as `dtype`. Half precision is a rounding here: its values stay f32, as its constants do.
+/// Throws `Error` for a dtype that libtorch has no equal of.
+at::Tensor cast_to(const at::Tensor& x, DType dtype);
 
 /// y = f(x) for a function of libtorch that knows its own derivative.
 template <at::Tensor (*kFunction)(const at::Tensor&)>

@@ -77,34 +77,6 @@ Outputs is_inf(const OpCall& call) {
   return {above.logical_or(negative ? at::isneginf(x) : none)};
 }
 
-/// Half precision is a rounding here: its values stay f32, as its constants do.
-at::Tensor cast_to(const at::Tensor& x, DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return x.to(at::kFloat);
-    case DType::f16:
-      return x.to(at::kHalf).to(at::kFloat);
-    case DType::bf16:
-      return x.to(at::kBFloat16).to(at::kFloat);
-    case DType::f64:
-      return x.to(at::kDouble);
-    case DType::i64:
-      return x.to(at::kLong);
-    case DType::i32:
-      return x.to(at::kInt);
-    case DType::i16:
-      return x.to(at::kShort);
-    case DType::i8:
-      return x.to(at::kChar);
-    case DType::u8:
-      return x.to(at::kByte);
-    case DType::boolean:
-      return x.to(at::kBool);
-    default:
-      throw Error("libtorch has no tensors of " + std::string(name_of(dtype)));
-  }
-}
-
 Outputs cast(const OpCall& call) {
   return {cast_to(call.input(0), ounce::ops::dtype_from_onnx(call.attributes().get_int("to", 0)))};
 }
@@ -164,6 +136,37 @@ constexpr OpRow kRows[] = {
 };
 
 }  // namespace
+
+at::Tensor cast_to(const at::Tensor& x, DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return x.to(at::kFloat);
+    case DType::f16:
+      return x.to(at::kHalf).to(at::kFloat);
+    case DType::bf16:
+      return x.to(at::kBFloat16).to(at::kFloat);
+    case DType::f64:
+      return x.to(at::kDouble);
+    case DType::i64:
+      return x.to(at::kLong);
+    case DType::i32:
+      return x.to(at::kInt);
+    case DType::i16:
+      return x.to(at::kShort);
+    case DType::i8:
+      return x.to(at::kChar);
+    case DType::u8:
+      return x.to(at::kByte);
+    case DType::u4:
+      return x.to(at::kInt).clamp(0, 15).to(at::kByte);
+    case DType::i4:
+      return x.to(at::kInt).clamp(-8, 7).to(at::kChar);
+    case DType::boolean:
+      return x.to(at::kBool);
+    default:
+      throw Error("libtorch has no tensors of " + std::string(name_of(dtype)));
+  }
+}
 
 Family elementwise_ops() {
   return kRows;

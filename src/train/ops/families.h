@@ -12,11 +12,13 @@ using Family = std::span<const OpRow>;
 Family activation_ops();
 Family elementwise_ops();
 Family gather_ops();
+Family generator_ops();
 Family normalization_ops();
 Family pooling_ops();
 Family product_ops();  // convolutions, matrix products, attention
 Family quantize_ops();
 Family reduce_ops();
+Family resample_ops();
 Family shape_ops();
 
 }  // namespace ounce::train::ops

@@ -1,5 +1,9 @@
+#include <limits>
+
+#include "graph/ops/shape_rules.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
+#include "train/quantizers/straight_through.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -26,6 +30,53 @@ at::Tensor spread(const OpCall& call, const at::Tensor& parameter) {
   return parameter.index_select(axis, elements.div(block, "floor"));
 }
 
+/// The codes that a dtype holds.
+struct CodeRange {
+  double low = 0;
+  double high = 0;
+};
+
+CodeRange code_range(DType dtype) {
+  switch (dtype) {
+    case DType::u4:
+    case DType::u8:
+    case DType::u16:
+      return {0, static_cast<double>((1 << bits_of(dtype)) - 1)};
+    case DType::i2:
+    case DType::i3:
+    case DType::i4:
+    case DType::i8:
+    case DType::i16: {
+      const auto half = static_cast<double>(1 << (bits_of(dtype) - 1));
+      return {-half, half - 1};
+    }
+    default:
+      throw Error("no quantization to " + std::string(name_of(dtype)));
+  }
+}
+
+/// What QuantizeLinear rounds to: the zero point's dtype, else the attribute's.
+DType code_dtype(const OpCall& call) {
+  if (call.dtypes.size() > 2 && call.dtypes[2] != DType::undefined) return call.dtypes[2];
+  if (call.has(2)) return call.inputs[2].scalar_type() == at::kChar ? DType::i8 : DType::u8;
+  const int64_t code = call.attributes().get_int("output_dtype", 0);
+  return code == 0 ? DType::u8 : ounce::ops::dtype_from_onnx(code);
+}
+
+at::Tensor rounded(const at::Tensor& x) {
+  return straight_through(x, at::round(x), Slope::kClip, std::numeric_limits<double>::infinity());
+}
+
+/// q = clamp(round_half_even(x / scale) + zero_point), as floats. The gradient is that of
+/// x / scale where the code lies in the range, and zero outside.
+Outputs quantize_linear(const OpCall& call) {
+  const at::Tensor scale = spread(call, call.input(1));
+  const CodeRange range = code_range(code_dtype(call));
+  at::Tensor codes = rounded(call.input(0) / scale);
+  if (call.has(2)) codes = codes + spread(call, call.inputs[2]).to(codes.scalar_type());
+  return {at::clamp(codes, range.low, range.high)};
+}
+
 /// x = (q - zero_point) * scale, for codes as integers (a constant) or floats (just quantized).
 Outputs dequantize_linear(const OpCall& call) {
   const at::Tensor scale = spread(call, call.input(1));
@@ -34,8 +85,37 @@ Outputs dequantize_linear(const OpCall& call) {
   return {codes * scale};
 }
 
+/// u8 codes, as floats, over [min(x, 0), max(x, 0)].
+Outputs dynamic_quantize_linear(const OpCall& call) {
+  const at::Tensor& x = call.input(0);
+  const CodeRange range = code_range(DType::u8);
+  const at::Tensor low = at::clamp_max(x.detach().min(), 0);
+  const at::Tensor high = at::clamp_min(x.detach().max(), 0);
+  const at::Tensor width = (high - low) / range.high;
+  const at::Tensor scale = width.masked_fill(width == 0, 1);  // all zero: any scale does
+  const at::Tensor zero_point = at::clamp(at::round(-low / scale), range.low, range.high);
+  return {at::clamp(rounded(x / scale) + zero_point, range.low, range.high), scale, zero_point};
+}
+
+/// y = scale * sign(x) with sign(0) = +1, or with `unsigned` scale * (x > scale / 2 ? 1 : 0); the
+/// scale is 1 when omitted. Straight through: the sign has the gradient of clamp(x, -1, 1), the map
+/// that of clamp(x / scale, 0, 1).
+Outputs binarize(const OpCall& call) {
+  const at::Tensor& x = call.input(0);
+  const at::Tensor scale =
+      call.has(1) ? spread(call, call.inputs[1]).to(x.scalar_type()) : at::ones({}, x.options());
+  if (call.attributes().get_int("unsigned", 0) != 0) {
+    const at::Tensor ones = (x > scale / 2).to(x.scalar_type());
+    return {straight_through(x / scale - 0.5, ones, Slope::kClip, 0.5) * scale};
+  }
+  return {straight_through(x, signs_of(x), Slope::kClip) * scale};
+}
+
 constexpr OpRow kRows[] = {
+    {"Binarize", binarize},
     {"DequantizeLinear", dequantize_linear},
+    {"DynamicQuantizeLinear", dynamic_quantize_linear},
+    {"QuantizeLinear", quantize_linear},
 };
 
 }  // namespace

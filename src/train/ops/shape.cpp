@@ -126,6 +126,47 @@ Outputs tile(const OpCall& call) {
   return {call.input(0).repeat(repeats)};
 }
 
+/// The input index that padded position `at` (input coordinates) shows.
+int64_t padded_source(int64_t at, int64_t extent, const std::string& mode) {
+  require(extent > 0, "cannot pad an empty dimension with its own elements");
+  if (at >= 0 && at < extent) return at;
+  if (mode == "edge") return at < 0 ? 0 : extent - 1;
+  const int64_t period = mode == "wrap" || extent == 1 ? extent : 2 * (extent - 1);
+  const int64_t folded = ((at % period) + period) % period;
+  return folded < extent ? folded : period - folded;
+}
+
+/// Negative pads crop.
+Outputs pad(const OpCall& call) {
+  at::Tensor y = call.input(0);
+  const std::vector<int64_t> given = call.integers(1);
+  const std::vector<int64_t> axes =
+      call.has(3) ? normalized_axes(call.integers(3), y.dim()) : counted(y.dim());
+  require(given.size() == 2 * axes.size(), "not two pads an axis");
+  const std::string mode = call.attributes().get_string("mode", "constant");
+  if (mode == "constant") {
+    std::vector<int64_t> pads(static_cast<size_t>(2 * y.dim()), 0);  // from the last dimension on
+    for (size_t i = 0; i < axes.size(); ++i) {
+      const auto at = static_cast<size_t>(2 * (y.dim() - 1 - axes[i]));
+      pads[at] = given[i];
+      pads[at + 1] = given[i + axes.size()];
+    }
+    const bool has_value = call.has(2);
+    return {at::constant_pad_nd(y, pads, has_value ? call.inputs[2].item() : at::Scalar(0))};
+  }
+  require(mode == "reflect" || mode == "edge" || mode == "wrap",
+          "mode must be constant, reflect, edge or wrap");
+  for (size_t i = 0; i < axes.size(); ++i) {
+    std::vector<int64_t> sources;
+    const int64_t extent = y.size(axes[i]);
+    for (int64_t at = -given[i]; at < extent + given[i + axes.size()]; ++at) {
+      sources.push_back(padded_source(at, extent, mode));
+    }
+    y = y.index_select(axes[i], indices_like(sources, y));
+  }
+  return {y};
+}
+
 Outputs depth_to_space(const OpCall& call) {
   const at::Tensor& x = call.input(0);
   require(x.dim() == 4, "a 4-dimensional input wanted");
@@ -195,6 +236,7 @@ constexpr OpRow kRows[] = {
     {"Expand", expand},
     {"Flatten", flatten},
     {"Identity", identity},
+    {"Pad", pad},
     {"Reshape", reshape},
     {"Shape", shape_operator},
     {"Size", size_operator},
