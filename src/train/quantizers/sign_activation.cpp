@@ -1,0 +1,34 @@
+#include "train/quantizers/sign_activation.h"
+
+namespace ounce::train {
+
+at::Tensor SignActivation::fake_quant(const at::Tensor& x, bool /*training*/) {
+  return straight_through(x, signs_of(x.detach()), slope_);
+}
+
+Grid SignActivation::freeze(const at::Tensor& /*x*/) const {
+  return SignGrid{at::ones({1})};
+}
+
+LearnedBinarizer::LearnedBinarizer(const LearnedBinarizerOptions& options)
+    : options_(options), scale_(options.heads, Scale::Kind::kLearned) {}
+
+at::Tensor LearnedBinarizer::fake_quant(const at::Tensor& x, bool training) {
+  if (training && !scale_.ready()) {
+    scale_.set(mean_of_slices(x.detach().abs(), options_.heads).mul_(2).clamp_min_(kLeastScale));
+  }
+  scale_.require_ready();
+  const CodeRange codes = {options_.is_map ? 0 : -1, 1};
+  return round_to_grid(
+      x, scale_.tensor(),
+      {.levels = options_.is_map ? Levels::kMap : Levels::kSigns,
+       .slices = options_.heads,
+       .codes = codes,
+       .gradient_scale = lsq_gradient_scale(x.numel() * options_.batches_per_step, codes)});
+}
+
+Grid LearnedBinarizer::freeze(const at::Tensor& /*x*/) const {
+  return SignGrid{scale_.frozen(), options_.heads.axis, options_.is_map};
+}
+
+}  // namespace ounce::train

@@ -1,0 +1,53 @@
+#pragma once
+
+#include "train/quantizer.h"
+#include "train/quantizers/round_to_grid.h"
+#include "train/quantizers/scale.h"
+#include "train/quantizers/straight_through.h"
+
+namespace ounce::train {
+
+/// sign(x) without a scale: inputs of binary layers. `slope` is kClip (BinaryNet) or kPolynomial
+/// (Bi-Real Net, ReActNet, Bi-ViT).
+class SignActivation : public Quantizer {
+ public:
+  explicit SignActivation(Slope slope = Slope::kPolynomial) : slope_(slope) {}
+
+  at::Tensor fake_quant(const at::Tensor& x, bool training) override;
+  Grid freeze(const at::Tensor& x) const override;
+
+ private:
+  Slope slope_;
+};
+
+struct LearnedBinarizerOptions {
+  Slices heads = {};    // a scale each
+  bool is_map = false;  // r * (P > r / 2) of softmax maps, else a * sign(x)
+  /// As in LsqOptions.
+  int64_t batches_per_step = 1;
+};
+
+/// One bit with a learned scale inside attention (Bi-ViT, arXiv 2305.12354, sheet section 4.2):
+/// queries, keys and values become a * sign(x), the softmax map r * (P > r / 2), which puts the
+/// threshold where its values are.
+///
+/// Gradients are those of `round_to_grid` over the codes -1 .. 1 or 0 .. 1, the gradient scale
+/// 1 / sqrt(elements). The first batch gives scale = 2 mean|x|, slice by slice.
+class LearnedBinarizer : public Quantizer {
+ public:
+  explicit LearnedBinarizer(const LearnedBinarizerOptions& options);
+
+  at::Tensor fake_quant(const at::Tensor& x, bool training) override;
+  std::vector<NamedTensor> parameters() override { return {{"scale", scale_.tensor()}}; }
+  std::vector<NamedTensor> buffers() override { return {{"ready", scale_.ready_flag()}}; }
+  void after_step() override { scale_.keep_above(kLeastScale); }
+  Grid freeze(const at::Tensor& x) const override;
+
+ private:
+  static constexpr double kLeastScale = 1e-6;
+
+  LearnedBinarizerOptions options_;
+  Scale scale_;
+};
+
+}  // namespace ounce::train
