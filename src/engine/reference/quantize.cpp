@@ -134,10 +134,16 @@ void binarize(OperatorContext& context) {
   });
 }
 
+/// How it rounds is known to a quantizer of the trainer alone.
+void fake_quant(OperatorContext&) {
+  throw Error("is still being trained", {}, "the frozen graph");
+}
+
 constexpr OperatorEntry kEntries[] = {
     {"Binarize", widened<binarize>},
     {"DequantizeLinear", dequantize_linear},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
+    {"FakeQuant", fake_quant},
     {"QuantizeLinear", quantize_linear},
 };
 
