@@ -48,6 +48,51 @@ TEST(TrainOps, compute_what_the_reference_computes) {
   expect_as_reference(trained_cases());
 }
 
+/// Operands in f64, those of floats as leaves; running statistics are none.
+std::vector<at::Tensor> leaves(const OpCase& test) {
+  std::vector<at::Tensor> operands;
+  for (const Tensor& input : test.inputs) {
+    at::Tensor operand = input.defined() ? train::to_torch(input) : at::Tensor();
+    if (input.dtype() == DType::f32) {
+      const bool statistic = test.op == "BatchNormalization" && operands.size() >= 3;
+      operand = operand.to(at::kDouble).requires_grad_(!statistic);
+    }
+    operands.push_back(operand);
+  }
+  return operands;
+}
+
+TEST(TrainOps, have_finite_gradients) {
+  for (const OpCase& test : trained_cases()) {
+    SCOPED_TRACE(describe(test));
+    // Not an operand but a description of the shape.
+    if (test.op == "Resize" || test.op == "Range") continue;
+    const std::vector<at::Tensor> operands = leaves(test);
+    const Node node = make_node(test.op, test.attributes, test.outputs);
+    const at::Tensor y = run_on_torch(node, operands).front();
+    if (!y.requires_grad() || y.numel() == 0) continue;
+    y.square().sum().backward();
+    for (size_t i = 0; i < operands.size(); ++i) {
+      if (!operands[i].defined() || !operands[i].grad().defined()) continue;
+      EXPECT_TRUE(operands[i].grad().isfinite().all().item().toBool()) << "operand " << i;
+    }
+  }
+}
+
+TEST(TrainOps, give_zeros_no_infinite_slope) {
+  AttributeMap window;
+  window.set("kernel_shape", std::vector<int64_t>{2, 2});
+  const auto expect_finite = [](const char* op, const AttributeMap& attributes) {
+    const at::Tensor x = at::zeros({1, 2, 4, 4}).requires_grad_(true);
+    run_on_torch(make_node(op, attributes), std::vector<at::Tensor>{x})[0].sum().backward();
+    EXPECT_TRUE(x.grad().isfinite().all().item().toBool()) << op;
+  };
+  for (const char* op : {"LpPool", "GlobalLpPool", "MeanVarianceNormalization", "LpNormalization",
+                         "ReduceL2", "Softsign", "Mish"}) {
+    expect_finite(op, std::string(op) == "LpPool" ? window : AttributeMap());
+  }
+}
+
 TEST(TrainOps, have_a_case_each) {
   std::set<std::string> seen;
   for (const OpCase& test : trained_cases()) seen.insert(test.op);

@@ -53,15 +53,14 @@ Outputs mean(const OpCall& call) {
 
 /// Crossing bounds: the upper one wins.
 Outputs clip(const OpCall& call) {
-  const at::Tensor& x = call.input(0);
-  const auto bound = [&](size_t i) -> c10::optional<at::Tensor> {
-    if (!call.has(i)) return c10::nullopt;
+  const auto bound = [&](size_t i) {
     require(call.inputs[i].numel() == 1, "a bound must be a single number");
     return call.inputs[i].reshape({});
   };
-  const auto low = bound(1);
-  const auto high = bound(2);
-  return {low || high ? at::clamp(x, low, high) : x};
+  at::Tensor y = call.input(0);
+  if (call.has(1)) y = at::clamp_min(y, bound(1));
+  if (call.has(2)) y = at::clamp_max(y, bound(2));
+  return {y};
 }
 
 Outputs where(const OpCall& call) {

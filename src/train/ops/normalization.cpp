@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 
@@ -83,8 +85,11 @@ Outputs mean_variance_normalization(const OpCall& call) {
   const std::vector<int64_t> axes =
       normalized_axes(call.attributes().get_ints("axes", {0, 2, 3}), x.dim());
   const at::Tensor centred = x - x.mean(axes, true);
+  // As a norm: of a flat input libtorch takes 0 for its slope, where the root's is infinite.
+  const at::Tensor norm = at::linalg_vector_norm(centred, 2, axes, true);
+  const double count = static_cast<double>(x.numel()) / static_cast<double>(norm.numel());
   // The constant keeps a flat input from dividing by zero; it is the specification's.
-  return {centred / (at::sqrt(centred.square().mean(axes, true)) + 1e-9)};
+  return {centred / (norm / std::sqrt(count) + 1e-9)};
 }
 
 /// y = x / norm along the axis; a line of norm 0 stays 0.

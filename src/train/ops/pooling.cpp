@@ -26,7 +26,7 @@ at::Tensor windows_of(const at::Tensor& padded, const ForwardWindow& window) {
   for (size_t i = 0; i < window.axes.size(); ++i) {
     const ounce::ops::WindowAxis& axis = window.axes[i];
     view = view.unfold(static_cast<int64_t>(i) + 2, axis.extent(), axis.stride)
-               .slice(-1, 0, c10::nullopt, axis.dilation);
+               .slice(-1, 0, axis.extent(), axis.dilation);
   }
   return view.flatten(2 + static_cast<int64_t>(window.axes.size()));
 }
@@ -132,7 +132,10 @@ double power_of(const OpCall& call) {
 Outputs lp_pool(const OpCall& call) {
   const double p = power_of(call);
   const ForwardWindow window(call);
-  return {window_sums(call.input(0).abs().pow(p), window).pow(1.0 / p)};
+  const at::Tensor sums = window_sums(call.input(0).abs().pow(p), window);
+  // A root is infinitely steep at 0; windows of zeros (behind a Relu) get no gradient.
+  const at::Tensor empty = sums == 0;
+  return {sums.masked_fill(empty, 1).pow(1.0 / p).masked_fill(empty, 0)};
 }
 
 /// The dimensions behind [batch, channels].

@@ -97,8 +97,8 @@ Outputs rotary_embedding(const OpCall& call) {
   require(x.dim() >= 1 && x.size(-1) % 2 == 0, "an even head dimension wanted");
   const int64_t half = x.size(-1) / 2;
   const bool interleaved = call.attributes().get_int("interleaved", 0) != 0;
-  const at::Tensor a = interleaved ? x.slice(-1, 0, c10::nullopt, 2) : x.narrow(-1, 0, half);
-  const at::Tensor b = interleaved ? x.slice(-1, 1, c10::nullopt, 2) : x.narrow(-1, half, half);
+  const at::Tensor a = interleaved ? x.slice(-1, 0, x.size(-1), 2) : x.narrow(-1, 0, half);
+  const at::Tensor b = interleaved ? x.slice(-1, 1, x.size(-1), 2) : x.narrow(-1, half, half);
   const at::Tensor first = a * cosine - b * sine;
   const at::Tensor second = a * sine + b * cosine;
   if (!interleaved) return {at::cat({first, second}, -1)};
