@@ -71,7 +71,11 @@ TEST(StepKernels, compute_what_tensor_operators_do) {
                {{2, 3, 17}, {1, 3}},
                {{2, 3, 5, 4}, {-3, 3}},
                {{3, 16385}, {0, 3}},
-               {{0, 4}, {}}};
+               {{0, 4}, {}},
+               {{0, 4}, {1, 4}},
+               {{2, 100, 333}, {-1, 333}},
+               {{40, 3}, {1, 3}},
+               {{7}, {0, 7}}};
   for (const auto& [shape, slices] : cases) {
     for (StepGrid grid : kGrids) {
       SCOPED_TRACE(std::to_string(slices.count) + " slices, codes from " +
@@ -93,7 +97,7 @@ TEST(StepKernels, take_tensors_in_any_order_of_memory) {
 
 TEST(StepKernels, leave_what_they_cannot_take_to_tensor_operators) {
   const at::Tensor scale = at::ones({6});
-  EXPECT_FALSE(fits_step_kernels(at::zeros({8, 6}), scale, {1, 6}));
+  EXPECT_FALSE(fits_step_kernels(at::zeros({8, 6, 3}), scale, {1, 6}));
   EXPECT_FALSE(fits_step_kernels(at::zeros({40, 6}).t(), scale, {0, 6}));
   EXPECT_FALSE(fits_step_kernels(at::zeros({6, 40}, at::kDouble), scale, {0, 6}));
   EXPECT_FALSE(fits_step_kernels(at::zeros({8, 8}).narrow(1, 0, 3), at::ones({1}), {}));
@@ -101,18 +105,20 @@ TEST(StepKernels, leave_what_they_cannot_take_to_tensor_operators) {
 }
 
 TEST(StepKernels, sums_are_the_same_with_any_number_of_threads) {
-  const at::Tensor x = normal({7, 50000}, 7).to(at::kFloat);
-  const at::Tensor slopes = normal({7, 50000}, 8).to(at::kFloat);
-  const StepGrid grid = {.slices = {0, 7}, .codes = {-8, 7}};
-  const at::Tensor scale = at::full({7}, 0.13F);
   const int threads = at::get_num_threads();
-  at::set_num_threads(1);
-  const StepGradients one = step_backward(x, slopes, scale, {}, grid);
-  at::set_num_threads(3);
-  const StepGradients three = step_backward(x, slopes, scale, {}, grid);
-  at::set_num_threads(threads);
-  EXPECT_TRUE(same(one.scale, three.scale));
-  EXPECT_TRUE(same(one.zero_point, three.zero_point));
+  for (const Slices& slices : {Slices{}, Slices{0, 100}, Slices{1, 3500}}) {
+    const at::Tensor x = normal({100, 3500}, 7).to(at::kFloat);
+    const at::Tensor slopes = normal({100, 3500}, 8).to(at::kFloat);
+    const StepGrid grid = {.slices = slices, .codes = {-8, 7}};
+    const at::Tensor scale = at::full({slices.count}, 0.13F);
+    at::set_num_threads(1);
+    const StepGradients one = step_backward(x, slopes, scale, {}, grid);
+    at::set_num_threads(3);
+    const StepGradients three = step_backward(x, slopes, scale, {}, grid);
+    at::set_num_threads(threads);
+    EXPECT_TRUE(same(one.scale, three.scale));
+    EXPECT_TRUE(same(one.zero_point, three.zero_point));
+  }
 }
 
 }  // namespace
