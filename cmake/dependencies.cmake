@@ -19,16 +19,6 @@ target_include_directories(ounce_opencv SYSTEM INTERFACE ${OUNCE_OPENCV_INCLUDE}
 target_link_libraries(ounce_opencv INTERFACE ${OUNCE_OPENCV})
 set(OUNCE_OPENCV ounce_opencv)
 
-# libtorch's own CMake package looks for what built it; headers and three libraries are enough.
-find_path(OUNCE_TORCH_INCLUDE torch/csrc/api/include/torch/torch.h REQUIRED)
-add_library(ounce_torch INTERFACE)
-target_include_directories(ounce_torch SYSTEM INTERFACE
-  ${OUNCE_TORCH_INCLUDE} ${OUNCE_TORCH_INCLUDE}/torch/csrc/api/include)
-foreach(library torch torch_cpu c10)
-  find_library(OUNCE_TORCH_${library} ${library} REQUIRED)
-  target_link_libraries(ounce_torch INTERFACE ${OUNCE_TORCH_${library}})
-endforeach()
-
 # The ONNX message format: C++ generated at build time from the schema that libonnx-dev installs.
 find_file(OUNCE_ONNX_PROTO onnx/onnx.proto PATHS /usr/include REQUIRED)
 set(onnx_generated ${CMAKE_BINARY_DIR}/generated)

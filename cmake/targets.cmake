@@ -30,21 +30,6 @@ function(ounce_library name)
   target_link_libraries(ounce_${name} ${scope} ${ARG_PUBLIC} ${private_scope} ${ARG_PRIVATE})
 endfunction()
 
-# Its headers take 8 s to read: once for the library, not once a file. All of <torch/torch.h> would
-# be twice the size, which every file then pays for.
-function(ounce_precompile_torch name)
-  target_precompile_headers(ounce_${name} PRIVATE
-    <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>)
-endfunction()
-
-# The same for a program, from the header that was compiled for the library `ounce_<name>`: it fits
-# only where the flags are the same, and programs would have -fPIE.
-function(ounce_reuse_torch program name)
-  set_target_properties(${program} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_compile_options(${program} PRIVATE -fPIC)
-  target_precompile_headers(${program} REUSE_FROM ounce_${name})
-endfunction()
-
 # ounce_test(<directory> LIBRARIES libs...): tests/<directory>/*_test.cpp become `test_<directory>`,
 # *_slow_test.cpp become `test_<directory>_slow` with the ctest label `slow`.
 function(ounce_test directory)

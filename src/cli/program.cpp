@@ -5,7 +5,6 @@
 #include <new>
 #include <string>
 
-#include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/interrupt.h"
 #include "cli/version.h"
@@ -40,7 +39,8 @@ int usage_exit(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-int run_program(int argc, const char* const* argv) {
+int run_program(int argc, const char* const* argv,
+                void (*add)(CLI::App& app, Invocation& invocation)) {
   CLI::App app("Make neural networks small and run them at the speed their bits promise.", "ounce");
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
@@ -48,7 +48,7 @@ int run_program(int argc, const char* const* argv) {
   app.footer("Each subcommand explains itself: ounce quantize --help");
   Invocation invocation;
   invocation.command.assign(argv, argv + argc);
-  add_commands(app, invocation);
+  add(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

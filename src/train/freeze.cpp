@@ -34,7 +34,7 @@ DType narrowest(int64_t lowest, int64_t highest) {
 at::Tensor along_axis(const at::Tensor& scale, int64_t axis, int64_t rank) {
   if (scale.numel() == 1) return scale.reshape({});
   std::vector<int64_t> shape(static_cast<size_t>(rank), 1);
-  shape[static_cast<size_t>(axis)] = scale.numel();
+  shape[static_cast<size_t>(normalize_axis(axis, rank))] = scale.numel();
   return scale.reshape(shape);
 }
 
@@ -47,7 +47,7 @@ FrozenWeight freeze_weight(Quantizer& quantizer, const at::Tensor& weight) {
   if (const auto* signs = std::get_if<SignGrid>(&grid)) {
     if (signs->is_map) throw Error("a map of zeros and ones cannot hold weights");
     frozen.scale = signs->scale.detach().to(at::kCPU, at::kDouble).flatten();
-    frozen.axis = signs->axis;
+    frozen.axis = normalize_axis(signs->axis, weight.dim());
     frozen.dtype = DType::u1;
     frozen.codes = at::where(rounded < 0, -1, 1).to(at::kChar);
   } else {
@@ -56,7 +56,7 @@ FrozenWeight freeze_weight(Quantizer& quantizer, const at::Tensor& weight) {
       throw Error("weights have a zero point, for which no kernel is");
     }
     frozen.scale = affine.scale.detach().to(at::kCPU, at::kDouble).flatten();
-    frozen.axis = affine.axis;
+    frozen.axis = normalize_axis(affine.axis, weight.dim());
     frozen.dtype = narrowest(affine.lowest, affine.highest);
     // A dead channel has scale 0 and codes 0.
     const at::Tensor scale = along_axis(frozen.scale, frozen.axis, rounded.dim());
@@ -188,6 +188,14 @@ class Freezer {
 
   void emit_bias(int reader, ValueId bias, const at::Tensor& codes, const at::Tensor& unit) {
     const std::string name = graph_.value(bias).name;
+    std::vector<ValueId>& inputs = graph_.nodes[static_cast<size_t>(reader)].inputs;
+    if (graph_.nodes[static_cast<size_t>(reader)].op == "Add") {
+      // Behind a MatMul it is no operand of the product: the rounded numbers do.
+      const Tensor values = from_torch((codes * unit).to(at::kFloat));
+      std::replace(inputs.begin(), inputs.end(), bias,
+                   editor_.add_constant(name + "_rounded", values));
+      return;
+    }
     AttributeMap attributes;
     attributes.set("axis", int64_t{0});
     const Tensor scales = from_torch(unit.expand_as(codes).to(at::kFloat));
@@ -197,9 +205,7 @@ class Freezer {
          editor_.add_constant(name + "_scale", scales),
          editor_.add_constant(name + "_zero_point", Tensor(DType::i32, scales.shape()))},
         attributes);
-    for (ValueId& input : graph_.nodes[static_cast<size_t>(reader)].inputs) {
-      if (input == bias) input = rounded;
-    }
+    std::replace(inputs.begin(), inputs.end(), bias, rounded);
   }
 
   /// Codes whose grid has two equal halves change sign with their channel; scales of others do.

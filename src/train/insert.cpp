@@ -24,6 +24,14 @@ std::vector<ProductLayer> product_layers(const Graph& graph) {
   return layers;
 }
 
+Graph without_fake_quant(Graph graph) {
+  for (const Node& node : graph.nodes) {
+    if (node.op == "FakeQuant") graph.replace_uses(node.output(0), node.input(0));
+  }
+  graph.remove_dead();
+  return graph;
+}
+
 std::string FakeQuantInserter::shared_name(int node, size_t operand) const {
   return graph_.value(graph_.nodes[static_cast<size_t>(node)].input(operand)).name + ".quant";
 }

@@ -30,6 +30,9 @@ struct Student {
   Quantizers quantizers;
 };
 
+/// The graph with every FakeQuant node taken out: who read its output reads its input.
+Graph without_fake_quant(Graph graph);
+
 /// Puts FakeQuant nodes into a graph. Node indices stay those of the graph given until `finish`.
 class FakeQuantInserter {
  public:

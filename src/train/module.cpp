@@ -74,7 +74,8 @@ void Module::add_constants() {
   }
   for (const ValueId id : graph_.outputs) {
     at::Tensor& tensor = constants_[static_cast<size_t>(id)];
-    if (graph_.constant(id) != nullptr && !tensor.defined()) tensor = to_torch(*graph_.constant(id));
+    if (graph_.constant(id) != nullptr && !tensor.defined())
+      tensor = to_torch(*graph_.constant(id));
   }
   for (const auto& [name, quantizer] : quantizers_) {
     for (const NamedTensor& parameter : quantizer->parameters()) {

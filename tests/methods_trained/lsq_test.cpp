@@ -48,7 +48,6 @@ void expect_parity(const Graph& frozen, const train::ImageSet& set) {
   const Tensor inputs[] = {train::from_torch(pictures)};
   const at::Tensor actual = train::to_torch(session.run(inputs).at(0));
   const auto range = (expected.max() - expected.min()).item<double>();
-  std::cerr << (actual - expected).abs().amax(1).gt(1e-3*(expected.max()-expected.min())).sum().item<int64_t>() << " off\n";
   EXPECT_LE((actual - expected).abs().max().item<double>(), 1e-3 * range);
   EXPECT_EQ(actual.argmax(1).ne(expected.argmax(1)).sum().item<int64_t>(), 0);
 }

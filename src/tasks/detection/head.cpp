@@ -5,8 +5,8 @@
 
 #include "graph/error.h"
 #include "tasks/dataset.h"
-#include "tasks/read_file.h"
 #include "tasks/preprocess_settings.h"
+#include "tasks/read_file.h"
 
 namespace ounce::tasks {
 namespace {

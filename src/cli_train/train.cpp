@@ -1,0 +1,106 @@
+#include "cli_train/train.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+#include "recipes/recipe.h"
+#include "recipes/run.h"
+#include "report/format.h"
+#include "train/module.h"
+
+namespace ounce::cli {
+namespace {
+
+struct TrainOptions {
+  CommonOptions common;
+  std::string recipe;
+  std::string output;
+  std::vector<std::string> settings;
+  bool dry_run = false;
+};
+
+void define(CLI::App& app, TrainOptions& options) {
+  app.add_option("recipe", options.recipe, "Recipe (.toml)")->required();
+  app.add_option("-o,--output", options.output,
+                 "Folder of the run (default: runs/<recipe's name>)");
+  app.add_option("--set", options.settings,
+                 "key=value in place of the recipe's, any number of them");
+  app.add_flag("--dry-run", options.dry_run, "Say what would be trained, and stop");
+}
+
+report::Json to_json(const recipes::StageResult& stage) {
+  return {{"name", stage.name},
+          {"method", stage.method},
+          {"steps", stage.steps},
+          {"accuracy", stage.accuracy},
+          {"engine_accuracy", stage.engine_accuracy},
+          {"parity",
+           {{"pictures", stage.parity.pictures},
+            {"other_class", stage.parity.other_class},
+            {"largest_difference", stage.parity.largest_difference}}}};
+}
+
+int plan_only(const recipes::Recipe& recipe, const TrainOptions& options) {
+  report::Json json{
+      {"name", recipe.name}, {"seed", recipe.seed}, {"stages", report::Json::array()}};
+  std::string text = recipe.name + "\n";
+  for (const recipes::Stage& stage : recipe.stages) {
+    json["stages"].push_back({{"name", stage.name},
+                              {"method", stage.method},
+                              {"epochs", stage.training.epochs},
+                              {"batch", stage.batch}});
+    text += fmt::format("  {}: {}, {} epochs, batches of {}\n", stage.name, stage.method,
+                        stage.training.epochs, stage.batch);
+  }
+  print_result(options.common, json, text);
+  return 0;
+}
+
+int carry_out(const TrainOptions& options, const Invocation&) {
+  const recipes::Recipe recipe = recipes::read_recipe(options.recipe, options.settings);
+  if (options.dry_run) return plan_only(recipe, options);
+  recipes::RunOptions run_options;
+  run_options.output = options.output.empty() ? "runs/" + recipe.name : options.output;
+  run_options.threads = options.common.threads;
+  Progress progress(options.common);
+  run_options.report = [&](const std::string& what, int64_t done, int64_t total,
+                           const std::string& line) {
+    if (was_interrupted()) return false;
+    progress.step(line.empty() ? what : what + ", " + line, done, total);
+    return true;
+  };
+  const recipes::RunResult result = recipes::run(recipe, run_options);
+  progress.clear();
+  if (!result.finished) throw Interrupted();
+  report::Json json{{"output", run_options.output.string()}, {"stages", report::Json::array()}};
+  std::string text;
+  for (const recipes::StageResult& stage : result.stages) {
+    json["stages"].push_back(to_json(stage));
+    text += fmt::format(
+        "{}: {:.2f} % on the test set, {:.2f} % frozen in the engine ({} of {} pictures another "
+        "class than in the trainer, logits within {:.1e} of their range)\n",
+        report::printable(stage.name), 100 * stage.accuracy, 100 * stage.engine_accuracy,
+        stage.parity.other_class, stage.parity.pictures, stage.parity.largest_difference);
+  }
+  text += "written to " + report::printable(run_options.output.string()) + "\n";
+  print_result(options.common, json, text);
+  return 0;
+}
+
+constexpr const char* kExamples =
+    "  ounce train recipes/lsq-resnet20-cifar10.toml\n"
+    "  ounce train recipe.toml -o runs/second --set seed=2 --set stage.1.epochs=5\n"
+    "A run that was stopped goes on when the same command is given again.\n";
+
+}  // namespace
+
+void add_training(CLI::App& app, Invocation& invocation) {
+  add_command<TrainOptions>(app, invocation, "train", "Train a network by a recipe", kExamples,
+                            define, carry_out);
+}
+
+}  // namespace ounce::cli

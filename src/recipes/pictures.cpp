@@ -1,0 +1,61 @@
+#include "recipes/pictures.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "graph/error.h"
+#include "tasks/dataset.h"
+#include "tasks/image.h"
+
+namespace ounce::recipes {
+namespace {
+
+tasks::Image to_square(const tasks::Image& image, int64_t size) {
+  tasks::Image scaled = image;
+  const int64_t shorter = std::min(image.width, image.height);
+  if (shorter != size) {
+    const auto extent = [&](int64_t whole) {
+      return std::max<int64_t>(size, (whole * size + shorter / 2) / shorter);
+    };
+    scaled = tasks::resize(image, extent(image.width), extent(image.height),
+                           tasks::Interpolation::bicubic, tasks::Antialias::on);
+  }
+  return tasks::crop(scaled, (scaled.width - size) / 2, (scaled.height - size) / 2, size, size);
+}
+
+}  // namespace
+
+train::ImageSet read_pictures(const std::filesystem::path& path, int64_t size, int64_t limit,
+                              const DecodeProgress& progress) {
+  if (path.extension() == ".safetensors") {
+    train::ImageSet set = train::read_image_set(path);
+    if (set.images.size(2) != size || set.images.size(3) != size) {
+      throw Error("holds pictures of another size than " + std::to_string(size), path.string());
+    }
+    return limit > 0 && limit < set.size() ? set.slice(0, limit) : set;
+  }
+  tasks::DatasetOptions options;
+  options.limit = limit;
+  const tasks::Dataset dataset = tasks::open_dataset(path, options);
+  if (!dataset.has_classes()) {
+    throw Error("has no class labels", path.string(), "a folder with one folder a class");
+  }
+  train::ImageSet set;
+  set.classes = dataset.classes;
+  set.images = at::empty({dataset.size(), size, size, 3}, at::kByte);
+  set.labels = at::empty({dataset.size()}, at::kLong);
+  auto* pixels = set.images.data_ptr<uint8_t>();
+  auto* labels = set.labels.data_ptr<int64_t>();
+  for (size_t i = 0; i < dataset.samples.size(); ++i) {
+    const tasks::Sample& sample = dataset.samples[i];
+    const tasks::Image square = to_square(tasks::read_image(sample.path), size);
+    std::memcpy(pixels + i * square.pixels.size(), square.pixels.data(), square.pixels.size());
+    labels[i] = sample.class_index;
+    if (progress) progress(static_cast<int64_t>(i) + 1, dataset.size());
+  }
+  set.images = set.images.permute({0, 3, 1, 2}).contiguous();
+  return set;
+}
+
+}  // namespace ounce::recipes

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "methods/trained/lsq.h"
+#include "train/image_set.h"
+#include "train/trainer.h"
+
+namespace ounce::recipes {
+
+/// Where pictures come from: a folder of class folders, a list, or a `.safetensors` file of decoded
+/// pictures.
+struct DataSource {
+  std::filesystem::path train;
+  std::filesystem::path test;
+  int64_t size = 32;  // pictures are scaled and cropped to squares of so many pixels
+  int64_t limit = 0;  // at most so many pictures of `train`, spread over its order; 0: all
+  train::Normalization normalization;
+};
+
+/// A builder's network, or a file's.
+struct ModelSource {
+  std::filesystem::path file;  // empty: built
+  std::string architecture = "cifar_resnet";
+  int64_t width = 16;
+  int64_t blocks = 3;
+  bool react = false;
+};
+
+enum class Distillation { kNone, kSoft, kSoftOnly };
+
+/// One training of the network that the stage before left (the first: of the model).
+struct Stage {
+  std::string name;
+  std::string method = "float";  // see `stage_methods`
+  methods::LowBitSettings bits;
+  int64_t batch = 128;
+  train::Augmentation augmentation;
+  train::TrainerOptions training;
+  double label_smoothing = 0;
+  /// Learn from the network of the last stage before this one whose method was "float": its
+  /// probabilities beside the labels, or alone.
+  Distillation distillation = Distillation::kNone;
+};
+
+/// Names of the methods a stage can have.
+std::vector<std::string> stage_methods();
+
+struct Recipe {
+  std::string name;
+  uint64_t seed = 1;
+  DataSource data;
+  ModelSource model;
+  std::vector<Stage> stages;
+  std::string text;  // TOML, with the overrides applied
+};
+
+/// Reads and checks a recipe. `overrides` are "key=value" with dotted keys from the root
+/// ("stage.2.epochs=5", stages counted from 1); values are TOML, or text where they are not. Paths
+/// are relative to the recipe's folder. Throws `Error` naming file, line and key.
+Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+}  // namespace ounce::recipes

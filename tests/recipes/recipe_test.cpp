@@ -1,0 +1,83 @@
+#include "recipes/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "graph/error.h"
+#include "tests/support/test_data.h"
+
+namespace ounce::recipes {
+namespace {
+
+constexpr const char* kGood = R"(name = "small"
+[data]
+train = "train"
+test = "/pictures/test"
+[model]
+blocks = 1
+[[stage]]
+method = "float"
+epochs = 3
+[[stage]]
+method = "lsq"
+weights = 2
+epochs = 4
+distillation = "soft"
+)";
+
+class RecipeFile : public ::testing::Test {
+ protected:
+  std::filesystem::path write(const std::string& text) const {
+    const auto path = folder_.path() / "recipe.toml";
+    std::ofstream(path) << text;
+    return path;
+  }
+  /// The message of the error that reading `text` gives.
+  std::string message(const std::string& text,
+                      const std::vector<std::string>& overrides = {}) const {
+    try {
+      read_recipe(write(text), overrides);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+  ounce::testing::TemporaryFolder folder_;
+};
+
+TEST_F(RecipeFile, IsReadWithPathsRelativeToIt) {
+  const Recipe recipe = read_recipe(write(kGood), {});
+  EXPECT_EQ(recipe.data.train, folder_.path() / "train");
+  EXPECT_EQ(recipe.data.test, "/pictures/test");
+  ASSERT_EQ(recipe.stages.size(), 2U);
+  EXPECT_EQ(recipe.stages[1].name, "2-lsq");
+  EXPECT_EQ(recipe.stages[1].bits.weight_bits, 2);
+  EXPECT_EQ(recipe.stages[1].bits.activation_bits, 4);
+}
+
+TEST_F(RecipeFile, OverridesGoBeforeWhatItSays) {
+  const Recipe recipe = read_recipe(
+      write(kGood), {"stage.2.epochs=7", "model.width=8", "data.test=elsewhere", "seed=5"});
+  EXPECT_EQ(recipe.stages[1].training.epochs, 7);
+  EXPECT_EQ(recipe.model.width, 8);
+  EXPECT_EQ(recipe.data.test, folder_.path() / "elsewhere");
+  EXPECT_EQ(recipe.seed, 5U);
+  EXPECT_NE(recipe.text.find("epochs = 7"), std::string::npos);
+}
+
+TEST_F(RecipeFile, MistakesAreNamedWithLineAndKey) {
+  const auto with = [](const std::string& line) { return std::string(kGood) + line + "\n"; };
+  EXPECT_NE(message(with("lerning_rate = 1")).find("recipe.toml:15"), std::string::npos);
+  EXPECT_NE(message(with("lerning_rate = 1")).find("lerning_rate"), std::string::npos);
+  EXPECT_NE(message(with("batch = 0")).find("'stage.batch'"), std::string::npos);
+  EXPECT_NE(message(with("optimizer = \"adamx\"")).find("adamw"), std::string::npos);
+  EXPECT_NE(message(with("= 3")).find("recipe.toml:15"), std::string::npos);
+  EXPECT_NE(message("name = \"x\"").find("data"), std::string::npos);
+  EXPECT_NE(message(kGood, {"stage.3.epochs=1"}).find("--set stage.3.epochs=1"), std::string::npos);
+  EXPECT_NE(message(kGood, {"epochs"}).find("key=value"), std::string::npos);
+  EXPECT_NE(message(kGood, {"stage.1.method=lsq"}).find("distillation"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ounce::recipes

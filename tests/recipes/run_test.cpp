@@ -1,0 +1,102 @@
+#include "recipes/run.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "formats/formats.h"
+#include "graph/error.h"
+#include "tests/methods_trained/small_pictures.h"
+#include "tests/support/test_data.h"
+
+namespace ounce::recipes {
+namespace {
+
+constexpr const char* kRecipe = R"(
+[data]
+train = "train.safetensors"
+test = "test.safetensors"
+size = 16
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+[model]
+width = 8
+blocks = 1
+[[stage]]
+name = "float"
+epochs = 5
+batch = 32
+learning_rate = 3e-3
+[[stage]]
+name = "low"
+method = "lsq"
+weights = 4
+activations = 4
+epochs = 2
+batch = 32
+learning_rate = 1e-3
+distillation = "soft"
+)";
+
+class RecipeRun : public ::testing::Test {
+ protected:
+  RecipeRun() {
+    train::write_image_set(ounce::testing::small_pictures(512, 1), file("train.safetensors"));
+    train::write_image_set(ounce::testing::small_pictures(200, 2), file("test.safetensors"));
+    std::ofstream(file("recipe.toml")) << kRecipe;
+  }
+  std::filesystem::path file(const char* name) const { return folder_.path() / name; }
+  Recipe recipe(const std::vector<std::string>& overrides = {}) const {
+    return read_recipe(file("recipe.toml"), overrides);
+  }
+  static std::string bytes(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+  ounce::testing::TemporaryFolder folder_;
+};
+
+TEST_F(RecipeRun, LeavesModelsThatTheEngineRunsAsTheTrainerDid) {
+  RunOptions options;
+  options.output = file("run");
+  const RunResult result = run(recipe(), options);
+  ASSERT_TRUE(result.finished);
+  ASSERT_EQ(result.stages.size(), 2U);
+  for (const StageResult& stage : result.stages) {
+    EXPECT_GT(stage.accuracy, 0.9) << stage.name;
+    EXPECT_EQ(stage.parity.other_class, 0) << stage.name;
+    EXPECT_LE(stage.parity.largest_difference, 1e-3) << stage.name;
+  }
+  for (const char* name : {"model.ounce", "model.onnx", "float.ounce", "low.ounce"}) {
+    EXPECT_FALSE(formats::read_model(options.output / name).nodes.empty()) << name;
+  }
+  EXPECT_FALSE(bytes(options.output / "recipe.toml").empty());
+  EXPECT_FALSE(bytes(options.output / "log.jsonl").empty());
+}
+
+TEST_F(RecipeRun, GoesOnWhereItWasStopped) {
+  RunOptions options;
+  options.output = file("whole");
+  ASSERT_TRUE(run(recipe(), options).finished);
+  options.output = file("halves");
+  options.report = [](const std::string& what, int64_t done, int64_t, const std::string&) {
+    return !(what == "low" && done == 9);
+  };
+  EXPECT_FALSE(run(recipe(), options).finished);
+  options.report = nullptr;
+  ASSERT_TRUE(run(recipe(), options).finished);
+  EXPECT_EQ(bytes(file("whole") / "model.ounce"), bytes(file("halves") / "model.ounce"));
+  EXPECT_THROW(run(recipe({"stage.1.epochs=6"}), options), Error);  // another run's folder
+}
+
+TEST_F(RecipeRun, ClassesThatDoNotFitAreRefused) {
+  train::ImageSet other = ounce::testing::small_pictures(200, 2);
+  other.classes.pop_back();
+  train::write_image_set(other, file("test.safetensors"));
+  RunOptions options;
+  options.output = file("run");
+  EXPECT_THROW(run(recipe(), options), Error);
+}
+
+}  // namespace
+}  // namespace ounce::recipes
