@@ -1,11 +1,14 @@
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
 #include "formats/formats.h"
+#include "models/load_weights.h"
+#include "models/models.h"
 #include "report/format.h"
 
 namespace ounce::cli {
@@ -15,12 +18,52 @@ struct ConvertOptions {
   CommonOptions common;
   std::string input;
   std::string output;
+  std::string architecture;
+  std::string prefix;
+  std::vector<std::string> renames;
 };
 
 void define(CLI::App& app, ConvertOptions& options) {
-  app.add_option("input", options.input, "Model to read (.onnx, .ounce)")->required();
+  app.add_option("input", options.input, "Model to read (.onnx, .ounce), or a checkpoint")
+      ->required();
   app.add_option("-o,--output", options.output, "File to write; its extension names the format")
       ->required();
+  app.add_option("--architecture", options.architecture,
+                 "The input is a checkpoint (.pth, .safetensors) of this network");
+  app.add_option("--prefix", options.prefix, "What every name of the checkpoint begins with");
+  app.add_option("--rename", options.renames,
+                 "theirs=ours: parts of names that the architecture has otherwise");
+}
+
+models::WeightNames weight_names(const ConvertOptions& options) {
+  models::WeightNames names;
+  names.prefix = options.prefix;
+  for (const std::string& text : options.renames) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      throw UsageError("--rename " + text + ": is not theirs=ours (try: --rename linear=fc)");
+    }
+    names.renames.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return names;
+}
+
+/// A checkpoint in the network that it was trained for.
+Graph read_weights(const ConvertOptions& options) {
+  std::string known;
+  for (const models::Architecture& one : models::architectures()) {
+    known += (known.empty() ? "" : ", ") + std::string(one.name);
+    if (one.name != options.architecture) continue;
+    Graph graph = one.build(options.common.seed);
+    try {
+      models::load_weights(graph, formats::read_checkpoint(options.input), weight_names(options));
+    } catch (const Error& error) {
+      const bool placed = error.where().starts_with(options.input);
+      throw placed ? error : Error(error.message(), options.input, error.remedy());
+    }
+    return graph;
+  }
+  throw UsageError("--architecture " + options.architecture + ": not known (try: " + known + ")");
 }
 
 int convert(const ConvertOptions& options, const Invocation&) {
@@ -29,7 +72,8 @@ int convert(const ConvertOptions& options, const Invocation&) {
     throw UsageError("-o " + options.output + ": unknown format \"" + target.extension().string() +
                      "\" (try: a name that ends in .onnx or .ounce)");
   }
-  const Graph graph = load_model(options.input);
+  const Graph graph =
+      options.architecture.empty() ? load_model(options.input) : read_weights(options);
   check_interrupted();
   StagedFile staged(target);
   formats::write_model(graph, staged.path());
@@ -49,7 +93,9 @@ int convert(const ConvertOptions& options, const Invocation&) {
 
 constexpr const char* kExamples =
     "  ounce convert model.onnx -o model.ounce\n"
-    "  ounce convert model.ounce -o model.onnx\n";
+    "  ounce convert model.ounce -o model.onnx\n"
+    "  ounce convert resnet20.th -o resnet20.onnx --architecture resnet20_cifar "
+    "--prefix state_dict.module. --rename linear=fc\n";
 
 }  // namespace
 

@@ -7,8 +7,11 @@
 #include <string_view>
 
 #include "formats/onnx/onnx.h"
+#include "formats/ounce_file/located.h"
 #include "formats/ounce_file/mapped_file.h"
 #include "formats/ounce_file/ounce_file.h"
+#include "formats/ounce_file/safetensors.h"
+#include "formats/torch/torch_checkpoint.h"
 #include "graph/error.h"
 
 namespace ounce::formats {
@@ -38,7 +41,8 @@ std::string_view foreign_kind(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
                               std::min<size_t>(bytes.size(), 8));
   if (text.starts_with("GGUF")) return "a GGUF file";
-  if (text.starts_with("PK")) return "a zip archive (a PyTorch checkpoint?)";
+  if (text.starts_with("PK"))
+    return "a zip archive (a PyTorch checkpoint? ounce convert --architecture reads those)";
   if (text.starts_with("\x93NUMPY")) return "a NumPy array";
   if (text.starts_with("\x89PNG") || text.starts_with("\xff\xd8")) return "a picture";
   if (text.substr(std::min<size_t>(4, text.size())).starts_with("TFL3")) return "a TFLite model";
@@ -46,6 +50,18 @@ std::string_view foreign_kind(std::span<const std::byte> bytes) {
 }
 
 }  // namespace
+
+std::map<std::string, Tensor> read_checkpoint(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  if (!looks_like_safetensors(file->bytes())) return read_torch_checkpoint(path);
+  return located(path.string(), [&] {
+    std::map<std::string, Tensor> tensors;
+    for (const auto& [name, entry] : parse_safetensors(file->bytes()).entries) {
+      tensors[name] = Tensor::borrow(entry.dtype, entry.shape, entry.bytes, file);
+    }
+    return tensors;
+  });
+}
 
 Graph read_model(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);

@@ -51,8 +51,9 @@ ValueId float_block(LayerBuilder& layers, const std::string& name, ValueId x, in
   ValueId y = conv_norm(layers, name + ".conv1", name + ".bn1", x, in,
                         {.out_channels = out, .kernel = 3, .stride = stride, .padding = 1});
   y = layers.apply("Relu", {y}, {}, name + ".relu1");
+  // A small gain keeps sums over all blocks in range until statistics are learned.
   y = conv_norm(layers, name + ".conv2", name + ".bn2", y, out,
-                {.out_channels = out, .kernel = 3, .padding = 1});
+                {.out_channels = out, .kernel = 3, .padding = 1, .gain = 0.25F});
   y = layers.apply("Add", {y, shortcut(layers, name, x, in, out, stride, spec)}, {}, name + ".add");
   return layers.apply("Relu", {y}, {}, name + ".relu2");
 }

@@ -12,6 +12,14 @@ Graph deit_t(uint64_t seed) {
   return vit("deit_t", {.width = 192, .heads = 3}, seed);
 }
 
+/// ResNet-20 and -56 for CIFAR as the paper has them, shortcuts without weights.
+Graph resnet20_cifar(uint64_t seed) {
+  return cifar_resnet("resnet20_cifar", {.padded_shortcuts = true}, seed);
+}
+Graph resnet56_cifar(uint64_t seed) {
+  return cifar_resnet("resnet56_cifar", {.blocks = 9, .padded_shortcuts = true}, seed);
+}
+
 Graph deit_s_binary(uint64_t seed) {
   return vit("deit_s_binary", {.binary = true}, seed);
 }
@@ -19,9 +27,11 @@ Graph deit_t_binary(uint64_t seed) {
   return vit("deit_t_binary", {.width = 192, .heads = 3, .binary = true}, seed);
 }
 
-constexpr std::array<Architecture, 7> kArchitectures = {{
+constexpr std::array<Architecture, 9> kArchitectures = {{
     {"resnet18", resnet18},
     {"resnet18_binary", resnet18_binary},
+    {"resnet20_cifar", resnet20_cifar},
+    {"resnet56_cifar", resnet56_cifar},
     {"mobilenet_v2", mobilenet_v2},
     {"deit_s", deit_s},
     {"deit_t", deit_t},

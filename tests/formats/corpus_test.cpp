@@ -35,6 +35,9 @@ TEST(FuzzCorpus, OunceGraphsAreReadOrRefused) {
 TEST(FuzzCorpus, NpyFilesAreReadOrRefused) {
   EXPECT_GT(replay("npy", fuzz::npy), 0u);
 }
+TEST(FuzzCorpus, TorchCheckpointsAreReadOrRefused) {
+  EXPECT_GT(replay("torch_checkpoint", fuzz::torch_checkpoint), 0u);
+}
 
 }  // namespace
 }  // namespace ounce::formats

@@ -12,6 +12,7 @@
 #include "formats/npy.h"
 #include "formats/onnx/onnx.h"
 #include "formats/ounce_file/ounce_file.h"
+#include "formats/torch/torch_checkpoint.h"
 #include "graph/error.h"
 #include "graph/operator.h"
 
@@ -69,6 +70,10 @@ inline void ounce_graph(std::span<const std::byte> bytes) {
 
 inline void npy(std::span<const std::byte> bytes) {
   expect_error_or_success([&] { formats::read_npy_bytes(bytes).to_f32(); });
+}
+
+inline void torch_checkpoint(std::span<const std::byte> bytes) {
+  expect_error_or_success([&] { formats::read_torch_checkpoint_bytes(bytes); });
 }
 
 }  // namespace ounce::fuzz

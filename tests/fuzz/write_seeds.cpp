@@ -10,6 +10,7 @@
 #include "formats/ounce_file/safetensors.h"
 #include "graph/error.h"
 #include "graph/operator.h"
+#include "tests/formats/torch_pickles.h"
 
 namespace {
 
@@ -128,12 +129,14 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    for (const char* format : {"onnx", "ounce", "ounce_graph", "npy"}) {
+    for (const char* format : {"onnx", "ounce", "ounce_graph", "npy", "torch_checkpoint"}) {
       fs::create_directories(fs::path(argv[1]) / format);
     }
     write_models(argv[1]);
     write_graphs(fs::path(argv[1]) / "ounce_graph");
     write_arrays(argv[1]);
+    std::ofstream(fs::path(argv[1]) / "torch_checkpoint" / "older.pth", std::ios::binary)
+        << formats::torch_pickles::kSmallCheckpoint;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

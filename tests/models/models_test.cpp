@@ -48,7 +48,8 @@ TEST(Models, SizesAreThePublishedOnes) {
 TEST(Models, LogitsAreFiniteAndSpread) {
   for (const Architecture& architecture : architectures()) {
     const Graph graph = architecture.build(7);
-    const std::vector<Tensor> inputs = {ounce::testing::random_tensor({1, 3, 224, 224}, 3, 2.0F)};
+    const int64_t side = (*graph.value(graph.inputs[0]).shape)[2].value;
+    const std::vector<Tensor> inputs = {ounce::testing::random_tensor({1, 3, side, side}, 3, 2.0F)};
     const Tensor logits = engine::Session(graph).run(inputs)[0];
     double sum = 0;
     double squares = 0;
@@ -57,9 +58,39 @@ TEST(Models, LogitsAreFiniteAndSpread) {
       sum += value;
       squares += static_cast<double>(value) * value;
     }
-    const double variance = squares / 1000 - sum * sum / 1e6;
+    const auto classes = static_cast<double>(logits.size());
+    const double variance = squares / classes - sum * sum / (classes * classes);
     EXPECT_GT(variance, 1e-4) << architecture.name;
     EXPECT_LT(variance, 1e4) << architecture.name;
+  }
+}
+
+TEST(Models, ADistilledVitIsTheMeanOfTwoHeadsForAnyBatch) {
+  Graph graph = vit("mini",
+                    {.image = 32,
+                     .classes = 10,
+                     .patch = 4,
+                     .width = 64,
+                     .depth = 4,
+                     .heads = 4,
+                     .distilled = true,
+                     .zero_biases = true},
+                    1);
+  graph.outputs.push_back(graph.find_value("head.logits"));
+  graph.outputs.push_back(graph.find_value("head_dist.logits"));
+  const std::vector<Tensor> inputs = {ounce::testing::random_tensor({3, 3, 32, 32}, 3, 2.0F)};
+  const std::vector<Tensor> outputs = engine::Session(graph).run(inputs);
+  EXPECT_EQ(outputs[0].shape(), (Shape{3, 10}));
+  const std::vector<float> mean = outputs[0].to_f32();
+  const std::vector<float> first = outputs[1].to_f32();
+  const std::vector<float> second = outputs[2].to_f32();
+  for (size_t i = 0; i < mean.size(); ++i) {
+    EXPECT_NEAR(mean[i], 0.5F * (first[i] + second[i]), 1e-5F);
+    EXPECT_NE(first[i], second[i]);
+  }
+  for (const Value& value : graph.values) {
+    if (!value.name.ends_with(".bias")) continue;
+    for (const float bias : value.constant.to_f32()) EXPECT_EQ(bias, 0.0F) << value.name;
   }
 }
 

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace ounce::models {
+
+/// How a checkpoint names what a builder names otherwise.
+struct WeightNames {
+  std::string prefix;  // of every name in the checkpoint, such as "state_dict.module."
+  /// A part of a name between dots in the checkpoint, and the builder's: {"linear", "fc"}.
+  std::vector<std::pair<std::string, std::string>> renames;
+};
+
+/// Puts a checkpoint's tensors in the place of a built graph's weights, by name; matrices of MatMul
+/// are transposed (PyTorch keeps them [out, in]). Throws `Error` when a weight of the graph is
+/// missing in the checkpoint or has another shape, naming both sides.
+void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
+                  const WeightNames& names = {});
+
+}  // namespace ounce::models
