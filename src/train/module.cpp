@@ -79,8 +79,8 @@ void Module::add_constants() {
   }
   for (const auto& [name, quantizer] : quantizers_) {
     for (const NamedTensor& parameter : quantizer->parameters()) {
-      parameters_.push_back(
-          {name + '.' + parameter.name, parameter.tensor, ParameterKind::kQuantizer});
+      parameters_.push_back({name + '.' + parameter.name, parameter.tensor,
+                             ParameterKind::kQuantizer, parameter.rate});
     }
     for (const NamedTensor& buffer : quantizer->buffers()) {
       buffers_.push_back({name + '.' + buffer.name, buffer.tensor});

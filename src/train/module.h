@@ -20,6 +20,7 @@ struct Parameter {
   std::string name;  // of the constant in the graph, or "<FakeQuant node>.<name>"
   at::Tensor tensor;
   ParameterKind kind = ParameterKind::kWeight;
+  double rate = 1;  // learning rate over that of the others of its kind
 };
 
 /// A graph that libtorch runs and differentiates.

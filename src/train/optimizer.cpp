@@ -1,6 +1,7 @@
 #include "train/optimizer.h"
 
-#include <array>
+#include <map>
+#include <utility>
 
 #include "graph/error.h"
 #include "train/lamb.h"
@@ -88,25 +89,23 @@ OptimizerKind optimizer_kind(std::string_view name) {
 GroupedOptimizer::GroupedOptimizer(const std::vector<Parameter>& parameters,
                                    const OptimizerOptions& options)
     : kind_(options.kind) {
-  // Decayed weights, quantizer parameters, everything else.
-  std::array<std::vector<at::Tensor>, 3> members;
+  // By learning rate, the decayed weights apart.
+  std::map<std::pair<bool, double>, std::vector<at::Tensor>> members;
   for (const Parameter& parameter : parameters) {
     if (!parameter.tensor.requires_grad()) continue;
-    const size_t group = parameter.kind == ParameterKind::kWeight      ? 0
-                         : parameter.kind == ParameterKind::kQuantizer ? 1
-                                                                       : 2;
-    members[group].push_back(parameter.tensor);
+    const bool is_quantizer = parameter.kind == ParameterKind::kQuantizer;
+    const double ratio = parameter.rate * (is_quantizer ? options.quantizer_rate : 1.0);
+    members[{parameter.kind == ParameterKind::kWeight, ratio}].push_back(parameter.tensor);
     tensors_.push_back(parameter.tensor);
     names_.push_back(parameter.name);
   }
   if (tensors_.empty()) throw Error("the model has nothing to learn");
   std::vector<torch::optim::OptimizerParamGroup> groups;
-  for (size_t i = 0; i < members.size(); ++i) {
-    if (members[i].empty()) continue;
-    const double ratio = i == 1 ? options.quantizer_rate : 1.0;
+  for (const auto& [key, tensors] : members) {
+    const auto [decays, ratio] = key;
     ratios_.push_back(ratio);
-    groups.emplace_back(members[i], torch_options(options, options.learning_rate * ratio,
-                                                  i == 0 ? options.weight_decay : 0.0));
+    groups.emplace_back(tensors, torch_options(options, options.learning_rate * ratio,
+                                               decays ? options.weight_decay : 0.0));
   }
   optimizer_ = make_optimizer(options.kind, std::move(groups));
 }

@@ -16,6 +16,7 @@ namespace ounce::train {
 struct NamedTensor {
   std::string name;
   at::Tensor tensor;
+  double rate = 1;  // learning rate over that of the others of its kind
 };
 
 /// Codes on an affine grid: x = scale * (code - zero_point), code in [lowest, highest].
