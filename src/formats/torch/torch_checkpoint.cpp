@@ -230,6 +230,20 @@ struct ZipDeleter {
 };
 using Zip = std::unique_ptr<zip_t, ZipDeleter>;
 
+Zip open_zip(std::span<const std::byte> file) {
+  zip_error_t error;
+  zip_error_init(&error);
+  zip_source_t* source = zip_source_buffer_create(file.data(), file.size(), 0, &error);
+  Zip archive(source == nullptr ? nullptr : zip_open_from_source(source, ZIP_RDONLY, &error));
+  const std::string problem = archive == nullptr ? zip_error_strerror(&error) : "";
+  zip_error_fini(&error);
+  if (archive == nullptr) {
+    zip_source_free(source);  // an archive would own it
+    fail("the archive is damaged: " + problem);
+  }
+  return archive;
+}
+
 std::vector<std::byte> read_entry(zip_t* archive, const std::string& name, size_t most) {
   zip_stat_t facts;
   if (zip_stat(archive, name.c_str(), 0, &facts) != 0 || (facts.valid & ZIP_STAT_SIZE) == 0) {
@@ -247,14 +261,7 @@ std::vector<std::byte> read_entry(zip_t* archive, const std::string& name, size_
 }
 
 std::map<std::string, Tensor> read_zip(std::span<const std::byte> file) {
-  zip_error_t error;
-  zip_error_init(&error);
-  zip_source_t* source = zip_source_buffer_create(file.data(), file.size(), 0, &error);
-  const Zip archive(zip_open_from_source(source, ZIP_RDONLY, &error));
-  if (archive == nullptr) {
-    zip_source_free(source);
-    fail(std::string("the archive is damaged: ") + zip_error_strerror(&error));
-  }
+  const Zip archive = open_zip(file);
   std::optional<std::string> folder;
   constexpr std::string_view kPickle = "/data.pkl";
   const zip_int64_t entries = zip_get_num_entries(archive.get(), 0);
