@@ -33,7 +33,7 @@ ValueId LayerBuilder::convolve(std::string_view name, ValueId x, ValueId weight,
                                const Convolution& spec) {
   std::vector<ValueId> inputs = {x, weight};
   if (spec.bias) {
-    inputs.push_back(constant(std::string(name) + ".bias", normal({spec.out_channels}, 0.05F)));
+    inputs.push_back(constant(std::string(name) + ".bias", shift(spec.out_channels, 0.05F)));
   }
   AttributeMap attributes;
   attributes.set("kernel_shape", std::vector<int64_t>{spec.kernel, spec.kernel});
@@ -48,7 +48,7 @@ ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64
   const std::string base(name);
   const float deviation = gain / std::sqrt(static_cast<float>(in));
   const ValueId weight = constant(base + ".weight", normal({in, out}, deviation));
-  const ValueId bias = constant(base + ".bias", normal({out}, 0.05F));
+  const ValueId bias = constant(base + ".bias", shift(out, 0.05F));
   const ValueId product = apply("MatMul", {x, weight}, {}, base);
   return apply("Add", {product, bias}, {}, base + ".add");
 }
@@ -68,10 +68,10 @@ ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width
   AttributeMap attributes;
   attributes.set("axis", int64_t{-1});
   attributes.set("epsilon", 1e-6F);
-  return apply("LayerNormalization",
-               {x, constant(base + ".weight", ones(width)),
-                constant(base + ".bias", normal({width}, 0.02F))},
-               std::move(attributes), name);
+  return apply(
+      "LayerNormalization",
+      {x, constant(base + ".weight", ones(width)), constant(base + ".bias", shift(width, 0.02F))},
+      std::move(attributes), name);
 }
 
 ValueId LayerBuilder::binarize(std::string_view name, ValueId x, float scale, bool is_map) {
@@ -136,6 +136,10 @@ Tensor LayerBuilder::normal(Shape shape, float deviation) {
   Tensor tensor(DType::f32, std::move(shape));
   for (float& value : tensor.mutable_data<float>()) value = deviation * next_normal();
   return tensor;
+}
+
+Tensor LayerBuilder::shift(int64_t count, float deviation) {
+  return random_biases_ ? normal({count}, deviation) : Tensor(DType::f32, {count});
 }
 
 Graph LayerBuilder::finish(ValueId result, std::string_view output_name) {

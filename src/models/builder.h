@@ -15,6 +15,9 @@ class LayerBuilder {
  public:
   LayerBuilder(std::string_view name, uint64_t seed) : state_(seed) { graph_.name = name; }
 
+  /// Biases of the layers that follow, and shifts of their layer norms, are 0 instead of random.
+  void zero_biases() { random_biases_ = false; }
+
   /// pixels [batch, 3, size, size] with a free batch.
   ValueId image_input(int64_t size);
 
@@ -52,14 +55,18 @@ class LayerBuilder {
   Tensor normal(Shape shape, float deviation);
 
   /// Ends the graph with `result` as its only output, shapes inferred.
+  void rename(ValueId value, std::string_view name) { graph_.rename_value(value, name); }
+
   Graph finish(ValueId result, std::string_view output_name);
 
  private:
   float next_normal();
+  Tensor shift(int64_t count, float deviation);
   ValueId convolve(std::string_view name, ValueId x, ValueId weight, const Convolution& spec);
 
   Graph graph_;
   uint64_t state_;
+  bool random_biases_ = true;
 };
 
 }  // namespace ounce::models

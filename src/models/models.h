@@ -41,10 +41,10 @@ Graph cifar_resnet(std::string_view name, const CifarResnetSpec& spec, uint64_t 
 /// et al. 2018).
 Graph mobilenet_v2(uint64_t seed);
 
-/// A vision transformer with class token, pre-norm blocks and erf GELU, for square pictures and
-/// 1000 classes.
+/// A vision transformer with class token, pre-norm blocks and erf GELU, for square pictures.
 struct VitSpec {
   int64_t image = 224;
+  int64_t classes = 1000;
   int64_t patch = 16;
   int64_t width = 384;
   int64_t depth = 12;
@@ -52,6 +52,12 @@ struct VitSpec {
   /// All products of the blocks are binary: linear layers, q k^T and p v; normalised q and k, no
   /// GELU (the sign of its result is that of its argument), no biases (Bi-ViT).
   bool binary = false;
+  /// A second token with a head of its own, that a teacher teaches; the result is the mean of both
+  /// heads' logits, which are the values "head.logits" and "head_dist.logits" (Touvron et al.
+  /// 2021).
+  bool distilled = false;
+  /// All biases and shifts begin at 0; else they are random, as a trained network's are.
+  bool zero_biases = false;
 };
 /// DeiT-S is the default VitSpec, DeiT-T has width 192 and 3 heads (Touvron et al. 2021).
 Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed);

@@ -58,31 +58,53 @@ ValueId mlp(LayerBuilder& layers, const std::string& name, ValueId x, const VitS
   return product(layers, name + ".fc2", y, 4 * width, width, spec, 0.3F);
 }
 
-}  // namespace
-
-Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed) {
-  LayerBuilder layers(name, seed);
-  const int64_t side = spec.image / spec.patch;
-  const int64_t patches = side * side;
-  const int64_t tokens = patches + 1;
-  ValueId x = layers.image_input(spec.image);
-  x = layers.conv("patch_embed.proj", x, 3,
-                  {.out_channels = spec.width, .kernel = spec.patch, .stride = spec.patch});
-  x = layers.transpose(layers.reshape(x, {0, spec.width, patches}), {0, 2, 1});
-  // The class token for every picture of the batch: a zero row of each plus the token.
-  const ValueId token = layers.constant("cls_token", layers.normal({1, 1, spec.width}, 0.02F));
+/// The token `name` for every picture of the batch [batch, 1, width]: a zero row of each of the
+/// patches `x` plus the token.
+ValueId token_of_batch(LayerBuilder& layers, const std::string& name, ValueId x, int64_t width) {
+  const ValueId token = layers.constant(name, layers.normal({1, 1, width}, 0.02F));
   const ValueId row = layers.apply("Slice", {x, layers.constant("start", Tensor::of_i64({0})),
                                              layers.constant("end", Tensor::of_i64({1})),
                                              layers.constant("axis", Tensor::of_i64({1}))});
   const ValueId zero = layers.constant("zero", Tensor::scalar(0.0F));
-  const ValueId tokens_of_batch =
-      layers.apply("Add", {layers.apply("Mul", {row, zero}), token}, {}, "cls_token_of_batch");
+  return layers.apply("Add", {layers.apply("Mul", {row, zero}), token}, {}, name + "_of_batch");
+}
+
+/// Patches with positions, behind the tokens that heads read: [batch, tokens, width].
+ValueId embedding(LayerBuilder& layers, const VitSpec& spec, int64_t patches, int64_t tokens) {
+  ValueId x = layers.image_input(spec.image);
+  x = layers.conv("patch_embed.proj", x, 3,
+                  {.out_channels = spec.width, .kernel = spec.patch, .stride = spec.patch});
+  x = layers.transpose(layers.reshape(x, {0, spec.width, patches}), {0, 2, 1});
+  std::vector<ValueId> rows = {token_of_batch(layers, "cls_token", x, spec.width)};
+  if (spec.distilled) rows.push_back(token_of_batch(layers, "dist_token", x, spec.width));
+  rows.push_back(x);
   AttributeMap axis;
   axis.set("axis", int64_t{1});
-  x = layers.apply("Concat", {tokens_of_batch, x}, axis, "tokens");
-  x = layers.apply("Add",
-                   {x, layers.constant("pos_embed", layers.normal({1, tokens, spec.width}, 0.02F))},
-                   {}, "embed");
+  x = layers.apply("Concat", rows, axis, "tokens");
+  return layers.apply(
+      "Add", {x, layers.constant("pos_embed", layers.normal({1, tokens, spec.width}, 0.02F))}, {},
+      "embed");
+}
+
+/// The logits that head `name` reads off token `index`.
+ValueId head(LayerBuilder& layers, const std::string& name, const std::string& token, ValueId x,
+             int64_t index, const VitSpec& spec) {
+  AttributeMap axis;
+  axis.set("axis", int64_t{1});
+  const ValueId place = layers.constant(token + "_index", Tensor::scalar(index));
+  const ValueId row = layers.apply("Gather", {x, place}, axis, token);
+  return layers.linear(name, row, spec.width, spec.classes);
+}
+
+}  // namespace
+
+Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed) {
+  LayerBuilder layers(name, seed);
+  if (spec.zero_biases) layers.zero_biases();
+  const int64_t side = spec.image / spec.patch;
+  const int64_t patches = side * side;
+  const int64_t tokens = patches + (spec.distilled ? 2 : 1);
+  ValueId x = embedding(layers, spec, patches, tokens);
   for (int64_t block = 0; block < spec.depth; ++block) {
     const std::string scope = "blocks." + std::to_string(block);
     ValueId y = layers.layer_norm(scope + ".norm1", x, spec.width);
@@ -92,11 +114,14 @@ Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed) {
     x = layers.apply("Add", {x, mlp(layers, scope + ".mlp", y, spec)}, {}, scope + ".add2");
   }
   x = layers.layer_norm("norm", x, spec.width);
-  AttributeMap token_axis;
-  token_axis.set("axis", int64_t{1});
-  x = layers.apply("Gather", {x, layers.constant("first", Tensor::scalar(int64_t{0}))}, token_axis,
-                   "class_token");
-  return layers.finish(layers.linear("head", x, spec.width, 1000), "logits");
+  const ValueId logits = head(layers, "head", "class_token", x, 0, spec);
+  if (!spec.distilled) return layers.finish(logits, "logits");
+  const ValueId taught = head(layers, "head_dist", "distillation_token", x, 1, spec);
+  layers.rename(logits, "head.logits");
+  layers.rename(taught, "head_dist.logits");
+  const ValueId both = layers.apply("Add", {logits, taught}, {}, "heads.sum");
+  const ValueId half = layers.constant("half", Tensor::scalar(0.5F));
+  return layers.finish(layers.apply("Mul", {both, half}, {}, "heads.mean"), "logits");
 }
 
 }  // namespace ounce::models
