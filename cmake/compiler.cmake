@@ -15,18 +15,6 @@ if(CCACHE)
       CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
 endif()
 
-find_program(MOLD mold)
-if(MOLD AND NOT CMAKE_CROSSCOMPILING AND NOT OUNCE_FUZZ)
-  add_link_options(-fuse-ld=mold)
-  execute_process(COMMAND ${MOLD} --version OUTPUT_VARIABLE MOLD_VERSION)
-  string(REGEX MATCH "[0-9]+\\.[0-9.]+" MOLD_VERSION "${MOLD_VERSION}")
-  if(MOLD_VERSION VERSION_LESS 2.4)
-    # With thread-local zeros, one program in 256 begins its read-only relocations on a page that is
-    # not mapped and does not start (mold's issue 1151): which one depends on the paths it is built by.
-    add_link_options(-Wl,-z,norelro)
-  endif()
-endif()
-
 add_compile_options(-Wall -Wextra -Wpedantic -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns wrongly about `"text" + std::string` (its bug 105651).
