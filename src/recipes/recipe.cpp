@@ -95,6 +95,18 @@ DataSource read_data(Settings settings, const std::filesystem::path& folder) {
   return data;
 }
 
+void read_deit(Settings& settings, ModelSource& model) {
+  model.architecture = "deit";
+  model.patch = settings.integer("patch", 1, 1024).value_or(model.patch);
+  model.width = settings.integer("width", 1, 1 << 16).value_or(64);
+  model.depth = settings.integer("depth", 1, 1000).value_or(model.depth);
+  model.heads = settings.integer("heads", 1, 1000).value_or(model.heads);
+  model.distilled = settings.flag("distilled").value_or(model.distilled);
+  if (model.width % model.heads != 0) {
+    throw settings.error("heads", "must divide width = " + std::to_string(model.width));
+  }
+}
+
 ModelSource read_model_source(Settings settings, const std::filesystem::path& folder) {
   ModelSource model;
   if (const auto file = settings.text("file")) {
@@ -102,7 +114,11 @@ ModelSource read_model_source(Settings settings, const std::filesystem::path& fo
     settings.finish();
     return model;
   }
-  settings.choice("architecture", {"cifar_resnet"});
+  if (settings.choice("architecture", {"cifar_resnet", "deit"}).value_or(0) == 1) {
+    read_deit(settings, model);
+    settings.finish();
+    return model;
+  }
   model.width = settings.integer("width", 1, 4096).value_or(model.width);
   model.blocks = settings.integer("blocks", 1, 100).value_or(model.blocks);
   model.react = settings.flag("react").value_or(false);
@@ -144,25 +160,24 @@ train::ScheduleOptions read_schedule(Settings& settings) {
   return options;
 }
 
-methods::LowBitSettings read_bits(Settings& settings) {
-  methods::LowBitSettings bits;
-  bits.weight_bits = static_cast<int>(settings.integer("weights", 2, 8).value_or(4));
-  bits.activation_bits = static_cast<int>(settings.integer("activations", 2, 8).value_or(4));
-  bits.ends_at_8_bits = settings.flag("ends_at_8_bits").value_or(true);
-  bits.learn_zero_points = settings.flag("learn_zero_points").value_or(false);
-  return bits;
+/// The row of the method that a stage names.
+const methods::TrainedMethodRow& read_method(Settings& settings) {
+  const auto rows = methods::trained_methods();
+  std::vector<std::string> names;
+  for (const methods::TrainedMethodRow& row : rows) names.emplace_back(row.name);
+  return rows[settings.choice("method", names).value_or(0)];
 }
 
 Stage read_stage(Settings& settings, size_t number, bool has_float_before) {
   Stage stage;
-  const std::vector<std::string> methods = stage_methods();
-  if (const auto method = settings.choice("method", methods)) stage.method = methods[*method];
+  const methods::TrainedMethodRow& method = read_method(settings);
+  stage.method = method.name;
+  stage.trained = method.read(settings);
   stage.name = settings.text("name").value_or(std::to_string(number) + '-' + stage.method);
   if (stage.name.empty() || stage.name.find_first_of("/\\") != std::string::npos ||
       stage.name.starts_with('.')) {
     throw settings.error("name", "is no name for files");
   }
-  if (stage.method != "float") stage.bits = read_bits(settings);
   const auto epochs = settings.integer("epochs", 1, 1'000'000);
   if (!epochs) throw settings.error("epochs", "is missing", "epochs = 30");
   stage.training.epochs = *epochs;
@@ -175,7 +190,7 @@ Stage read_stage(Settings& settings, size_t number, bool has_float_before) {
   stage.training.accumulate = settings.integer("accumulate", 1, 1 << 20).value_or(1);
   stage.training.checkpoint_steps = settings.integer("checkpoint_steps", 1, kMost).value_or(0);
   stage.label_smoothing = settings.number("label_smoothing", 0, 1).value_or(0);
-  if (const auto word = settings.choice("distillation", {"none", "soft", "soft-only"})) {
+  if (const auto word = settings.choice("distillation", {"none", "soft", "soft-only", "hard"})) {
     stage.distillation = static_cast<Distillation>(*word);
   }
   if (stage.distillation != Distillation::kNone && !has_float_before) {
@@ -186,10 +201,6 @@ Stage read_stage(Settings& settings, size_t number, bool has_float_before) {
 }
 
 }  // namespace
-
-std::vector<std::string> stage_methods() {
-  return {"float", "lsq"};
-}
 
 Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   toml::table table = parse_toml(read_text(path), path.string());

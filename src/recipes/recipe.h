@@ -2,10 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "methods/trained/lsq.h"
+#include "methods/trained/method.h"
 #include "train/image_set.h"
 #include "train/trainer.h"
 
@@ -28,26 +29,29 @@ struct ModelSource {
   int64_t width = 16;
   int64_t blocks = 3;
   bool react = false;
+  // Of "deit", beside `width`:
+  int64_t patch = 4;
+  int64_t depth = 4;
+  int64_t heads = 4;
+  bool distilled = false;
 };
 
-enum class Distillation { kNone, kSoft, kSoftOnly };
+enum class Distillation { kNone, kSoft, kSoftOnly, kHard };
 
 /// One training of the network that the stage before left (the first: of the model).
 struct Stage {
   std::string name;
-  std::string method = "float";  // see `stage_methods`
-  methods::LowBitSettings bits;
+  std::string method = "float";  // see methods/trained/method.h
+  std::shared_ptr<methods::TrainedMethod> trained;
   int64_t batch = 128;
   train::Augmentation augmentation;
   train::TrainerOptions training;
   double label_smoothing = 0;
   /// Learn from the network of the last stage before this one whose method was "float": its
-  /// probabilities beside the labels, or alone.
+  /// probabilities beside the labels, or alone; kHard: the class it names beside the labels, for
+  /// the head of a distilled DeiT that has a token of its own.
   Distillation distillation = Distillation::kNone;
 };
-
-/// Names of the methods a stage can have.
-std::vector<std::string> stage_methods();
 
 struct Recipe {
   std::string name;

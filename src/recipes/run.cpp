@@ -8,9 +8,11 @@
 #include <optional>
 #include <sstream>
 
+#include "engine/reference/reference.h"
 #include "engine/session.h"
 #include "formats/formats.h"
 #include "graph/error.h"
+#include "graph/passes/passes.h"
 #include "models/models.h"
 #include "recipes/pictures.h"
 #include "train/freeze.h"
@@ -30,6 +32,22 @@ std::optional<int64_t> class_count(const Graph& graph) {
   const auto& shape = graph.value(graph.outputs.at(0)).shape;
   if (!shape || shape->size() != 2 || !(*shape)[1].known()) return std::nullopt;
   return (*shape)[1].value;
+}
+
+/// Names of values that a method's loss looks at.
+struct Seen {
+  std::vector<std::string> of_student;
+  std::vector<std::string> of_teacher;
+};
+
+// The heads of a distilled DeiT (models/models.h): one for the labels, one for the teacher.
+const std::string kClassHead = "head.logits";
+const std::string kTaughtHead = "head_dist.logits";
+
+void see_heads(const Graph& student, Seen& seen) {
+  if (student.find_value(kTaughtHead) == kNoValue) return;
+  seen.of_student.push_back(kClassHead);
+  seen.of_student.push_back(kTaughtHead);
 }
 
 class Run {
@@ -75,18 +93,13 @@ class Run {
     }
   }
 
-  train::Student student_of(const Stage& stage) const {
-    if (stage.method == "lsq") return methods::lsq(network_, stage.bits);
-    return {network_, {}};
-  }
-
   /// False when the run was stopped.
   bool run_stage(const Stage& stage, size_t number) {
     at::manual_seed(static_cast<uint64_t>(recipe_.seed + number));
-    const train::Student student = student_of(stage);
+    const train::Student student = stage.trained->student(network_);
     train::Module module(student.graph, student.quantizers);
     std::optional<train::Module> teacher;
-    if (stage.distillation != Distillation::kNone) {
+    if (needs_teacher(stage)) {
       teacher.emplace(teacher_);
       teacher->freeze_parameters();
     }
@@ -97,9 +110,15 @@ class Run {
     settings.checkpoint = options_.output / "checkpoint" / (stage.name + ".safetensors");
     settings.fingerprint = recipe_.text;
     train::Trainer trainer(module, settings);
+    Seen seen{stage.trained->student_taps(student.graph),
+              teacher ? stage.trained->teacher_taps(teacher_) : std::vector<std::string>()};
+    if (stage.distillation == Distillation::kHard) see_heads(student.graph, seen);
     train::Objective objective;
     objective.loss = [&](const train::Batch& batch, const train::Progress&) {
-      return loss_of(stage, module, teacher, batch);
+      return loss_of(stage, seen, module, teacher ? &*teacher : nullptr, batch);
+    };
+    objective.after_step = [&](const train::Progress& progress) {
+      stage.trained->after_step(module, progress);
     };
     const bool finished = trainer.run(
         source, objective, [&](const train::Progress& progress) { return report(stage, progress); },
@@ -111,18 +130,43 @@ class Run {
     return true;
   }
 
-  static at::Tensor loss_of(const Stage& stage, train::Module& module,
-                            std::optional<train::Module>& teacher, const train::Batch& batch) {
-    const at::Tensor logits = module(batch.inputs);
-    if (!teacher) return train::cross_entropy(logits, batch, stage.label_smoothing);
-    at::Tensor taught;
-    {
-      const at::NoGradGuard no_grad;
-      taught = (*teacher)(batch.inputs);
+  bool needs_teacher(const Stage& stage) const {
+    if (stage.distillation != Distillation::kNone) return true;
+    return has_teacher_ && !stage.trained->teacher_taps(teacher_).empty();
+  }
+
+  /// Labels, teacher, or half of each.
+  static at::Tensor task_loss(const Stage& stage, const train::Module::Result& own,
+                              const train::Module::Result* taught, const train::Batch& batch) {
+    const auto labels = [&](const at::Tensor& logits) {
+      return train::cross_entropy(logits, batch, stage.label_smoothing);
+    };
+    const at::Tensor& logits = own.outputs.at(0);
+    if (stage.distillation == Distillation::kNone) return labels(logits);
+    const at::Tensor& teacher = taught->outputs.at(0);
+    if (stage.distillation == Distillation::kHard) {
+      const bool two_heads = own.taps.contains(kTaughtHead);
+      return 0.5 *
+             (labels(two_heads ? own.taps.at(kClassHead) : logits) +
+              train::hard_distillation(two_heads ? own.taps.at(kTaughtHead) : logits, teacher));
     }
-    const at::Tensor soft = train::soft_cross_entropy(logits, taught);
-    if (stage.distillation == Distillation::kSoftOnly) return soft;
-    return 0.5 * (soft + train::cross_entropy(logits, batch, stage.label_smoothing));
+    const at::Tensor soft = train::soft_cross_entropy(logits, teacher);
+    return stage.distillation == Distillation::kSoftOnly ? soft : 0.5 * (soft + labels(logits));
+  }
+
+  /// The task's loss and what the method adds.
+  static at::Tensor loss_of(const Stage& stage, const Seen& seen, train::Module& module,
+                            train::Module* teacher, const train::Batch& batch) {
+    const std::span<const at::Tensor> inputs(&batch.inputs, 1);
+    const train::Module::Result own = module.forward(inputs, seen.of_student);
+    std::optional<train::Module::Result> taught;
+    if (teacher != nullptr) {
+      const at::NoGradGuard no_grad;
+      taught = teacher->forward(inputs, seen.of_teacher);
+    }
+    const at::Tensor loss = task_loss(stage, own, taught ? &*taught : nullptr, batch);
+    const at::Tensor extra = stage.trained->loss(module, own, taught ? &*taught : nullptr);
+    return extra.defined() ? loss + extra : loss;
   }
 
   bool report(const Stage& stage, const train::Progress& progress) const {
@@ -149,7 +193,10 @@ class Run {
     last_ = {stage.name, stage.method, steps, 0, 0, {}};
     last_.accuracy = train::accuracy(module, test_, recipe_.data.normalization);
     network_ = train::without_fake_quant(module.graph());
-    if (stage.method == "float") teacher_ = network_;
+    if (stage.method == "float") {
+      teacher_ = network_;
+      has_teacher_ = true;
+    }
     frozen_ = train::freeze(module);
     judge_frozen();
     formats::write_model(frozen_, options_.output / (stage.name + ".ounce"));
@@ -190,7 +237,8 @@ class Run {
   train::ImageSet train_;
   train::ImageSet test_;
   Graph network_;  // as the last stage left it, without quantizers
-  Graph teacher_;
+  Graph teacher_;  // of the last stage in f32
+  bool has_teacher_ = false;
   Graph frozen_;
   StageResult last_;
 };
@@ -201,6 +249,9 @@ Graph initial_network(const Recipe& recipe, int64_t classes) {
   const ModelSource& source = recipe.model;
   if (!source.file.empty()) {
     Graph graph = formats::read_model(source.file);
+    // Exporters compute shapes and scales in the graph; methods look for numbers.
+    fold_constants(graph, engine::reference::evaluator());
+    graph.remove_dead();
     const auto known = class_count(graph);
     if (known && *known != classes) {
       throw Error("tells " + std::to_string(*known) + " classes apart, the pictures have " +
@@ -208,6 +259,24 @@ Graph initial_network(const Recipe& recipe, int64_t classes) {
                   source.file.string(), "a network for these classes");
     }
     return graph;
+  }
+  if (source.architecture == "deit") {
+    if (recipe.data.size % source.patch != 0) {
+      throw Error("pictures of " + std::to_string(recipe.data.size) +
+                      " pixels are no whole number" + " of patches of " +
+                      std::to_string(source.patch),
+                  "model.patch", "a divisor of data.size");
+    }
+    return models::vit(recipe.name,
+                       {.image = recipe.data.size,
+                        .classes = classes,
+                        .patch = source.patch,
+                        .width = source.width,
+                        .depth = source.depth,
+                        .heads = source.heads,
+                        .distilled = source.distilled,
+                        .zero_biases = true},
+                       recipe.seed);
   }
   return models::cifar_resnet(recipe.name,
                               {.image = recipe.data.size,

@@ -13,6 +13,8 @@
 namespace ounce::train {
 namespace {
 
+constexpr int64_t kMostClasses = 1'000'000;
+
 /// Independent streams of random numbers for what is drawn in one place of a run.
 std::mt19937_64 generator(uint64_t seed, int64_t epoch, int64_t step) {
   std::seed_seq sequence{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
@@ -146,6 +148,17 @@ ImageSet read_image_set(const std::filesystem::path& path) {
   if (const auto classes = contents.metadata.find("classes"); classes != contents.metadata.end()) {
     std::istringstream lines(classes->second);
     for (std::string line; std::getline(lines, line);) set.classes.push_back(line);
+  }
+  if (set.size() == 0) throw Error(path.string() + ": holds no pictures");
+  const auto largest = set.labels.max().item<int64_t>();
+  if (set.classes.empty() && largest < kMostClasses) {
+    for (int64_t label = 0; label <= largest; ++label) {
+      set.classes.push_back(std::to_string(label));
+    }
+  }
+  if (set.labels.min().item<int64_t>() < 0 || largest >= static_cast<int64_t>(set.classes.size())) {
+    throw Error(path.string() + ": a label is outside of the " +
+                std::to_string(set.classes.size()) + " classes");
   }
   return set;
 }

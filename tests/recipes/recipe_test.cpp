@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "graph/error.h"
+#include "recipes/run.h"
 #include "tests/support/test_data.h"
 
 namespace ounce::recipes {
@@ -52,8 +53,7 @@ TEST_F(RecipeFile, IsReadWithPathsRelativeToIt) {
   EXPECT_EQ(recipe.data.test, "/pictures/test");
   ASSERT_EQ(recipe.stages.size(), 2U);
   EXPECT_EQ(recipe.stages[1].name, "2-lsq");
-  EXPECT_EQ(recipe.stages[1].bits.weight_bits, 2);
-  EXPECT_EQ(recipe.stages[1].bits.activation_bits, 4);
+  EXPECT_EQ(recipe.stages[1].method, "lsq");
 }
 
 TEST_F(RecipeFile, OverridesGoBeforeWhatItSays) {
@@ -64,6 +64,31 @@ TEST_F(RecipeFile, OverridesGoBeforeWhatItSays) {
   EXPECT_EQ(recipe.data.test, folder_.path() / "elsewhere");
   EXPECT_EQ(recipe.seed, 5U);
   EXPECT_NE(recipe.text.find("epochs = 7"), std::string::npos);
+}
+
+TEST_F(RecipeFile, ADeitIsAskedForByItsShape) {
+  const std::string text = R"([data]
+train = "train"
+test = "test"
+[model]
+architecture = "deit"
+width = 48
+heads = 3
+distilled = true
+[[stage]]
+epochs = 1
+[[stage]]
+method = "q-vit"
+epochs = 1
+distillation = "hard"
+)";
+  const Recipe recipe = read_recipe(write(text), {});
+  const Graph network = initial_network(recipe, 10);
+  EXPECT_NE(network.find_value("head_dist.logits"), kNoValue);
+  EXPECT_EQ(network.value(network.outputs.at(0)).shape->at(1), Dim(10));
+  EXPECT_EQ(recipe.stages[1].distillation, Distillation::kHard);
+  EXPECT_NE(message(text, {"model.heads=5"}).find("'model.heads'"), std::string::npos);
+  EXPECT_THROW(initial_network(read_recipe(write(text), {"model.patch=5"}), 10), Error);
 }
 
 TEST_F(RecipeFile, MistakesAreNamedWithLineAndKey) {

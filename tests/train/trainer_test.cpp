@@ -218,5 +218,17 @@ TEST(Checkpoint, FilesThatAreNoneAreRefused) {
   EXPECT_EQ(back.classes, channel_pictures(4).classes);
 }
 
+TEST(ImageSets, ClassesWithoutNamesAreNumbersAndLabelsMustFit) {
+  const ounce::testing::TemporaryFolder folder;
+  const auto path = folder.path() / "pictures.safetensors";
+  ImageSet set = channel_pictures(40);
+  set.classes.clear();
+  write_image_set(set, path);
+  EXPECT_EQ(read_image_set(path).classes, (std::vector<std::string>{"0", "1", "2"}));
+  set.classes = {"only", "two"};
+  write_image_set(set, path);
+  EXPECT_THROW(read_image_set(path), Error);
+}
+
 }  // namespace
 }  // namespace ounce::train

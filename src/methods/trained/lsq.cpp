@@ -25,7 +25,30 @@ std::shared_ptr<train::Quantizer> weight(int bits, const train::ProductLayer& la
   return std::make_shared<train::LsqWeight>(options);
 }
 
+class Lsq final : public TrainedMethod {
+ public:
+  explicit Lsq(const LowBitSettings& settings) : settings_(settings) {}
+  train::Student student(const Graph& network) override { return lsq(network, settings_); }
+
+ private:
+  LowBitSettings settings_;
+};
+
 }  // namespace
+
+LowBitSettings read_low_bit_settings(Settings& stage) {
+  LowBitSettings bits;
+  bits.weight_bits = static_cast<int>(stage.integer("weights", 2, 8).value_or(bits.weight_bits));
+  bits.activation_bits =
+      static_cast<int>(stage.integer("activations", 2, 8).value_or(bits.activation_bits));
+  bits.ends_at_8_bits = stage.flag("ends_at_8_bits").value_or(bits.ends_at_8_bits);
+  bits.learn_zero_points = stage.flag("learn_zero_points").value_or(bits.learn_zero_points);
+  return bits;
+}
+
+std::unique_ptr<TrainedMethod> read_lsq(Settings& stage) {
+  return std::make_unique<Lsq>(read_low_bit_settings(stage));
+}
 
 train::Student lsq(const Graph& graph, const LowBitSettings& settings) {
   const std::vector<train::ProductLayer> layers = train::product_layers(graph);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
+
 #include "graph/graph.h"
+#include "methods/trained/method.h"
 #include "train/insert.h"
 
 namespace ounce::methods {
@@ -20,5 +23,9 @@ struct LowBitSettings {
 /// value that layers read; both operands where none is a weight. The graph's layers, names and
 /// order stay.
 train::Student lsq(const Graph& graph, const LowBitSettings& settings);
+
+/// The keys `weights`, `activations`, `ends_at_8_bits`, `learn_zero_points` of a stage.
+LowBitSettings read_low_bit_settings(Settings& stage);
+std::unique_ptr<TrainedMethod> read_lsq(Settings& stage);
 
 }  // namespace ounce::methods

@@ -1,0 +1,155 @@
+#include "methods/trained/attention.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "graph/pattern.h"
+#include "train/insert.h"
+
+namespace ounce::methods {
+namespace {
+
+using namespace pattern;
+
+/// One element, constant or not: exporters compute 1 / sqrt(head_dim) from shapes.
+bool is_number(const Graph& graph, ValueId id) {
+  const auto& shape = graph.value(id).shape;
+  return shape &&
+         std::all_of(shape->begin(), shape->end(), [](const Dim& d) { return d == Dim(1); });
+}
+
+/// Which input of a product with a number, or of a quotient by one, is not that number; -1 of other
+/// nodes.
+int scaled_input(const Graph& graph, const Node& node) {
+  if (node.op != "Mul" && node.op != "Div") return -1;
+  if (is_number(graph, node.input(1))) return 0;
+  return node.op == "Mul" && is_number(graph, node.input(0)) ? 1 : -1;
+}
+
+Pattern maybe_scaled(const Pattern& x) {
+  const auto by_a_number = [](const Graph& graph, const Node& node) {
+    return scaled_input(graph, node) >= 0;
+  };
+  return either({where(commutative("Mul", x, any()), by_a_number),
+                 where(op("Div", {x, any()}), by_a_number), x});
+}
+
+bool is_over_last_axis(const Graph& graph, const Node& node) {
+  const int64_t axis = node.attributes.get_int("axis", -1);
+  const Value& x = graph.value(node.input(0));
+  return axis == -1 || (x.shape && axis == static_cast<int64_t>(x.shape->size()) - 1);
+}
+
+bool reads_no_constant(const Graph& graph, const Node& node) {
+  return graph.constant(node.input(0)) == nullptr && graph.constant(node.input(1)) == nullptr;
+}
+
+Pattern attention_pattern() {
+  const Pattern product = where(op("MatMul", {any(), any()}, "scores"), reads_no_constant);
+  const Pattern scores = maybe_scaled(product);
+  const Pattern masked = either({commutative("Add", scores, any()), scores});
+  const Pattern map = where(op("Softmax", {masked}, "softmax"), is_over_last_axis);
+  return where(op("MatMul", {map, any()}, "mix"), reads_no_constant);
+}
+
+/// A Transpose that exchanges the last two axes and nothing else.
+bool swaps_last_two(const Node& node) {
+  std::vector<int64_t> perm = node.attributes.get_ints("perm");
+  if (node.op != "Transpose" || perm.size() < 2) return false;
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  for (size_t i = 0; i < perm.size(); ++i) {
+    if (perm[i] != static_cast<int64_t>(i)) return false;
+  }
+  return true;
+}
+
+/// Operand `input` of the MatMul `scores`, followed up through scalings and the transposition.
+AttentionOperand source(const Graph& graph, const GraphIndex& index, int scores, size_t input) {
+  AttentionOperand found = {graph.nodes[static_cast<size_t>(scores)].input(input), scores, input,
+                            input == 1};
+  for (int n = index.producer(found.value); n >= 0; n = index.producer(found.value)) {
+    if (!index.has_single_use(found.value)) break;  // others read it scaled or transposed
+    const Node& node = graph.nodes[static_cast<size_t>(n)];
+    if (const int scaled = scaled_input(graph, node); scaled >= 0) {
+      found.input = static_cast<size_t>(scaled);
+    } else if (found.transposed && swaps_last_two(node)) {
+      found.input = 0;
+      found.transposed = false;
+    } else {
+      break;
+    }
+    found.reader = n;
+    found.value = node.input(found.input);
+  }
+  return found;
+}
+
+/// By value: whether it is computed from the result of a layer with weights.
+std::vector<bool> behind_layers(const Graph& graph, const std::vector<bool>& is_layer) {
+  std::vector<bool> behind(graph.values.size(), false);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    const bool is_behind =
+        is_layer[n] || std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
+          return id != kNoValue && behind[static_cast<size_t>(id)];
+        });
+    for (const ValueId id : node.outputs) {
+      if (id != kNoValue) behind[static_cast<size_t>(id)] = is_behind;
+    }
+  }
+  return behind;
+}
+
+/// By value: whether a layer with weights is computed from it.
+std::vector<bool> ahead_of_layers(const Graph& graph, const std::vector<bool>& is_layer) {
+  std::vector<bool> ahead(graph.values.size(), false);
+  for (size_t n = graph.nodes.size(); n-- > 0;) {
+    const Node& node = graph.nodes[n];
+    const bool is_ahead =
+        is_layer[n] || std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
+          return id != kNoValue && ahead[static_cast<size_t>(id)];
+        });
+    for (const ValueId id : node.inputs) {
+      if (id != kNoValue && is_ahead) ahead[static_cast<size_t>(id)] = true;
+    }
+  }
+  return ahead;
+}
+
+}  // namespace
+
+std::vector<Attention> attentions(const Graph& graph) {
+  const Matcher matcher(graph);
+  const Pattern pattern = attention_pattern();
+  std::vector<Attention> found;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const auto match = matcher.match(pattern, static_cast<int>(n));
+    if (!match) continue;
+    Attention attention;
+    attention.scores = match->node("scores");
+    attention.softmax = match->node("softmax");
+    attention.mix = match->node("mix");
+    attention.q = source(graph, matcher.index(), attention.scores, 0);
+    attention.k = source(graph, matcher.index(), attention.scores, 1);
+    found.push_back(attention);
+  }
+  return found;
+}
+
+std::vector<bool> end_layers(const Graph& graph) {
+  std::vector<bool> is_layer(graph.nodes.size(), false);
+  for (const train::ProductLayer& layer : train::product_layers(graph)) {
+    is_layer[static_cast<size_t>(layer.node)] = layer.has_weights;
+  }
+  const std::vector<bool> behind = behind_layers(graph, is_layer);
+  const std::vector<bool> ahead = ahead_of_layers(graph, is_layer);
+  std::vector<bool> ends(graph.nodes.size(), false);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    ends[n] = is_layer[n] && (!behind[static_cast<size_t>(node.input(0))] ||
+                              !ahead[static_cast<size_t>(node.output(0))]);
+  }
+  return ends;
+}
+
+}  // namespace ounce::methods
