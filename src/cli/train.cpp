@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kProgram = "ounce-train";
 
-/// Training lives in a program of its own beside this one: its library takes half a second to load,
+/// Training lives in a program of its own beside this one: its library is slow to load,
 /// which no other command should wait for.
 int run_trainer(const std::vector<std::string>& command) {
   std::error_code failed;

@@ -10,7 +10,6 @@
 #include "recipes/recipe.h"
 #include "recipes/run.h"
 #include "report/format.h"
-#include "train/module.h"
 
 namespace ounce::cli {
 namespace {

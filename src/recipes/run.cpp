@@ -11,6 +11,7 @@
 #include "engine/reference/reference.h"
 #include "engine/session.h"
 #include "formats/formats.h"
+#include "formats/ounce_file/atomic_file.h"
 #include "graph/error.h"
 #include "graph/passes/passes.h"
 #include "models/models.h"
@@ -73,10 +74,9 @@ class Run {
 
  private:
   static void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.flush();
-    if (!file) throw Error("cannot be written", path.string(), "a folder with room on the disk");
+    formats::AtomicFile file(path);
+    file.write(text);
+    file.commit();
   }
 
   void read_data() {

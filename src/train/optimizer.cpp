@@ -78,14 +78,6 @@ std::unique_ptr<torch::optim::OptimizerParamState> written_moments(const State& 
 
 }  // namespace
 
-OptimizerKind optimizer_kind(std::string_view name) {
-  if (name == "sgd") return OptimizerKind::kSgd;
-  if (name == "adam") return OptimizerKind::kAdam;
-  if (name == "adamw") return OptimizerKind::kAdamW;
-  if (name == "lamb") return OptimizerKind::kLamb;
-  throw Error("no optimizer is named " + std::string(name) + " (try sgd, adam, adamw, lamb)");
-}
-
 GroupedOptimizer::GroupedOptimizer(const std::vector<Parameter>& parameters,
                                    const OptimizerOptions& options)
     : kind_(options.kind) {

@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "train/module.h"
@@ -13,9 +12,6 @@
 namespace ounce::train {
 
 enum class OptimizerKind { kSgd, kAdam, kAdamW, kLamb };
-
-/// "sgd", "adam", "adamw", "lamb". Throws `Error` that lists them.
-OptimizerKind optimizer_kind(std::string_view name);
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;

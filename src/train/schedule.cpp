@@ -3,20 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <string>
-
-#include "graph/error.h"
 
 namespace ounce::train {
-
-ScheduleKind schedule_kind(std::string_view name) {
-  if (name == "constant") return ScheduleKind::kConstant;
-  if (name == "cosine") return ScheduleKind::kCosine;
-  if (name == "linear") return ScheduleKind::kLinear;
-  if (name == "step") return ScheduleKind::kStep;
-  throw Error("no schedule is named " + std::string(name) +
-              " (try constant, cosine, linear, step)");
-}
 
 double rate_factor(const ScheduleOptions& options, int64_t step, int64_t steps) {
   const auto position = static_cast<double>(step);

@@ -1,15 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 namespace ounce::train {
 
 enum class ScheduleKind { kConstant, kCosine, kLinear, kStep };
-
-/// "constant", "cosine", "linear", "step". Throws `Error` that lists them.
-ScheduleKind schedule_kind(std::string_view name);
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::kCosine;

@@ -75,15 +75,13 @@ inline double accuracy_on_pictures(train::Module& module) {
   return train::accuracy(module, small_pictures(200, 2), kSmallNormalization);
 }
 
-/// Both executors say the same of 200 pictures, but for rounding: where floats meet a quantizer (a
-/// shortcut, a GELU, a shift before a sign), a value within 1e-7 of the border between two codes
-/// falls to either side, and on networks as small as these one such value recurs in several
-/// pictures. Arithmetic that is wrong sets nearly all of them off.
-inline void expect_parity(const Graph& frozen) {
+/// Both executors name the same class of 200 pictures, with logits within 1e-3 of their range.
+/// `most_off`: so many may differ, where floats of the two round apart before a sign is taken.
+inline void expect_parity(const Graph& frozen, int64_t most_off = 0) {
   const train::ImageSet set = small_pictures(200, 2);
   const Parity parity = parity_on(frozen, train::normalize(set.images, kSmallNormalization));
-  EXPECT_LE(parity.off, set.size() / 10);
-  EXPECT_LE(parity.other_class, set.size() / 100);
+  EXPECT_LE(parity.off, most_off);
+  EXPECT_LE(parity.other_class, most_off);
 }
 
 }  // namespace ounce::testing

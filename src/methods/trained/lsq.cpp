@@ -1,9 +1,8 @@
 #include "methods/trained/lsq.h"
 
-#include <algorithm>
 #include <memory>
 
-#include "graph/error.h"
+#include "methods/trained/attention.h"
 #include "train/quantizers/lsq.h"
 
 namespace ounce::methods {
@@ -51,16 +50,10 @@ std::unique_ptr<TrainedMethod> read_lsq(Settings& stage) {
 }
 
 train::Student lsq(const Graph& graph, const LowBitSettings& settings) {
-  const std::vector<train::ProductLayer> layers = train::product_layers(graph);
-  const auto is_end = [&](const train::ProductLayer& layer) {
-    const auto has_weights = [](const train::ProductLayer& l) { return l.has_weights; };
-    const auto first = std::find_if(layers.begin(), layers.end(), has_weights);
-    const auto last = std::find_if(layers.rbegin(), layers.rend(), has_weights);
-    return layer.has_weights && (layer.node == first->node || layer.node == last->node);
-  };
+  const std::vector<bool> is_end = end_layers(graph);
   train::FakeQuantInserter inserter(graph);
-  for (const train::ProductLayer& layer : layers) {
-    const bool wide = settings.ends_at_8_bits && is_end(layer);
+  for (const train::ProductLayer& layer : train::product_layers(graph)) {
+    const bool wide = settings.ends_at_8_bits && is_end[static_cast<size_t>(layer.node)];
     const int bits = wide ? kEndBits : settings.activation_bits;
     const size_t activations = layer.has_weights ? 1 : 2;
     for (size_t operand = 0; operand < activations; ++operand) {
