@@ -1,12 +1,16 @@
 # libtorch's own CMake package looks for what built it; headers and three libraries are enough.
 find_path(OUNCE_TORCH_INCLUDE torch/csrc/api/include/torch/torch.h REQUIRED)
+find_path(OUNCE_GLOO_INCLUDE gloo/context.h REQUIRED)  # its distributed headers include Gloo's
 add_library(ounce_torch INTERFACE)
 target_include_directories(ounce_torch SYSTEM INTERFACE
-  ${OUNCE_TORCH_INCLUDE} ${OUNCE_TORCH_INCLUDE}/torch/csrc/api/include)
+  ${OUNCE_TORCH_INCLUDE} ${OUNCE_TORCH_INCLUDE}/torch/csrc/api/include ${OUNCE_GLOO_INCLUDE})
 foreach(library torch torch_cpu c10)
   find_library(OUNCE_TORCH_${library} ${library} REQUIRED)
   target_link_libraries(ounce_torch INTERFACE ${OUNCE_TORCH_${library}})
 endforeach()
+# The BLAS that libtorch itself calls.
+find_library(OUNCE_BLAS blas REQUIRED)
+target_link_libraries(ounce_torch INTERFACE ${OUNCE_BLAS})
 
 # Its loops over elements are OpenMP's, in headers as in the library.
 find_package(OpenMP REQUIRED COMPONENTS CXX)

@@ -5,6 +5,7 @@
 #include "formats/ounce_file/mapped_file.h"
 #include "formats/ounce_file/safetensors.h"
 #include "graph/error.h"
+#include "train/distributed.h"
 #include "train/tensor.h"
 
 namespace ounce::train {
@@ -12,6 +13,29 @@ namespace {
 
 constexpr const char* kKind = "ounce.kind";
 constexpr const char* kCheckpoint = "checkpoint";
+
+/// `owner` keeps `bytes` alive, `name` appears in errors.
+Checkpoint parse_checkpoint(std::span<const std::byte> bytes,
+                            const std::shared_ptr<const void>& owner, const std::string& name) {
+  formats::Safetensors contents;
+  try {
+    contents = formats::parse_safetensors(bytes);
+  } catch (const Error& error) {
+    throw Error(name + ": " + error.what());
+  }
+  Checkpoint checkpoint;
+  checkpoint.facts = contents.metadata;
+  const auto kind = checkpoint.facts.find(kKind);
+  if (kind == checkpoint.facts.end() || kind->second != kCheckpoint) {
+    throw Error(name + ": is no checkpoint of a training run");
+  }
+  checkpoint.facts.erase(kind);
+  for (const auto& [key, entry] : contents.entries) {
+    checkpoint.tensors[key] =
+        to_torch(Tensor::borrow(entry.dtype, entry.shape, entry.bytes, owner));
+  }
+  return checkpoint;
+}
 
 }  // namespace
 
@@ -41,19 +65,21 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path&
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
   const auto file = formats::MappedFile::open(path);
-  const formats::Safetensors contents = formats::parse_safetensors(file->bytes());
-  Checkpoint checkpoint;
-  checkpoint.facts = contents.metadata;
-  const auto kind = checkpoint.facts.find(kKind);
-  if (kind == checkpoint.facts.end() || kind->second != kCheckpoint) {
-    throw Error(path.string() + ": is no checkpoint of a training run");
+  return parse_checkpoint(file->bytes(), file, path.string());
+}
+
+std::optional<Checkpoint> find_checkpoint(const std::filesystem::path& path) {
+  const bool exists = world().is_first() && !path.empty() && std::filesystem::exists(path);
+  if (world().size() == 1) return exists ? std::optional(read_checkpoint(path)) : std::nullopt;
+  std::string text;
+  if (exists) {
+    const auto file = formats::MappedFile::open(path);
+    const auto* first = reinterpret_cast<const char*>(file->bytes().data());
+    text.assign(first, file->bytes().size());
   }
-  checkpoint.facts.erase(kind);
-  for (const auto& [name, entry] : contents.entries) {
-    checkpoint.tensors[name] =
-        to_torch(Tensor::borrow(entry.dtype, entry.shape, entry.bytes, file));
-  }
-  return checkpoint;
+  const auto shared = std::make_shared<const std::string>(world().broadcast(text));
+  if (shared->empty()) return std::nullopt;
+  return parse_checkpoint(std::as_bytes(std::span(*shared)), shared, path.string());
 }
 
 }  // namespace ounce::train

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace ounce::train {
@@ -24,5 +25,9 @@ void write_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path&
 
 /// Throws `Error` for a file that is no checkpoint.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
+
+/// The checkpoint that rank 0 of `world()` finds, on all ranks, whose machines need not share
+/// files; nothing when there is none.
+std::optional<Checkpoint> find_checkpoint(const std::filesystem::path& path);
 
 }  // namespace ounce::train

@@ -257,6 +257,10 @@ at::Tensor Module::penalty() {
   return sum;
 }
 
+void Module::set_batches_per_step(int64_t count) {
+  for (const auto& [name, quantizer] : quantizers_) quantizer->set_batches_per_step(count);
+}
+
 void Module::after_step() {
   for (const auto& [name, quantizer] : quantizers_) quantizer->after_step();
 }

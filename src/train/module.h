@@ -74,6 +74,8 @@ class Module {
   const Quantizers& quantizers() const { return quantizers_; }
   /// Sum of the quantizers' penalties in the last forward; undefined when none has one.
   at::Tensor penalty();
+  /// Tells quantizers how many batches add up to one step of the optimizer.
+  void set_batches_per_step(int64_t count);
   /// Tells quantizers that the optimizer has stepped.
   void after_step();
 

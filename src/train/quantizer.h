@@ -60,6 +60,10 @@ class Quantizer {
   /// none.
   virtual at::Tensor penalty() { return {}; }
 
+  /// Told before training how many batches add up to one step of the optimizer: accumulated ones
+  /// times ranks. What depends on the number of elements counts those of all.
+  virtual void set_batches_per_step(int64_t /*count*/) {}
+
   /// Called after every step of the optimizer: keep scales positive, follow flips of signs.
   virtual void after_step() {}
 

@@ -6,6 +6,7 @@
 #include <torch/nn/utils/clip_grad.h>
 
 #include "graph/error.h"
+#include "train/distributed.h"
 
 namespace ounce::train {
 namespace {
@@ -27,6 +28,20 @@ void copy_into(at::Tensor target, const at::Tensor& source, const std::string& n
   target.copy_(source);
 }
 
+/// The mean over the ranks.
+double averaged(double value) {
+  const at::Tensor tensor = at::scalar_tensor(value, at::kDouble);
+  world().all_reduce(tensor);
+  return tensor.item<double>() / world().size();
+}
+
+/// Whether all ranks want to: they end together.
+bool agreed(bool wish) {
+  const at::Tensor tensor = at::scalar_tensor(wish ? 1.0 : 0.0, at::kDouble);
+  world().all_reduce(tensor, Reduction::kLeast);
+  return tensor.item<double>() != 0.0;
+}
+
 }  // namespace
 
 Trainer::Trainer(Module& module, TrainerOptions options)
@@ -34,17 +49,21 @@ Trainer::Trainer(Module& module, TrainerOptions options)
       options_(std::move(options)),
       optimizer_(module.parameters(), options_.optimizer) {
   if (options_.accumulate < 1) throw Error("accumulate must be at least 1");
+  module_.set_batches_per_step(options_.accumulate * world().size());
 }
 
 bool Trainer::run(const BatchSource& source, const Objective& objective, const Report& report,
                   const EpochEnd& epoch_end) {
   const int64_t steps_per_epoch = source.steps_per_epoch() / options_.accumulate;
   if (steps_per_epoch == 0) throw Error("an epoch has fewer batches than one step accumulates");
+  if (source.options().batch_size % world().size() != 0) {
+    throw Error("a batch of " + std::to_string(source.options().batch_size) +
+                    " has no equal shares for " + std::to_string(world().size()) + " processes",
+                "batch", "a multiple of their number");
+  }
   progress_ = {};
   progress_.steps = steps_per_epoch * options_.epochs;
-  if (!options_.checkpoint.empty() && std::filesystem::exists(options_.checkpoint)) {
-    resume(source);
-  }
+  begin();
   module_.set_training(true);
   while (progress_.step < progress_.steps) {
     progress_.epoch = progress_.step / steps_per_epoch;
@@ -55,7 +74,7 @@ bool Trainer::run(const BatchSource& source, const Objective& objective, const R
       epoch_end(progress_);
       module_.set_training(true);
     }
-    const bool goes_on = !report || report(progress_);
+    const bool goes_on = agreed(!report || report(progress_));
     const bool due = options_.checkpoint_steps > 0 ? progress_.step % options_.checkpoint_steps == 0
                                                    : ends_epoch;
     if (!options_.checkpoint.empty() && (due || !goes_on)) save();
@@ -73,14 +92,19 @@ void Trainer::take_step(const BatchSource& source, const Objective& objective) {
   double sum = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
     const int64_t index = progress_.step % steps_per_epoch * options_.accumulate + i;
-    const Batch batch = source.batch(progress_.epoch, index);
+    const Batch batch = source.batch(progress_.epoch, index, world().rank(), world().size());
     const at::Tensor loss = objective.loss(batch, progress_);
     const auto value = loss.item<double>();
     if (!std::isfinite(value)) explain_loss(batch);
     sum += value;
     (loss / static_cast<double>(options_.accumulate)).backward();
   }
-  progress_.loss = sum / static_cast<double>(options_.accumulate);
+  progress_.loss = averaged(sum / static_cast<double>(options_.accumulate));
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& tensor : optimizer_.tensors()) {
+    if (tensor.grad().defined()) gradients.push_back(tensor.grad());
+  }
+  world().average(gradients);
   if (options_.clip_norm > 0) {
     torch::nn::utils::clip_grad_norm_(optimizer_.tensors(), options_.clip_norm);
   }
@@ -111,6 +135,7 @@ void Trainer::use_average() {
 }
 
 void Trainer::save() const {
+  if (!world().is_first()) return;
   Checkpoint checkpoint;
   checkpoint.facts[kFingerprint] = options_.fingerprint;
   checkpoint.facts[kStep] = std::to_string(progress_.step);
@@ -127,10 +152,20 @@ void Trainer::save() const {
   write_checkpoint(checkpoint, options_.checkpoint);
 }
 
-void Trainer::resume(const BatchSource& source) {
+void Trainer::begin() {
+  if (const auto checkpoint = find_checkpoint(options_.checkpoint)) {
+    resume(*checkpoint);
+    return;
+  }
+  std::vector<at::Tensor> state;
+  for (const Parameter& parameter : module_.parameters()) state.push_back(parameter.tensor);
+  for (const NamedTensor& buffer : module_.buffers()) state.push_back(buffer.tensor);
+  world().broadcast(state);
+}
+
+void Trainer::resume(const Checkpoint& checkpoint) {
   const at::NoGradGuard no_grad;
   try {
-    const Checkpoint checkpoint = read_checkpoint(options_.checkpoint);
     if (checkpoint.fact(kFingerprint) != options_.fingerprint) {
       throw Error("is of a run with other settings (remove it to start anew)");
     }
@@ -153,13 +188,15 @@ void Trainer::resume(const BatchSource& source) {
   } catch (const std::logic_error&) {  // of stoll
     throw Error(options_.checkpoint.string() + ": its step is no number");
   }
-  if (progress_.step < 0 || progress_.step > progress_.steps || source.steps_per_epoch() < 1) {
+  if (progress_.step < 0 || progress_.step > progress_.steps) {
     throw Error(options_.checkpoint.string() + ": step " + std::to_string(progress_.step) +
                 " is outside of the run's " + std::to_string(progress_.steps));
   }
 }
 
 void Trainer::explain_loss(const Batch& batch) const {
+  World alone;
+  const Membership membership(alone);  // the others may have finite values
   std::string where = "in the loss itself";
   for (const Parameter& parameter : module_.parameters()) {
     if (!is_finite(parameter.tensor)) where = "in parameter " + parameter.name;
@@ -187,8 +224,16 @@ at::Tensor logits_of(Module& module, const ImageSet& set, const Normalization& n
 
 double accuracy(Module& module, const ImageSet& set, const Normalization& normalization,
                 int64_t batch_size) {
-  const at::Tensor named = logits_of(module, set, normalization, batch_size).argmax(1).cpu();
-  return named.eq(set.labels).to(at::kDouble).mean().item<double>();
+  const int64_t first = set.size() * world().rank() / world().size();
+  const int64_t end = set.size() * (world().rank() + 1) / world().size();
+  const at::Tensor right = at::zeros({}, at::kDouble);
+  if (first < end) {
+    const ImageSet share = set.slice(first, end - first);
+    const at::Tensor named = logits_of(module, share, normalization, batch_size).argmax(1).cpu();
+    right.add_(named.eq(share.labels).sum());
+  }
+  world().all_reduce(right);
+  return right.item<double>() / static_cast<double>(set.size());
 }
 
 }  // namespace ounce::train

@@ -50,7 +50,9 @@ struct Objective {
 /// Runs an objective over a source of batches.
 ///
 /// Deterministic: batches depend on seed and position alone, and a run that was killed goes on from
-/// its checkpoint with the weights of a run that was not.
+/// its checkpoint with the weights of a run that was not. The ranks of `world()` share each batch
+/// and step together; with statistics of the whole batch they get the weights that one process
+/// gets, up to the order of sums. Rank 0 writes the checkpoint.
 class Trainer {
  public:
   Trainer(Module& module, TrainerOptions options);
@@ -72,8 +74,10 @@ class Trainer {
  private:
   void take_step(const BatchSource& source, const Objective& objective);
   void average_parameters();
+  /// From the checkpoint, or from what rank 0 has.
+  void begin();
   void save() const;
-  void resume(const BatchSource& source);
+  void resume(const Checkpoint& checkpoint);
   [[noreturn]] void explain_loss(const Batch& batch) const;
 
   Module& module_;
@@ -84,6 +88,7 @@ class Trainer {
 };
 
 /// Share of the pictures whose largest logit (first output) is their label, in evaluation mode.
+/// The ranks of `world()` share the pictures; all must call it.
 double accuracy(Module& module, const ImageSet& set, const Normalization& normalization,
                 int64_t batch_size = 256);
 

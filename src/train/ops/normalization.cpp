@@ -1,7 +1,9 @@
 #include <cmath>
 
+#include "train/distributed.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
+#include "train/ops/synchronised_norm.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -10,14 +12,20 @@ double epsilon_of(const OpCall& call) {
   return call.attributes().get_float("epsilon", 1e-5F);
 }
 
-/// In training by the statistics of the batch; operands 3 and 4, the running ones, follow in place:
-/// running = momentum * running + (1 - momentum) * batch, with the unbiased variance.
+/// In training by the statistics of the batch, of all ranks; operands 3 and 4, the running ones,
+/// follow in place: running = momentum * running + (1 - momentum) * batch, with the unbiased
+/// variance.
 Outputs batch_normalization(const OpCall& call) {
   const at::Tensor& x = call.input(0);
   const double kept = call.attributes().get_float("momentum", 0.9F);
   const at::Tensor rows = x.dim() == 1 ? x.unsqueeze(1) : x;
   if (call.training && rows.numel() <= rows.size(1)) {
     throw Error("one value a channel has no variance", {}, "a larger batch");
+  }
+  if (call.training && world().size() > 1) {
+    return {synchronised_batch_norm(rows, call.input(1), call.input(2), call.input(3),
+                                    call.input(4), kept, epsilon_of(call))
+                .reshape(x.sizes())};
   }
   return {at::batch_norm(rows, call.input(1), call.input(2), call.input(3), call.input(4),
                          call.training, 1.0 - kept, epsilon_of(call), true)

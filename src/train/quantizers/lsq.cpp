@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "graph/error.h"
+#include "train/distributed.h"
 
 namespace ounce::train {
 namespace {
@@ -20,7 +21,9 @@ at::Tensor first_weight_step(const at::Tensor& x, const CodeRange& codes, int64_
 }  // namespace
 
 bool has_negatives(const at::Tensor& x) {
-  return x.min().item<double>() < -1e-5;
+  const at::Tensor least = x.detach().min();
+  world().all_reduce(least, Reduction::kLeast);
+  return least.item<double>() < -1e-5;
 }
 
 LsqWeight::LsqWeight(const LsqOptions& options)
@@ -43,9 +46,7 @@ Grid LsqWeight::freeze(const at::Tensor& x) const {
 }
 
 LsqActivation::LsqActivation(const LsqOptions& options)
-    : bits_(options.bits),
-      batches_(options.batches_per_step),
-      step_(options.slices, Scale::Kind::kLearned) {
+    : bits_(options.bits), step_(options.slices, Scale::Kind::kLearned) {
   unsigned_codes(bits_);  // throws for impossible bits
   if (options.learn_zero_point) {
     zero_point_ = at::zeros({options.slices.count}).requires_grad_(true);
@@ -55,10 +56,13 @@ LsqActivation::LsqActivation(const LsqOptions& options)
 void LsqActivation::set_up(const at::Tensor& x) {
   const at::NoGradGuard no_grad;
   is_signed_.set(has_negatives(x));
-  const at::Tensor step = first_step(mean_of_slices(x.abs(), step_.slices()), codes());
+  const at::Tensor magnitude = mean_of_slices(x.abs(), step_.slices());
+  world().average({magnitude});
+  const at::Tensor step = first_step(magnitude, codes());
   step_.set(step);
   if (!zero_point_.defined()) return;
   const at::Tensor least = least_of_slices(x, step_.slices());
+  world().all_reduce(least, Reduction::kLeast);
   zero_point_.copy_((least - step * codes().lowest) * 0.1);
   zero_point_.clamp_(codes().lowest, codes().highest);
 }

@@ -13,10 +13,6 @@ struct LsqOptions {
   Slices slices = {};  // a step each: output channels of a weight, heads of an activation
   /// Activations only: LSQ+ with a learned zero point, else codes around 0.
   bool learn_zero_point = false;
-  /// Activations only: batches that add up to one step of the optimizer, ranks times accumulated
-  /// gradients. Elements of all of them count in the gradient scale, so that splitting a batch
-  /// changes nothing.
-  int64_t batches_per_step = 1;
 };
 
 /// LSQ for weights (arXiv 1902.08153): signed codes, a learned step a channel or a tensor.
@@ -43,7 +39,9 @@ class LsqWeight : public Quantizer {
 ///
 /// The first batch decides whether codes are signed (anything below -1e-5), and starts, slice by
 /// slice, step = 2 mean|x| / sqrt(highest) and zero_point = 0.1 (min x - step * lowest). Zero
-/// points are kept among the codes: 0 must have a code of its own for padding.
+/// points are kept among the codes: 0 must have a code of its own for padding. Ranks set up from
+/// the batches of all; elements of all batches of a step count in the gradient scale, so that
+/// splitting a batch changes nothing.
 class LsqActivation : public Quantizer {
  public:
   explicit LsqActivation(const LsqOptions& options);
@@ -51,6 +49,7 @@ class LsqActivation : public Quantizer {
   at::Tensor fake_quant(const at::Tensor& x, bool training) override;
   std::vector<NamedTensor> parameters() override;
   std::vector<NamedTensor> buffers() override;
+  void set_batches_per_step(int64_t count) override { batches_ = count; }
   void after_step() override;
   Grid freeze(const at::Tensor& x) const override;
 
@@ -59,13 +58,13 @@ class LsqActivation : public Quantizer {
   void set_up(const at::Tensor& x);
 
   int bits_;
-  int64_t batches_;
+  int64_t batches_ = 1;  // of a step
   Scale step_;
   at::Tensor zero_point_;  // [count], undefined when not learned
   StateFlag is_signed_;
 };
 
-/// Whether an activation needs signed codes: what is below 0 by more than rounding.
+/// Whether an activation needs signed codes: what is below 0 by more than rounding, on any rank.
 bool has_negatives(const at::Tensor& x);
 
 }  // namespace ounce::train

@@ -1,5 +1,7 @@
 #include "train/quantizers/sign_activation.h"
 
+#include "train/distributed.h"
+
 namespace ounce::train {
 
 at::Tensor SignActivation::fake_quant(const at::Tensor& x, bool /*training*/) {
@@ -15,16 +17,17 @@ LearnedBinarizer::LearnedBinarizer(const LearnedBinarizerOptions& options)
 
 at::Tensor LearnedBinarizer::fake_quant(const at::Tensor& x, bool training) {
   if (training && !scale_.ready()) {
-    scale_.set(mean_of_slices(x.detach().abs(), options_.heads).mul_(2).clamp_min_(kLeastScale));
+    const at::Tensor magnitude = mean_of_slices(x.detach().abs(), options_.heads);
+    world().average({magnitude});
+    scale_.set((magnitude * 2).clamp_min_(kLeastScale));
   }
   scale_.require_ready();
   const CodeRange codes = {options_.is_map ? 0 : -1, 1};
-  return round_to_grid(
-      x, scale_.tensor(),
-      {.levels = options_.is_map ? Levels::kMap : Levels::kSigns,
-       .slices = options_.heads,
-       .codes = codes,
-       .gradient_scale = lsq_gradient_scale(x.numel() * options_.batches_per_step, codes)});
+  return round_to_grid(x, scale_.tensor(),
+                       {.levels = options_.is_map ? Levels::kMap : Levels::kSigns,
+                        .slices = options_.heads,
+                        .codes = codes,
+                        .gradient_scale = lsq_gradient_scale(x.numel() * batches_, codes)});
 }
 
 Grid LearnedBinarizer::freeze(const at::Tensor& /*x*/) const {

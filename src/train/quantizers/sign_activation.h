@@ -23,8 +23,6 @@ class SignActivation : public Quantizer {
 struct LearnedBinarizerOptions {
   Slices heads = {};    // a scale each
   bool is_map = false;  // r * (P > r / 2) of softmax maps, else a * sign(x)
-  /// As in LsqOptions.
-  int64_t batches_per_step = 1;
 };
 
 /// One bit with a learned scale inside attention (Bi-ViT, arXiv 2305.12354, sheet section 4.2):
@@ -40,6 +38,7 @@ class LearnedBinarizer : public Quantizer {
   at::Tensor fake_quant(const at::Tensor& x, bool training) override;
   std::vector<NamedTensor> parameters() override { return {{"scale", scale_.tensor()}}; }
   std::vector<NamedTensor> buffers() override { return {{"ready", scale_.ready_flag()}}; }
+  void set_batches_per_step(int64_t count) override { batches_ = count; }
   void after_step() override { scale_.keep_above(kLeastScale); }
   Grid freeze(const at::Tensor& x) const override;
 
@@ -47,6 +46,7 @@ class LearnedBinarizer : public Quantizer {
   static constexpr double kLeastScale = 1e-6;
 
   LearnedBinarizerOptions options_;
+  int64_t batches_ = 1;  // of a step
   Scale scale_;
 };
 

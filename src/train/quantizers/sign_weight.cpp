@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "graph/error.h"
+#include "train/distributed.h"
 #include "train/quantizers/straight_through.h"
 
 namespace ounce::train {
@@ -72,6 +73,11 @@ void SignWeight::record_gradient(const at::Tensor& binarized) {
 void SignWeight::after_step() {
   if (!negative_.defined()) return;
   const at::NoGradGuard no_grad;
+  if (gradient_->defined()) {
+    // Hooks see this rank's batches alone.
+    *gradient_ = gradient_->contiguous();
+    world().average({*gradient_});
+  }
   const SignStep step = {weights_, weights_.lt(0).logical_xor_(negative_), *gradient_};
   flip_rate_ = step.flipped.to(weights_.scalar_type()).mean();
   on_step(step);

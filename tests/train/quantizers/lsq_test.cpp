@@ -123,12 +123,11 @@ TEST(LsqActivation, frozen_codes_give_the_trained_values) {
 
 TEST(LsqActivation, batches_in_two_halves_give_the_gradients_of_the_whole) {
   const LsqOptions whole = {.bits = 4, .slices = {1, 2}, .learn_zero_point = true};
-  LsqOptions half = whole;
-  half.batches_per_step = 2;
   const at::Tensor x = normal_f32({16, 2, 10}, 12) * 2;
   const at::Tensor slopes = normal_f32({16, 2, 10}, 13);
   LsqActivation one(whole);
-  LsqActivation two(half);
+  LsqActivation two(whole);
+  two.set_batches_per_step(2);
   one.fake_quant(x, true);
   two.fake_quant(x, true);
   (one.fake_quant(x, true) * slopes).sum().backward();
