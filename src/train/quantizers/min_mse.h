@@ -4,19 +4,24 @@
 
 namespace ounce::train {
 
+/// What a tensor holds of what the error is summed over: all of it (a weight), or one rank's share
+/// of a batch, so that all ranks must search together.
+enum class Held { kAll, kShare };
+
 /// The scales [count] of least squared error of `x` on `codes` with zero point 0: a search over
 /// shares of the scale that just holds the largest |x|, then `refit_scale`.
-at::Tensor min_mse_scale(const at::Tensor& x, const Slices& slices, const CodeRange& codes);
+at::Tensor min_mse_scale(const at::Tensor& x, const Slices& slices, const CodeRange& codes,
+                         Held held = Held::kAll);
 
 /// One step of alternating least squares from `scale` [count]: codes q for the scale, then the best
 /// scale for them, <x, q> / <q, q>. The error never grows.
 at::Tensor refit_scale(const at::Tensor& x, const at::Tensor& scale, const Slices& slices,
-                       const CodeRange& codes);
+                       const CodeRange& codes, Held held = Held::kAll);
 
 /// The best of `refit_scale` from `scale` and a little below and above it: follows slow changes of
 /// `x` at a twentieth of the search's cost.
 at::Tensor follow_scale(const at::Tensor& x, const at::Tensor& scale, const Slices& slices,
-                        const CodeRange& codes);
+                        const CodeRange& codes, Held held = Held::kAll);
 
 struct MinMseOptions {
   int bits = 8;        // 2 .. 8
