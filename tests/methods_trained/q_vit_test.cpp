@@ -11,7 +11,7 @@
 #include "graph/operator.h"
 #include "graph/passes/passes.h"
 #include "methods/trained/attention.h"
-#include "tests/methods_trained/small_training.h"
+#include "tests/methods_trained/small_attention.h"
 #include "tests/support/test_data.h"
 #include "train/freeze.h"
 #include "train/quantizers/lsq.h"
@@ -20,45 +20,18 @@ namespace ounce::methods {
 namespace {
 
 using ounce::testing::accuracy_on_pictures;
+using ounce::testing::deviation;
+using ounce::testing::expect_integer_products;
 using ounce::testing::kSmallNormalization;
 using ounce::testing::method_of;
-using ounce::testing::small_options;
+using ounce::testing::one_attention;
+using ounce::testing::operands;
+using ounce::testing::Output;
+using ounce::testing::random;
+using ounce::testing::small_deit;
 using ounce::testing::small_pictures;
-using ounce::testing::train_on_pictures;
-
-at::Tensor random(at::IntArrayRef shape, int64_t seed, at::ScalarType type = at::kFloat) {
-  at::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
-  return at::randn(shape, generator, type);
-}
-
-// --- One attention: 2 pictures, 3 heads, 5 tokens, 8 features ---
-
-enum class Output { kScores, kMix };
-
-Graph one_attention(Output output) {
-  Graph graph;
-  graph.name = "attention";
-  const SymbolicShape shape = {Dim("batch"), Dim(3), Dim(5), Dim(8)};
-  const ValueId q = graph.add_input("q", DType::f32, shape);
-  const ValueId k = graph.add_input("k", DType::f32, shape);
-  const ValueId v = graph.add_input("v", DType::f32, shape);
-  const ValueId half = graph.add_constant("half", Tensor::scalar(0.5F));
-  AttributeMap perm;
-  perm.set("perm", std::vector<int64_t>{0, 1, 3, 2});
-  const ValueId kt = graph.add_node("Transpose", {k}, perm, "kt");
-  const ValueId scores =
-      graph.add_node("MatMul", {graph.add_node("Mul", {half, q}, {}, "scaled"), kt}, {}, "scores");
-  const ValueId map = graph.add_node("Softmax", {scores}, {}, "map");
-  const ValueId mix = graph.add_node("MatMul", {map, v}, {}, "mix");
-  graph.outputs = {mix};
-  if (output == Output::kScores) graph.outputs.insert(graph.outputs.begin(), scores);
-  infer_shapes(graph);
-  return graph;
-}
-
-std::vector<at::Tensor> operands() {
-  return {random({2, 3, 5, 8}, 1) + 0.7, random({2, 3, 5, 8}, 2) - 0.4, random({2, 3, 5, 8}, 3)};
-}
+using ounce::testing::trained_student;
+using ounce::testing::trained_teacher;
 
 TEST(Irm, GivesEveryTokenOfAHeadTheLearnedMeanAndDeviation) {
   const Graph graph = insert_irm(one_attention(Output::kMix));
@@ -173,24 +146,6 @@ void set_zero_points(train::Module& module, double value) {
   }
 }
 
-/// The first output in the engine, and the largest deviation from `module` over its largest output.
-double deviation(train::Module& module, const std::vector<at::Tensor>& inputs) {
-  module.set_training(false);
-  const at::Tensor expected = module.forward(inputs).outputs.at(0).detach();
-  engine::Session session(train::freeze(module));
-  std::vector<Tensor> tensors;
-  for (const at::Tensor& input : inputs) tensors.push_back(train::from_torch(input));
-  const at::Tensor actual = train::to_torch(session.run(tensors).at(0));
-  return ((actual - expected).abs().max() / expected.abs().max()).item<double>();
-}
-
-void expect_integer_products(const Graph& frozen) {
-  for (const engine::IntegerSupport& node : engine::integer_support(frozen)) {
-    if (node.op != "MatMul" && node.op != "Gemm" && node.op != "Conv") continue;
-    EXPECT_TRUE(node.integer) << node.node << ": " << node.reason;
-  }
-}
-
 struct EngineCase {
   Output output;
   bool per_head;
@@ -236,47 +191,6 @@ TEST(QVitLinear, RunsOnCodesWithAZeroPoint) {
 }
 
 // --- A small DeiT ---
-
-Graph small_deit() {
-  return models::vit("small",
-                     {.image = 16,
-                      .classes = 4,
-                      .patch = 4,
-                      .width = 32,
-                      .depth = 2,
-                      .heads = 4,
-                      .distilled = true,
-                      .zero_biases = true},
-                     3);
-}
-
-train::TrainerOptions adamw(int64_t epochs) {
-  train::TrainerOptions options = small_options(epochs, 2e-3);
-  options.optimizer.kind = train::OptimizerKind::kAdamW;
-  return options;
-}
-
-/// The float network, trained once for all tests.
-const Graph& trained_teacher() {
-  static const Graph graph = [] {
-    at::manual_seed(1);
-    train::Module module(small_deit());
-    EXPECT_TRUE(train_on_pictures(module, adamw(8)));
-    return module.graph();
-  }();
-  return graph;
-}
-
-/// A stage of the method on the trained network, which is the teacher, too.
-train::Module trained_student(TrainedMethod& method, int64_t epochs) {
-  at::manual_seed(2);
-  const train::Student student = method.student(trained_teacher());
-  train::Module module(student.graph, student.quantizers);
-  train::Module teacher(trained_teacher());
-  teacher.freeze_parameters();
-  EXPECT_TRUE(train_on_pictures(module, adamw(epochs), &method, nullptr, &teacher));
-  return module;
-}
 
 class QVitBits : public ::testing::TestWithParam<int> {};
 

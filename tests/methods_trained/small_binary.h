@@ -1,12 +1,8 @@
 #pragma once
 
-#include <algorithm>
-
-#include "engine/session.h"
 #include "tests/methods_trained/small_training.h"
 #include "train/freeze.h"
 #include "train/insert.h"
-#include "train/tensor.h"
 
 namespace ounce::testing {
 
@@ -33,19 +29,6 @@ inline const Graph& react_network() {
 inline train::Module binary_module(methods::TrainedMethod& method) {
   const train::Student student = method.student(react_network());
   return train::Module(student.graph, student.quantizers);
-}
-
-/// Steps of the engine's plan for `frozen` whose kernel's name begins so.
-inline int64_t kernels_named(const Graph& frozen, const std::string& name) {
-  engine::SessionOptions options;
-  options.profile = true;
-  engine::Session session(frozen, options);
-  const Tensor inputs[] = {train::from_torch(at::zeros({1, 3, 16, 16}))};
-  session.run(inputs);
-  const std::vector<engine::StepProfile> steps = session.profile();
-  return std::count_if(steps.begin(), steps.end(), [&](const engine::StepProfile& step) {
-    return step.kernel.starts_with(name);
-  });
 }
 
 /// Learns, and what is deployed are bits that compute the same in both executors.

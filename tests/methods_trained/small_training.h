@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/session.h"
 #include "graph/error.h"
 #include "methods/trained/method.h"
 #include "models/models.h"
@@ -14,6 +16,7 @@
 #include "tests/methods_trained/parity.h"
 #include "tests/methods_trained/small_pictures.h"
 #include "train/losses.h"
+#include "train/tensor.h"
 #include "train/trainer.h"
 
 namespace ounce::testing {
@@ -82,6 +85,19 @@ inline void expect_parity(const Graph& frozen, int64_t most_off = 0) {
   const Parity parity = parity_on(frozen, train::normalize(set.images, kSmallNormalization));
   EXPECT_LE(parity.off, most_off);
   EXPECT_LE(parity.other_class, most_off);
+}
+
+/// Steps of the engine's plan for `frozen` whose kernel's name begins so.
+inline int64_t kernels_named(const Graph& frozen, const std::string& name) {
+  engine::SessionOptions options;
+  options.profile = true;
+  engine::Session session(frozen, options);
+  const Tensor inputs[] = {train::from_torch(at::zeros({1, 3, 16, 16}))};
+  session.run(inputs);
+  const std::vector<engine::StepProfile> steps = session.profile();
+  return std::count_if(steps.begin(), steps.end(), [&](const engine::StepProfile& step) {
+    return step.kernel.starts_with(name);
+  });
 }
 
 }  // namespace ounce::testing

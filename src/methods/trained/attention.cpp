@@ -11,19 +11,10 @@ namespace {
 
 using namespace pattern;
 
-/// One element, constant or not: exporters compute 1 / sqrt(head_dim) from shapes.
 bool is_number(const Graph& graph, ValueId id) {
   const auto& shape = graph.value(id).shape;
   return shape &&
          std::all_of(shape->begin(), shape->end(), [](const Dim& d) { return d == Dim(1); });
-}
-
-/// Which input of a product with a number, or of a quotient by one, is not that number; -1 of other
-/// nodes.
-int scaled_input(const Graph& graph, const Node& node) {
-  if (node.op != "Mul" && node.op != "Div") return -1;
-  if (is_number(graph, node.input(1))) return 0;
-  return node.op == "Mul" && is_number(graph, node.input(0)) ? 1 : -1;
 }
 
 Pattern maybe_scaled(const Pattern& x) {
@@ -84,6 +75,15 @@ AttentionOperand source(const Graph& graph, const GraphIndex& index, int scores,
   return found;
 }
 
+/// What reads the scores last before a mask is added: they themselves, or these times a number.
+ValueId logits_before(const Graph& graph, const GraphIndex& index, const Attention& attention) {
+  const Node& softmax = graph.nodes[static_cast<size_t>(attention.softmax)];
+  const ValueId scores = graph.nodes[static_cast<size_t>(attention.scores)].output(0);
+  if (softmax.input(0) == scores || !index.has_single_use(scores)) return scores;
+  const Node& reader = graph.nodes[static_cast<size_t>(index.consumers(scores)[0])];
+  return scaled_input(graph, reader) < 0 ? scores : reader.output(0);
+}
+
 /// By value: whether it is computed from the result of a layer with weights.
 std::vector<bool> behind_layers(const Graph& graph, const std::vector<bool>& is_layer) {
   std::vector<bool> behind(graph.values.size(), false);
@@ -118,6 +118,12 @@ std::vector<bool> ahead_of_layers(const Graph& graph, const std::vector<bool>& i
 
 }  // namespace
 
+int scaled_input(const Graph& graph, const Node& node) {
+  if (node.op != "Mul" && node.op != "Div") return -1;
+  if (is_number(graph, node.input(1))) return 0;
+  return node.op == "Mul" && is_number(graph, node.input(0)) ? 1 : -1;
+}
+
 std::vector<Attention> attentions(const Graph& graph) {
   const Matcher matcher(graph);
   const Pattern pattern = attention_pattern();
@@ -129,6 +135,7 @@ std::vector<Attention> attentions(const Graph& graph) {
     attention.scores = match->node("scores");
     attention.softmax = match->node("softmax");
     attention.mix = match->node("mix");
+    attention.logits = logits_before(graph, matcher.index(), attention);
     attention.q = source(graph, matcher.index(), attention.scores, 0);
     attention.k = source(graph, matcher.index(), attention.scores, 1);
     found.push_back(attention);

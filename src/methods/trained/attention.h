@@ -22,10 +22,17 @@ struct Attention {
   int mix = -1;      // MatMul of the map and v
   AttentionOperand q;
   AttentionOperand k;
+  /// The scores, scaled, before any mask: [.., queries, keys].
+  ValueId logits = kNoValue;
 };
 
 /// Every attention of a graph without FakeQuant nodes, in order, found by what nodes compute.
 std::vector<Attention> attentions(const Graph& graph);
+
+/// Which input of a product with a number, or of a quotient by one, is not that number; -1 of other
+/// nodes. The number has one element, constant or not: exporters compute 1 / sqrt(head_dim) from
+/// shapes.
+int scaled_input(const Graph& graph, const Node& node);
 
 /// The product layers (Conv, Gemm, MatMul with weights) that no other one comes before, or that no
 /// other one comes behind: patch embedding and heads. One flag a node.

@@ -29,8 +29,9 @@ void check_input(const GraphIndex& index, const Graph& graph, const Node& conv) 
 
 }  // namespace
 
-Ends read_ends(Settings& stage) {
-  return stage.choice("ends", {"float", "w8a8"}).value_or(0) == 0 ? Ends::kFloat : Ends::kEightBits;
+Ends read_ends(Settings& stage, Ends fallback) {
+  const auto word = stage.choice("ends", {"float", "w8a8"});
+  return word ? static_cast<Ends>(*word) : fallback;
 }
 
 std::vector<train::ProductLayer> binary_layers(const Graph& graph) {
@@ -87,7 +88,7 @@ std::map<std::string, double> flip_rates(const train::Module& module) {
     const auto* signs = dynamic_cast<const train::SignWeight*>(quantizer.get());
     if (signs == nullptr) continue;
     if (const at::Tensor rate = signs->flip_rate(); rate.defined()) {
-      rates[name] = rate.item<double>();
+      rates["flip_rate/" + name] = rate.item<double>();
     }
   }
   return rates;

@@ -18,7 +18,7 @@ namespace ounce::methods {
 enum class Ends { kFloat, kEightBits };
 
 /// The key `ends` of a stage: "float" or "w8a8".
-Ends read_ends(Settings& stage);
+Ends read_ends(Settings& stage, Ends fallback = Ends::kFloat);
 
 /// What becomes binary: convolutions with weights of more than one pixel, but the network's first.
 std::vector<train::ProductLayer> binary_layers(const Graph& graph);
@@ -34,8 +34,8 @@ using MakeSignWeight =
 train::Student binary_network(const Graph& graph, Ends ends,
                               const MakeSignWeight& weights = nullptr);
 
-/// Share of the weights that changed sign in the last step, by the name of their FakeQuant node;
-/// layers that have not been trained are left out.
+/// What methods measure of binary weights: as "flip_rate/<FakeQuant node>" the share that changed
+/// sign in the last step. Layers that have not been trained are left out.
 std::map<std::string, double> flip_rates(const train::Module& module);
 
 }  // namespace ounce::methods

@@ -7,6 +7,7 @@
 #include "methods/trained/rbonn.h"
 #include "methods/trained/react.h"
 #include "methods/trained/rebnn.h"
+#include "methods/trained/tervit.h"
 
 namespace ounce::methods {
 namespace {
@@ -23,7 +24,7 @@ std::unique_ptr<TrainedMethod> read_float(Settings& /*stage*/) {
 }  // namespace
 
 std::span<const TrainedMethodRow> trained_methods() {
-  static constexpr std::array<TrainedMethodRow, 6> kRows = {{
+  static constexpr std::array<TrainedMethodRow, 7> kRows = {{
       {"float", "no quantization: teachers, and first stages", "", read_float},
       {"lsq", "learned steps of weights and activations, 2 to 8 bits",
        "Esser et al. 2020, arXiv 1902.08153; Bhalgat et al. 2020, arXiv 2004.09576", read_lsq},
@@ -35,6 +36,8 @@ std::span<const TrainedMethodRow> trained_methods() {
        "Xu et al. 2023, arXiv 2302.00956", read_rebnn},
       {"rbonn", "binary weights and activations, filters that lag behind take a look ahead",
        "Xu et al. 2022, arXiv 2209.01542", read_rbonn},
+      {"tervit", "vision transformers with ternary weights and 8-bit activations",
+       "Xu et al. 2022, arXiv 2201.08050", read_tervit},
   }};
   return kRows;
 }

@@ -146,7 +146,8 @@ at::Tensor MinMseActivation::fake_quant(const at::Tensor& x, bool training) {
 std::vector<NamedTensor> MinMseActivation::buffers() {
   return {{"scale", scale_.tensor()},
           {"ready", scale_.ready_flag()},
-          {"is_signed", is_signed_.tensor()}};
+          {"is_signed", is_signed_.tensor()},
+          held_buffer()};
 }
 
 Grid MinMseActivation::freeze(const at::Tensor& /*x*/) const {

@@ -1,5 +1,6 @@
 #include "train/quantizers/running_range.h"
 
+#include "train/distributed.h"
 #include "train/quantizers/symmetric.h"
 
 namespace ounce::train {
@@ -12,14 +13,14 @@ RunningRange::RunningRange(const RunningRangeOptions& options)
 
 void RunningRange::observe(const at::Tensor& x) {
   const at::NoGradGuard no_grad;
-  at::Tensor low;
-  at::Tensor high;
+  auto [low, high] = ends_of_slices(x, options_.slices);
+  world().all_reduce(low, Reduction::kLeast);
+  world().all_reduce(high, Reduction::kLargest);
+  low = low.clamp_max(0);
+  high = high.clamp_min(0);
   if (options_.symmetric) {
-    high = largest_of_slices(x.abs(), options_.slices);
+    high = at::maximum(high, low.neg());
     low = at::zeros_like(high);
-  } else {
-    low = least_of_slices(x, options_.slices).clamp_max(0);
-    high = largest_of_slices(x, options_.slices).clamp_min(0);
   }
   const double kept = high_.ready() ? options_.momentum : 0.0;
   low_.set(low_.tensor() * kept + low * (1.0 - kept));
@@ -41,7 +42,10 @@ at::Tensor RunningRange::fake_quant(const at::Tensor& x, bool training) {
 }
 
 std::vector<NamedTensor> RunningRange::buffers() {
-  return {{"low", low_.tensor()}, {"high", high_.tensor()}, {"ready", high_.ready_flag()}};
+  return {{"low", low_.tensor()},
+          {"high", high_.tensor()},
+          {"ready", high_.ready_flag()},
+          held_buffer()};
 }
 
 Grid RunningRange::freeze(const at::Tensor& /*x*/) const {

@@ -6,14 +6,18 @@
 namespace ounce::train {
 
 /// Activation quantizers whose range follows the data of training batches until it is held, which
-/// a schedule does towards the end: what is deployed is static.
+/// a schedule does towards the end: what is deployed is static. Whether it is held is saved: a run
+/// that goes on from a checkpoint must know before its first batch.
 class FollowsData : public Quantizer {
  public:
-  void hold(bool held) { held_ = held; }
-  bool held() const { return held_; }
+  void hold(bool held) { held_.set(held); }
+  bool held() const { return held_.get(); }
+
+ protected:
+  NamedTensor held_buffer() const { return {"held", held_.tensor()}; }
 
  private:
-  bool held_ = false;
+  StateFlag held_;
 };
 
 struct RunningRangeOptions {

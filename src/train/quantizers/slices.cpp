@@ -58,4 +58,10 @@ at::Tensor largest_of_slices(const at::Tensor& x, const Slices& slices) {
   return reduced(x, slices, [](const at::Tensor& t, at::IntArrayRef dims) { return t.amax(dims); });
 }
 
+std::pair<at::Tensor, at::Tensor> ends_of_slices(const at::Tensor& x, const Slices& slices) {
+  if (slices.count > 1) return {least_of_slices(x, slices), largest_of_slices(x, slices)};
+  const auto [least, largest] = at::aminmax(x);
+  return {least.reshape({1}), largest.reshape({1})};
+}
+
 }  // namespace ounce::train

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <utility>
 
 namespace ounce::train {
 
@@ -23,5 +24,7 @@ at::Tensor sum_of_slices(const at::Tensor& x, const Slices& slices);
 at::Tensor mean_of_slices(const at::Tensor& x, const Slices& slices);
 at::Tensor least_of_slices(const at::Tensor& x, const Slices& slices);
 at::Tensor largest_of_slices(const at::Tensor& x, const Slices& slices);
+/// Least and largest, in one pass over all of `x` where it is one slice.
+std::pair<at::Tensor, at::Tensor> ends_of_slices(const at::Tensor& x, const Slices& slices);
 
 }  // namespace ounce::train
