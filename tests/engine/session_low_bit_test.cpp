@@ -182,6 +182,44 @@ TEST(SessionLowBit, BinaryResidualBlocksAreOneNodeEach) {
   EXPECT_LE(kernels.size(), 6U);
 }
 
+/// A block of which neither activations nor weights have opposite values, and whose nonlinearity
+/// has two slopes.
+ValueId uncentred_block(GraphBuilder& b, ValueId x, int64_t in, int64_t out, int64_t stride) {
+  const auto scalar = [&](float value) { return b.constant(Tensor::scalar(value)); };
+  ValueId y = b.binarize(b.node("Add", {x, scalar(-0.2F)}), 0.6F);
+  y = b.node("Add", {y, scalar(0.25F)});
+  const ValueId weight = b.node(
+      "Add", {b.low_bit_weights({out, in, 3, 3}, DType::u1, 0), b.weights({out, 1, 1, 1}, 0.02F)});
+  y = b.conv_with(y, weight, stride, 1, 1, b.weights({out}));
+  if (in == out) y = b.node("Add", {y, x});
+  y = b.node("PRelu", {y, b.weights({out, 1, 1}, 0.2F)});
+  return b.node("Mul", {y, b.weights({out, 1, 1}, 0.8F)});
+}
+
+TEST(SessionLowBit, TwoValuesThatAreNotOppositeStayBits) {
+  GraphBuilder b;
+  ValueId x = b.input("x", {2, 16, 9, 8});
+  x = uncentred_block(b, x, 16, 16, 1);
+  x = uncentred_block(b, x, 16, 40, 2);
+  x = uncentred_block(b, x, 40, 70, 1);
+  b.output(uncentred_block(b, x, 70, 70, 1));
+  const auto kernels = expect_close(b.graph, {2, 16, 9, 8}, 2e-4);
+  EXPECT_EQ(count_kernels(kernels, "conv_bits"), 4);
+  EXPECT_EQ(count_kernels(kernels, "pack_signs"), 1);
+  EXPECT_LE(kernels.size(), 7U);
+}
+
+TEST(SessionLowBit, OffsetsOfWeightsInGroupsAreComputedAsWritten) {
+  GraphBuilder b;
+  const ValueId x = b.binarize(b.input("x", {1, 32, 6, 6}), 0.5F);
+  const ValueId weight = b.node(
+      "Add", {b.low_bit_weights({32, 16, 3, 3}, DType::u1, 0), b.weights({32, 1, 1, 1}, 0.02F)});
+  AttributeMap attributes;
+  attributes.set("group", int64_t{2});
+  b.output(b.node("Conv", {x, weight}, attributes));
+  expect_close(b.graph, {1, 32, 6, 6}, 2e-4);
+}
+
 TEST(SessionLowBit, OneValueIsPackedOnceForAllItsReaders) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 64, 6, 6});

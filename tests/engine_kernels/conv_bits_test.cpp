@@ -39,8 +39,9 @@ std::string name(const Case& c) {
 constexpr Case kCases[] = {
     {7, 64, 16, 1, 1, 0, 1, 1},  {7, 65, 17, 1, 2, 0, 1, 1},  {6, 64, 33, 3, 1, 1, 1, 1},
     {7, 130, 21, 3, 2, 1, 1, 1}, {5, 3, 8, 5, 1, 2, 1, 1},    {6, 40, 5, 3, 1, 2, 2, 1},
-    {5, 128, 32, 3, 1, 1, 1, 2}, {5, 96, 30, 3, 1, 1, 1, 3},  {5, 20, 20, 3, 1, 1, 1, 20},
-    {6, 70, 70, 3, 2, 1, 1, 70}, {4, 256, 128, 3, 1, 1, 1, 2}};
+    {16, 16, 16, 3, 1, 1, 1, 1}, {9, 16, 32, 3, 2, 1, 1, 1},  {8, 32, 70, 3, 1, 1, 1, 1},
+    {5, 48, 17, 4, 3, 0, 1, 1},  {5, 128, 32, 3, 1, 1, 1, 2}, {5, 96, 30, 3, 1, 1, 1, 3},
+    {5, 20, 20, 3, 1, 1, 1, 20}, {6, 70, 70, 3, 2, 1, 1, 70}, {4, 256, 128, 3, 1, 1, 1, 2}};
 
 struct Formats {
   BitFormat a, b;
@@ -162,6 +163,7 @@ TEST(ConvBits, FloatsWithResidualAndPReluComeWithTheSignsOfTheNextLayer) {
       const auto scale = random.floats(c.out, -0.1F, 0.1F), bias = random.floats(c.out);
       const auto slope = random.floats(c.out), before = random.floats(c.out);
       const auto after = random.floats(c.out), shift = random.floats(c.out);
+      const auto gain = random.floats(c.out);
       const auto residual = random.floats(p.shape.out_pixels() * c.out);
       const int64_t words = BitFormat::plane_words(c.out);
       std::vector<float> expected(count);
@@ -175,6 +177,7 @@ TEST(ConvBits, FloatsWithResidualAndPReluComeWithTheSignsOfTheNextLayer) {
       e.f32.residual_stride = c.out;
       e.prelu_slope = slope.data();
       if (shifted) {
+        e.prelu_gain = gain.data();
         e.prelu_before = before.data();
         e.prelu_after = after.data();
         e.sign_shift = shift.data();
@@ -192,6 +195,60 @@ TEST(ConvBits, FloatsWithResidualAndPReluComeWithTheSignsOfTheNextLayer) {
         p.run(pool, own);
         expect_equal(expected, actual, name(c));
         expect_equal(expected_bits, bits, "signs, " + name(c));
+      });
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ConvBits, TwoValuesThatAreNotOppositeGiveTheirSumsWithZeroPadding) {
+  Random random(25);
+  for (const Case& c : kCases) {
+    const Problem p(random, c, {kSignBits, kSignBits}, 0);
+    const ConvShape& s = p.shape;
+    if (!can_read_windows(s)) continue;
+    const auto scale = random.floats(c.out, -0.1F, 0.1F), offset = random.floats(c.out);
+    const auto bias = random.floats(c.out), slope = random.floats(c.out);
+    const ValueShift shift = {0.37F, scale, offset, bias};
+    std::vector<double> expected;
+    for (int64_t row = 0; row < s.out_pixels(); ++row) {
+      const int64_t n = row / (s.out_h * s.out_w), y = row / s.out_w % s.out_h, x = row % s.out_w;
+      for (int64_t o = 0; o < s.out_channels; ++o) {
+        const auto column = static_cast<size_t>(o);
+        double sum = bias[column];
+        for (int64_t tap = 0; tap < s.taps(); ++tap) {
+          const int64_t from_y = y * s.stride_h - s.pad_top + tap / s.kernel_w * s.dilation_h;
+          const int64_t from_x = x * s.stride_w - s.pad_left + tap % s.kernel_w;
+          if (from_y < 0 || from_y >= s.in_h || from_x < 0 || from_x >= s.in_w) continue;
+          const int64_t pixel = (n * s.in_h + from_y) * s.in_w + from_x;
+          for (int64_t i = 0; i < s.in_channels; ++i) {
+            const auto a = p.image[static_cast<size_t>(pixel * s.in_channels + i)];
+            const auto w = p.weights[static_cast<size_t>((o * s.taps() + tap) * s.in_channels + i)];
+            sum += (a + double{shift.center}) * (double{scale[column]} * w + offset[column]);
+          }
+        }
+        expected.push_back(sum);
+      }
+    }
+    for (const bool prelu : {false, true}) {
+      on_every_isa([&](ThreadPool& pool) {
+        const PackedConvBits own =
+            pack_conv_bits(p.weights.data(), s, kSignBits, p.activations, nullptr, &shift);
+        Scratch scratch(conv_bits_scratch_bytes(own, s, pool.size()));
+        std::vector<float> actual(expected.size());
+        IntegerEpilogue e;
+        e.output = IntegerOutput::kF32;
+        e.c = actual.data();
+        e.ldc = c.out;
+        e.scale = scale.data();
+        if (prelu) e.prelu_slope = slope.data();
+        conv_bits({pool, scratch.span()}, p.bits.data(), own, s, e);
+        for (size_t i = 0; i < actual.size(); ++i) {
+          const double factor = prelu && expected[i] < 0 ? slope[i % slope.size()] : 1.0;
+          // Three terms of up to k * (scale + offset) are rounded before they are added.
+          const double k = static_cast<double>(s.taps() * s.in_channels);
+          ASSERT_NEAR(actual[i], expected[i] * factor, k * 2e-6) << name(c) << " at " << i;
+        }
       });
       if (HasFailure()) return;
     }

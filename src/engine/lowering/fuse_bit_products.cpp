@@ -1,10 +1,12 @@
+#include "engine/kernels/bits/sign_windows.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
 #include "engine/lowering/output_chain.h"
 #include "graph/product.h"
 
 // Binarize -> Conv / MatMul / Gemm with weights of one to three bits becomes one node, with what
-// follows it: folded normalisation, residual, shifted PRelu.
+// follows it: folded normalisation, residual, shifted PRelu. Signs of activations and of weights
+// may have a constant added to them.
 namespace ounce::engine {
 namespace {
 
@@ -51,12 +53,57 @@ struct BitOperand {
   ValueId x = kNoValue;
   float scale = 1.0F;
   bool is_map = false;
+  float center = 0.0F;       // added to the sign
   std::vector<float> shift;  // one a channel, or empty
 };
 
+/// The computed operand of an Add and its constant one.
+struct AddedConstant {
+  ValueId value = kNoValue;
+  std::vector<float> constant;
+  Shape shape;
+};
+std::optional<AddedConstant> added_constant(const Rewriter& rewriter, ValueId value) {
+  const int add = rewriter.producer(value, "Add");
+  if (add < 0) return std::nullopt;
+  for (const size_t constant : {size_t{1}, size_t{0}}) {
+    const Tensor* tensor = rewriter.graph().constant(rewriter.node(add).input(constant));
+    if (tensor == nullptr || tensor->dtype() != DType::f32) continue;
+    return AddedConstant{rewriter.node(add).input(1 - constant), tensor->to_f32(), tensor->shape()};
+  }
+  return std::nullopt;
+}
+
+/// Weights of one bit, and what is added to those of each output channel.
+struct ShiftedWeight {
+  DequantizedWeight signs;
+  std::vector<float> offsets;
+};
+std::optional<ShiftedWeight> shifted_weight(const Rewriter& rewriter, ValueId value) {
+  const auto added = added_constant(rewriter, value);
+  if (!added) return std::nullopt;
+  auto weight = dequantized_weight(rewriter, rewriter.graph(), added->value);
+  if (!weight || weight->codes.dtype() != DType::u1) return std::nullopt;
+  const int64_t channels = weight->codes.shape()[0];
+  if (added->constant.size() == 1) {
+    return ShiftedWeight{std::move(*weight),
+                         std::vector<float>(static_cast<size_t>(channels), added->constant[0])};
+  }
+  const bool by_channel = static_cast<int64_t>(added->constant.size()) == channels &&
+                          added->shape.size() == weight->codes.shape().size() &&
+                          added->shape[0] == channels;
+  if (!by_channel) return std::nullopt;
+  return ShiftedWeight{std::move(*weight), added->constant};
+}
+
 std::optional<BitOperand> bit_operand(const Rewriter& rewriter, ValueId value, ChannelAxis axis) {
   const Graph& graph = rewriter.graph();
-  const int i = rewriter.index().producer(value);
+  int i = rewriter.index().producer(value);
+  float added = 0.0F;
+  if (const auto center = added_constant(rewriter, value); center && center->constant.size() == 1) {
+    added = center->constant[0];
+    i = rewriter.index().producer(center->value);
+  }
   if (i < 0 || rewriter.node(i).op != "Binarize") return std::nullopt;
   const Node& node = rewriter.node(i);
   BitOperand operand;
@@ -69,6 +116,8 @@ std::optional<BitOperand> bit_operand(const Rewriter& rewriter, ValueId value, C
     }
     operand.scale = scale->data<float>()[0];
   }
+  operand.center = added / operand.scale;
+  if (operand.center != 0.0F && operand.is_map) return std::nullopt;
   if (!(operand.scale > 0.0F) || graph.value(operand.x).dtype != DType::f32) return std::nullopt;
   const int add = rewriter.producer(operand.x, "Add");
   const auto& shape = graph.value(operand.x).shape;
@@ -101,13 +150,24 @@ void absorb_shifted_prelu(const Rewriter& rewriter, OutputChain& chain, Attribut
   }
   const int prelu = rewriter.only_consumer(at, "PRelu");
   if (prelu < 0 || rewriter.node(prelu).input(0) != at || !graph.value(at).shape) return;
-  const std::vector<float> slope = channel_values(graph, rewriter.node(prelu).input(1), channels,
-                                                  axis, graph.value(at).shape->size());
+  std::vector<float> slope = channel_values(graph, rewriter.node(prelu).input(1), channels, axis,
+                                            graph.value(at).shape->size());
   if (slope.empty()) return;
   nodes.push_back(prelu);
   at = rewriter.node(prelu).output(0);
-  attributes.set("prelu_slope", vector_tensor(slope));
   if (!before.empty()) attributes.set("prelu_before", vector_tensor(before));
+  if (const int mul = rewriter.only_consumer(at, "Mul"); mul >= 0) {
+    const Node& node = rewriter.node(mul);
+    const std::vector<float> gain = channel_values(graph, node.input(node.input(0) == at ? 1 : 0),
+                                                   channels, axis, graph.value(at).shape->size());
+    if (!gain.empty()) {
+      for (size_t c = 0; c < slope.size(); ++c) slope[c] *= gain[c];
+      attributes.set("prelu_gain", vector_tensor(gain));
+      nodes.push_back(mul);
+      at = node.output(0);
+    }
+  }
+  attributes.set("prelu_slope", vector_tensor(slope));
   if (const int add = rewriter.only_consumer(at, "Add"); add >= 0) {
     if (auto moved = shifted(graph, rewriter.node(add), channels, axis)) {
       attributes.set("prelu_after", vector_tensor(moved->shift));
@@ -124,6 +184,15 @@ bool fits_planes(const Tensor& codes) {
   return codes.dtype() == DType::u1 || codes.dtype() == DType::i2 || codes.dtype() == DType::i3;
 }
 
+/// What kernels/bits/sign_windows.h asks for.
+bool takes_shifted_signs(const Node& conv, const DequantizedWeight& weight) {
+  const std::vector<int64_t> dilations = conv.attributes.get_ints("dilations", {});
+  const Shape& shape = weight.codes.shape();
+  return weight.codes.dtype() == DType::u1 && conv.attributes.get_int("group", 1) == 1 &&
+         (dilations.empty() || dilations.back() == 1) &&
+         (shape.size() == 3 || shape[2] <= kMostKernelRows);
+}
+
 void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   Graph& graph = rewriter.graph();
   const Node& node = rewriter.node(i);
@@ -131,7 +200,12 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   const bool n_by_k = weights_are_n_by_k(node);
   const int64_t column_axis = is_conv || n_by_k ? 0 : 1;
   const auto operand = bit_operand(rewriter, node.input(0), axis);
-  const auto weight = dequantized_weight(rewriter, graph, node.input(1));
+  auto weight = dequantized_weight(rewriter, graph, node.input(1));
+  std::vector<float> offsets;
+  if (auto moved = shifted_weight(rewriter, node.input(1)); moved && !weight) {
+    weight = std::move(moved->signs);
+    offsets = std::move(moved->offsets);
+  }
   if (!operand || !weight || !fits_planes(weight->codes) ||
       (weight->scales.size() > 1 && weight->axis != column_axis)) {
     return;
@@ -139,6 +213,8 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   const int64_t rank = weight->codes.rank();
   if (is_conv ? rank != 3 && rank != 4 : rank != 2) return;
   const int64_t channels = weight->codes.shape()[static_cast<size_t>(column_axis)];
+  const bool is_shifted = operand->center != 0.0F || !offsets.empty();
+  if (is_shifted && !(is_conv && takes_shifted_signs(node, *weight))) return;
 
   Node fused;
   fused.op = is_conv ? internal::kBitConv : internal::kBitMatMul;
@@ -154,6 +230,13 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   std::vector<float> scales = weight->scales;
   for (float& scale : scales) scale *= operand->scale;
   fused.attributes.set("product_scales", vector_tensor(scales));
+
+  if (is_shifted) {
+    offsets.resize(static_cast<size_t>(channels), 0.0F);
+    for (float& offset : offsets) offset *= operand->scale;
+    fused.attributes.set("x_center", operand->center);
+    fused.attributes.set("product_offsets", vector_tensor(offsets));
+  }
 
   const bool has_bias = node.op != "MatMul" && node.input(2) != kNoValue;
   OutputChain chain = follow_float(rewriter, node.output(0), is_conv || has_bias ? 0 : channels);

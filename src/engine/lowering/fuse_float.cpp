@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "engine/lowering/internal_ops.h"
@@ -119,18 +120,25 @@ void name_batch_matmul(Rewriter& rewriter, int i) {
 }  // namespace
 
 void fold_dequantized_constants(Graph& graph) {
+  // In their order: codes become floats before something is added to these.
+  const auto is_folded = [](const Node& node) {
+    return node.op == "DequantizeLinear" || node.op == "Add";
+  };
   for (const Node& node : graph.nodes) {
-    if (node.op != "DequantizeLinear" || graph.constant(node.input(0)) == nullptr) continue;
+    const auto is_constant = [&](ValueId id) {
+      return id == kNoValue || graph.constant(id) != nullptr;
+    };
+    if (!is_folded(node) || !std::all_of(node.inputs.begin(), node.inputs.end(), is_constant)) {
+      continue;
+    }
     std::vector<Tensor> operands;
     for (const ValueId input : node.inputs) {
-      const Tensor* constant = graph.constant(input);
-      operands.push_back(constant != nullptr ? *constant : Tensor());
+      operands.push_back(input == kNoValue ? Tensor() : *graph.constant(input));
     }
-    if (graph.constant(node.input(1)) == nullptr) continue;
     graph.value(node.output(0)).constant = reference::evaluate(node, operands)[0];
   }
   std::erase_if(graph.nodes, [&](const Node& node) {
-    return node.op == "DequantizeLinear" && graph.value(node.output(0)).is_constant();
+    return is_folded(node) && graph.value(node.output(0)).is_constant();
   });
 }
 

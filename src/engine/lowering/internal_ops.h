@@ -34,9 +34,12 @@ inline constexpr std::string_view kBatchMatMul = "engine.BatchMatMul";
 inline constexpr std::string_view kQBatchMatMul = "engine.QBatchMatMul";
 /// (x f32, w constant u1 / i2 / i3, bias f32 constant?, residual f32?) -> f32. x is read as
 /// sign(x + x_shift) * x_scale or, with is_map, (x > x_scale / 2) * x_scale; product_scales =
-/// x_scale * w_scales. Behind the residual: prelu_before, prelu_slope, prelu_after (one a channel).
-/// Once operands are packed: x is words u64 [.., words] of x_channels bits; output 1 is the words
-/// of sign(y + sign_shift); with bits_only these are output 0.
+/// x_scale * w_scales. Of convolutions of signs by signs, also: x_center, added to the signs of x
+/// inside of the image, and product_offsets (one a channel), x_scale times what is added to
+/// weights. Behind the residual: prelu_before, prelu_slope for negative values, prelu_gain for
+/// others (else 1), prelu_after (one a channel). Once operands are packed: x is words u64 [..,
+/// words] of x_channels bits; output 1 is the words of sign(y + sign_shift); with bits_only these
+/// are output 0.
 inline constexpr std::string_view kBitConv = "engine.BitConv";
 inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
 /// (x [.., K] f32, or u8 with x_scale and x_zero_point; w signed codes constant [K, N]; bias f32

@@ -50,7 +50,7 @@ void fuse_code_products(Graph& graph);
 /// DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul becomes one node that quantizes by itself.
 void fuse_dynamic_products(Graph& graph);
 
-/// Whatever is still DequantizeLinear of a constant becomes a float constant.
+/// Whatever is still DequantizeLinear of a constant, or a sum with one, becomes a float constant.
 void fold_dequantized_constants(Graph& graph);
 
 /// Conv / Gemm / MatMul + bias + residual + activation becomes one node.

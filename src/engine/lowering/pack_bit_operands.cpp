@@ -128,6 +128,7 @@ class BitPacker {
 
   static bool is_affine(const Node& product) {
     return product.input(3) == kNoValue && !product.attributes.has("prelu_slope") &&
+           !product.attributes.has("product_offsets") &&
            product.attributes.get_int("activation", 0) == 0;
   }
 

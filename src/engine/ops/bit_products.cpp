@@ -70,11 +70,10 @@ int64_t packed_bytes(const PackedBits& packed) {
   return static_cast<int64_t>(packed.data.size() * sizeof(packed.data[0]));
 }
 
-Multiplication multiplication_of(const PackedBits& packed) {
-  const int planes = packed.format.planes * packed.activations.format.planes;
+Multiplication multiplication_of(BitFormat weights, BitFormat activations) {
   // The planes of ternary weights meet signs in one count, masked.
-  return {Arithmetic::kBits, packed.format.planes, packed.activations.format.planes,
-          packed.format == kTernaryBits ? 1 : planes};
+  const int planes = weights == kTernaryBits ? 1 : weights.planes * activations.planes;
+  return {Arithmetic::kBits, weights.planes, activations.planes, planes};
 }
 
 /// The addend of a float output, element by element as the output is written.
@@ -91,22 +90,33 @@ class PackedConvStep : public Step {
   size_t scratch_bytes() const override {
     return conv_bits_scratch_bytes(packed_, shape_, threads_);
   }
-  int64_t weight_bytes() const override {
-    int64_t bytes = 0;
-    for (const PackedBits& group : packed_.groups) bytes += packed_bytes(group);
-    return bytes;
-  }
+  int64_t weight_bytes() const override { return packed_bytes(packed_); }
   std::string_view kernel() const override { return "conv_bits"; }
   Multiplication multiplication() const override {
-    return multiplication_of(packed_.groups.front());
+    const bool spread = !packed_.groups.empty();  // groups may need a format with a zero
+    return multiplication_of(spread ? packed_.groups.front().format : packed_.format,
+                             packed_.activations.format);
   }
 
  protected:
   /// `bias`: in accumulator units, or null.
   void pack(const StepRequest& request, const BitActivations& activations, const int32_t* bias) {
     const Tensor& weight = *request.constant(node_.input(1));
-    packed_ = pack_conv_bits(to_ohwi<int8_t>(cast(weight, DType::i8)).data(), shape_,
-                             weight_format(weight, activations.format), activations, bias);
+    const std::vector<int8_t> values = to_ohwi<int8_t>(cast(weight, DType::i8));
+    const BitFormat format = weight_format(weight, activations.format);
+    const Tensor* offsets = node_.attributes.get_tensor("product_offsets");
+    if (offsets == nullptr) {
+      packed_ = pack_conv_bits(values.data(), shape_, format, activations, bias);
+      return;
+    }
+    std::vector<float> scales = node_.attributes.get_tensor("product_scales")->to_f32();
+    if (scales.size() == 1) scales.resize(static_cast<size_t>(shape_.out_channels), scales[0]);
+    ValueShift shift = {
+        node_.attributes.get_float("x_center", 0.0F), scales, offsets->data<float>(), {}};
+    if (const Tensor* float_bias = request.constant(node_.input(2))) {
+      shift.bias = float_bias->data<float>();
+    }
+    packed_ = pack_conv_bits(values.data(), shape_, format, activations, bias, &shift);
   }
 
   Node node_;
@@ -126,7 +136,9 @@ class PackedMatMulStep : public Step {
   }
   int64_t weight_bytes() const override { return packed_bytes(packed_); }
   std::string_view kernel() const override { return "gemm_bits"; }
-  Multiplication multiplication() const override { return multiplication_of(packed_); }
+  Multiplication multiplication() const override {
+    return multiplication_of(packed_.format, packed_.activations.format);
+  }
 
  protected:
   void pack(const StepRequest& request, const BitActivations& activations, const int32_t* bias) {

@@ -137,6 +137,7 @@ IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns) {
       return values != nullptr ? *values : Tensor();
     };
     plan.prelu_slope = vector("prelu_slope");
+    plan.prelu_gain = vector("prelu_gain");
     plan.prelu_before = vector("prelu_before");
     plan.prelu_after = vector("prelu_after");
     plan.f32_residual = request.node.input(3) != kNoValue;
@@ -155,6 +156,7 @@ IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, c
   };
   epilogue.f32.bias = values(plan.bias);
   epilogue.prelu_slope = values(plan.prelu_slope);
+  epilogue.prelu_gain = values(plan.prelu_gain);
   epilogue.prelu_before = values(plan.prelu_before);
   epilogue.prelu_after = values(plan.prelu_after);
   if (!plan.table.empty()) epilogue.table = plan.table.data();

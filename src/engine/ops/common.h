@@ -84,7 +84,7 @@ struct IntegerOutputPlan {
   AlignedVector<uint8_t> table;  // 256 entries or empty
   Tensor bias;                   // f32, added behind the scales
   bool f32_residual = false;
-  Tensor prelu_slope, prelu_before, prelu_after;  // f32 [columns] or undefined
+  Tensor prelu_slope, prelu_gain, prelu_before, prelu_after;  // f32 [columns] or undefined
 };
 
 /// Reads `product_scales`, `y_...`, `lo`, `hi`, `table`, `residual_...`, `prelu_...` and an f32

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/isa.h"
 #include "engine/kernels/bits/implicit_bits.h"
 #include "engine/kernels/bits/lookup_bits.h"
 #include "engine/kernels/blocking/conv_rows.h"
@@ -94,6 +95,12 @@ void fill_padding(const BitActivations& a, int64_t channels, uint64_t* words) {
   }
 }
 
+// Where bits are counted by an instruction, windows that are read whole leave less around it.
+bool reads_windows(const ConvShape& s, BitFormat format, const BitActivations& activations) {
+  return current_isa() == Isa::kAvx512Vnni && format == kSignBits &&
+         activations.format == kSignBits && can_read_windows(s);
+}
+
 bool looks_up(const PackedConvBits& weights, const ConvShape& s) {
   return s.groups == 1 && uses_lookup(weights.groups[0], s.out_pixels());
 }
@@ -154,10 +161,17 @@ void multiply_groups(const Context& context, const uint64_t* image, const Packed
 }  // namespace
 
 PackedConvBits pack_conv_bits(const int8_t* ohwi, const ConvShape& shape, BitFormat format,
-                              const BitActivations& activations, const int32_t* bias) {
+                              const BitActivations& activations, const int32_t* bias,
+                              const ValueShift* shift) {
   PackedConvBits packed;
   packed.shape = shape;
+  packed.format = format;
   packed.activations = activations;
+  if (shift != nullptr || reads_windows(shape, format, activations)) {
+    packed.windows = pack_sign_windows(ohwi, shape, bias);
+    if (shift != nullptr) shift_values(*packed.windows, ohwi, *shift);
+    return packed;
+  }
   const int64_t weights = shape.group_out() * shape.taps() * shape.group_in();
   for (int64_t group = 0; group < shape.groups; ++group) {
     packed.groups.push_back(
@@ -169,6 +183,9 @@ PackedConvBits pack_conv_bits(const int8_t* ohwi, const ConvShape& shape, BitFor
 
 void conv_bits(const Context& context, const uint64_t* image, const PackedConvBits& weights,
                const ConvShape& shape, const IntegerEpilogue& epilogue) {
+  if (weights.windows) {
+    return conv_sign_windows(context, image, *weights.windows, shape, epilogue);
+  }
   const bool later = bits_come_after(shape);
   IntegerEpilogue e = epilogue;
   if (later && e.output == IntegerOutput::kBits) {
@@ -187,7 +204,18 @@ void conv_bits(const Context& context, const uint64_t* image, const PackedConvBi
              e.sign_shift, epilogue.sign_stride, static_cast<uint64_t*>(epilogue.sign_bits));
 }
 
+int64_t packed_bytes(const PackedConvBits& packed) {
+  const auto bytes = [](const auto& vector) {
+    return static_cast<int64_t>(vector.size() * sizeof(vector[0]));
+  };
+  if (packed.windows) return bytes(packed.windows->weights);
+  int64_t total = 0;
+  for (const PackedBits& group : packed.groups) total += bytes(group.data);
+  return total;
+}
+
 size_t conv_bits_scratch_bytes(const PackedConvBits& weights, const ConvShape& shape, int threads) {
+  if (weights.windows) return sign_windows_scratch_bytes(shape, threads);
   const int64_t sums = bits_come_after(shape) ? shape.out_pixels() * shape.out_channels : 0;
   const int64_t offsets =
       shape.groups == 1 ? table_offsets_of_row(shape.in_channels, weights.activations.format.planes)

@@ -200,6 +200,13 @@ inline void requantize_tile(const SumTile& t, const IntegerEpilogue& e) {
   }
 }
 
+// What a window of row `i` of its tile adds to the columns from `column`.
+HWY_INLINE VF add_terms(VF x, const WindowTerms& terms, int64_t i, int64_t column, int64_t lanes) {
+  const VF gain = load_lanes(terms.gains + column, lanes);
+  x = hn::Add(x, load_lanes(terms.biases[i] + column, lanes));
+  return hn::Add(x, hn::Mul(hn::Set(DF(), terms.bits[i]), gain));
+}
+
 // float(sum) * scale + bias for one vector.
 struct Dequantizer {
   const IntegerEpilogue& e;
@@ -208,6 +215,7 @@ struct Dequantizer {
     const VI sum = hn::LoadU(DI(), t.sums + i * kSumStride + j);
     const VF scale = load_lanes(e.scale + t.column + j, lanes);
     VF x = hn::Mul(hn::ConvertTo(DF(), sum), scale);
+    if (t.terms != nullptr) return add_terms(x, *t.terms, i, t.column + j, lanes);
     if (e.f32.bias != nullptr) x = hn::Add(x, load_lanes(e.f32.bias + t.column + j, lanes));
     return x;
   }
@@ -228,7 +236,8 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
   const auto lanes_of = [&](int v) HWY_ATTR {
     return kWhole ? int64_t{kLanes} : std::clamp<int64_t>(columns - v * kLanes, 0, kLanes);
   };
-  VF scale[kVectors], bias[kVectors], before[kVectors], slope[kVectors], after[kVectors];
+  VF scale[kVectors], bias[kVectors], before[kVectors], slope[kVectors], gain[kVectors],
+      after[kVectors];
   [[maybe_unused]] VF shift[kVectors];
 #pragma GCC unroll kUnroll
   for (int v = 0; v < kVectors; ++v) {
@@ -239,6 +248,7 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
     before[v] = load_shifts(e.prelu_before, first, lanes);
     slope[v] = load_lanes(e.prelu_slope + first, lanes);
     after[v] = load_shifts(e.prelu_after, first, lanes);
+    gain[v] = e.prelu_gain == nullptr ? constant(1.0F) : load_lanes(e.prelu_gain + first, lanes);
     if constexpr (kSigns) shift[v] = load_shifts(e.sign_shift, first, lanes);
   }
   const VF zero = hn::Zero(DF());
@@ -259,13 +269,18 @@ HWY_INLINE void prelu_panel(const SumTile& t, const IntegerEpilogue& e, int64_t 
       const int64_t lanes = lanes_of(v);
       if (!kWhole && lanes == 0) break;
       VF x = hn::Mul(hn::ConvertTo(DF(), hn::LoadU(DI(), sums + v * kLanes)), scale[v]);
-      if (has_bias) x = hn::Add(x, bias[v]);
+      if (t.terms != nullptr) {
+        x = add_terms(x, *t.terms, i, column + v * kLanes, lanes);
+      } else if (has_bias) {
+        x = hn::Add(x, bias[v]);
+      }
       if (residuals != nullptr) {
         const float* residual = residuals + (t.row + i) * residual_stride + column;
         x = hn::Add(x, load_lanes(residual + v * kLanes, lanes));
       }
       x = hn::Add(x, before[v]);
-      x = hn::Add(hn::IfThenElse(hn::Lt(x, zero), hn::Mul(x, slope[v]), x), after[v]);
+      x = hn::Mul(x, hn::IfThenElse(hn::Lt(x, zero), slope[v], gain[v]));
+      x = hn::Add(x, after[v]);
       store_lanes(x, c + v * kLanes, lanes);
       if constexpr (kSigns) {
         bits |= bits_of_mask(DF(), hn::Lt(hn::Add(x, shift[v]), zero)) << (v * kLanes);

@@ -122,7 +122,7 @@ IntegerEpilogue epilogue_of_columns(const IntegerEpilogue& epilogue, int64_t fir
       break;
   }
   for (const float** channels : {&e.scale, &e.f32.bias, &e.f32.residual, &e.prelu_slope,
-                                 &e.prelu_before, &e.prelu_after, &e.sign_shift}) {
+                                 &e.prelu_gain, &e.prelu_before, &e.prelu_after, &e.sign_shift}) {
     if (*channels != nullptr) *channels += first;
   }
   if (e.residual != nullptr) e.residual += first;

@@ -40,9 +40,10 @@ struct IntegerEpilogue {
   // kF32 only. bias is added after scaling; activation as in Epilogue.
   Epilogue f32{};
   // kF32 only: y = prelu(y + prelu_before[c]) + prelu_after[c] instead of the activation, where
-  // prelu(x) = x < 0 ? prelu_slope[c] * x : x. [N]; without a slope, none of the three is looked
-  // at; the shifts may be null.
+  // prelu(x) = x < 0 ? prelu_slope[c] * x : prelu_gain[c] * x. [N]; without a slope, none of the
+  // four is looked at; the shifts may be null, and the gain, which is 1 then.
   const float* prelu_slope = nullptr;
+  const float* prelu_gain = nullptr;
   const float* prelu_before = nullptr;
   const float* prelu_after = nullptr;
   // kF32 only, not depthwise: also writes the signs of y + sign_shift[c] (bit set where < 0), zero

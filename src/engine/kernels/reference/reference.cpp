@@ -30,7 +30,11 @@ float finish_float(float x, int64_t row, int64_t column, const IntegerEpilogue& 
   x += or_zero(e.f32.bias, column);
   if (e.f32.residual != nullptr) x += e.f32.residual[row * e.f32.residual_stride + column];
   x += or_zero(e.prelu_before, column);
-  if (x < 0.0F) x *= e.prelu_slope[column];
+  if (x < 0.0F) {
+    x *= e.prelu_slope[column];
+  } else if (e.prelu_gain != nullptr) {
+    x *= e.prelu_gain[column];
+  }
   return x + or_zero(e.prelu_after, column);
 }
 

@@ -41,11 +41,16 @@ HWY_INLINE uint32_t sign_bits(const float* x, const float* shift, int64_t count)
 // last panel the zeros that fill the row's last 64-bit word.
 HWY_INLINE void store_panel_bits(uint32_t bits, int64_t column, int64_t columns, void* row) {
   auto* out = static_cast<std::byte*>(row) + column / 8;
+  if (column + kPanelColumns >= columns && column % 64 == 0) {
+    const uint64_t word = bits;  // the last panel, alone in its word
+    std::memcpy(out, &word, sizeof(word));
+    return;
+  }
   const auto panel = static_cast<uint16_t>(bits);
   std::memcpy(out, &panel, sizeof(panel));
   if (column + kPanelColumns < columns) return;
   const int64_t rest = round_up(columns, 64) - round_up(columns, kPanelColumns);
-  if (rest > 0) std::memset(out + sizeof(panel), 0, static_cast<size_t>(rest / 8));
+  for (int64_t i = 0; i < rest; i += kPanelColumns) std::memset(out + sizeof(panel) + i / 8, 0, 2);
 }
 
 }  // namespace ounce::engine::HWY_NAMESPACE
