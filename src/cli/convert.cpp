@@ -1,4 +1,6 @@
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -48,22 +50,40 @@ models::WeightNames weight_names(const ConvertOptions& options) {
   return names;
 }
 
-/// A checkpoint in the network that it was trained for.
-Graph read_weights(const ConvertOptions& options) {
+/// Makes the network that `options` name of a checkpoint's tensors.
+std::function<Graph(const std::map<std::string, Tensor>&)> architecture(
+    const ConvertOptions& options) {
   std::string known;
+  const auto is_meant = [&](std::string_view name) {
+    known += (known.empty() ? "" : ", ") + std::string(name);
+    return name == options.architecture;
+  };
   for (const models::Architecture& one : models::architectures()) {
-    known += (known.empty() ? "" : ", ") + std::string(one.name);
-    if (one.name != options.architecture) continue;
-    Graph graph = one.build(options.common.seed);
-    try {
-      models::load_weights(graph, formats::read_checkpoint(options.input), weight_names(options));
-    } catch (const Error& error) {
-      const bool placed = error.where().starts_with(options.input);
-      throw placed ? error : Error(error.message(), options.input, error.remedy());
-    }
-    return graph;
+    if (!is_meant(one.name)) continue;
+    return [&](const std::map<std::string, Tensor>& checkpoint) {
+      Graph graph = one.build(options.common.seed);
+      models::load_weights(graph, checkpoint, weight_names(options));
+      return graph;
+    };
+  }
+  for (const models::CheckpointArchitecture& one : models::checkpoint_architectures()) {
+    if (!is_meant(one.name)) continue;
+    return [&](const std::map<std::string, Tensor>& checkpoint) {
+      return one.read(models::renamed_checkpoint(checkpoint, weight_names(options)));
+    };
   }
   throw UsageError("--architecture " + options.architecture + ": not known (try: " + known + ")");
+}
+
+/// A checkpoint in the network that it was trained for.
+Graph read_weights(const ConvertOptions& options) {
+  const auto make = architecture(options);
+  try {
+    return make(formats::read_checkpoint(options.input));
+  } catch (const Error& error) {
+    const bool placed = error.where().starts_with(options.input);
+    throw placed ? error : Error(error.message(), options.input, error.remedy());
+  }
 }
 
 int convert(const ConvertOptions& options, const Invocation&) {
@@ -95,7 +115,9 @@ constexpr const char* kExamples =
     "  ounce convert model.onnx -o model.ounce\n"
     "  ounce convert model.ounce -o model.onnx\n"
     "  ounce convert resnet20.th -o resnet20.onnx --architecture resnet20_cifar "
-    "--prefix state_dict.module. --rename linear=fc\n";
+    "--prefix state_dict.module. --rename linear=fc\n"
+    "  ounce convert model.th -o adabin.ounce --architecture resnet20_adabin "
+    "--prefix state_dict.module.\n";
 
 }  // namespace
 

@@ -108,6 +108,20 @@ ValueId LayerBuilder::sign_linear(std::string_view name, ValueId x, int64_t in, 
   return apply("MatMul", {x, sign_weights(name, {in, out}, 1, in)}, {}, name);
 }
 
+ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out) {
+  const auto integers = [&](std::vector<int64_t> values) {
+    return constant("integers", Tensor::of_i64(std::move(values)));
+  };
+  const std::string base(name);
+  x = apply(
+      "Slice",
+      {x, integers({0, 0}), integers({INT64_MAX, INT64_MAX}), integers({2, 3}), integers({2, 2})},
+      {}, base + ".slice");
+  const int64_t before = (out - in) / 2;
+  return apply("Pad", {x, integers({0, before, 0, 0, 0, out - in - before, 0, 0})}, {},
+               base + ".pad");
+}
+
 ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,
                             AttributeMap attributes, std::string_view name) {
   const ValueId result =

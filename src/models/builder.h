@@ -47,6 +47,10 @@ class LayerBuilder {
   ValueId sign_conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
   ValueId sign_linear(std::string_view name, ValueId x, int64_t in, int64_t out);
 
+  /// Every second pixel, and zeros for the channels that x does not have (He et al. 2016, option
+  /// A).
+  ValueId padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out);
+
   ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
                 std::string_view name = {});
   ValueId reshape(ValueId x, std::vector<int64_t> shape);

@@ -21,25 +21,10 @@ ValueId pool2(LayerBuilder& layers, const std::string& name, ValueId x) {
   return layers.apply("AveragePool", {x}, pool, name);
 }
 
-/// Every second pixel, and zeros for the channels that x does not have (He et al. 2016, option A).
-ValueId padded_shortcut(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in,
-                        int64_t out) {
-  const auto integers = [&](std::vector<int64_t> values) {
-    return layers.constant("integers", Tensor::of_i64(std::move(values)));
-  };
-  x = layers.apply(
-      "Slice",
-      {x, integers({0, 0}), integers({INT64_MAX, INT64_MAX}), integers({2, 3}), integers({2, 2})},
-      {}, name + ".slice");
-  const int64_t before = (out - in) / 2;
-  return layers.apply("Pad", {x, integers({0, before, 0, 0, 0, out - in - before, 0, 0})}, {},
-                      name + ".pad");
-}
-
 ValueId shortcut(LayerBuilder& layers, const std::string& name, ValueId x, int64_t in, int64_t out,
                  int64_t stride, const CifarResnetSpec& spec) {
   if (stride == 1 && in == out) return x;
-  if (spec.padded_shortcuts) return padded_shortcut(layers, name + ".shortcut", x, in, out);
+  if (spec.padded_shortcuts) return layers.padded_shortcut(name + ".shortcut", x, in, out);
   if (stride == 2) x = pool2(layers, name + ".shortcut.pool", x);
   return conv_norm(layers, name + ".shortcut.conv", name + ".shortcut.bn", x, in,
                    {.out_channels = out});

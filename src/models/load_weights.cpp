@@ -44,17 +44,23 @@ bool is_matmul_weight(const Graph& graph, const GraphIndex& index, ValueId id) {
 
 }  // namespace
 
-void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
-                  const WeightNames& names) {
-  std::map<std::string, const Tensor*> found;
+std::map<std::string, Tensor> renamed_checkpoint(const std::map<std::string, Tensor>& checkpoint,
+                                                 const WeightNames& names) {
+  std::map<std::string, Tensor> found;
   for (const auto& [name, tensor] : checkpoint) {
-    if (name.starts_with(names.prefix)) found[renamed(name, names)] = &tensor;
+    if (name.starts_with(names.prefix)) found[renamed(name, names)] = tensor;
   }
   if (found.empty()) {
     throw Error("no name begins with '" + names.prefix + "'", {},
                 checkpoint.empty() ? "a checkpoint with tensors"
                                    : "a prefix of " + checkpoint.begin()->first);
   }
+  return found;
+}
+
+void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
+                  const WeightNames& names) {
+  const std::map<std::string, Tensor> found = renamed_checkpoint(checkpoint, names);
   const GraphIndex index(graph);
   for (size_t v = 0; v < graph.values.size(); ++v) {
     Value& value = graph.values[v];
@@ -66,7 +72,7 @@ void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
                   "another architecture, a prefix, or a rename of one of " + found.begin()->first +
                       ", ...");
     }
-    Tensor weight = cast(*place->second, DType::f32);
+    Tensor weight = cast(place->second, DType::f32);
     if (is_matmul_weight(graph, index, id) && weight.rank() == 2) weight = transposed(weight);
     if (weight.shape() != value.constant.shape()) {
       throw Error(value.name + " is " + to_string(weight.shape()) + ", the architecture has " +

@@ -16,6 +16,11 @@ struct WeightNames {
   std::vector<std::pair<std::string, std::string>> renames;
 };
 
+/// The tensors whose names begin with the prefix, under the builder's names. Throws `Error` when
+/// there are none.
+std::map<std::string, Tensor> renamed_checkpoint(const std::map<std::string, Tensor>& checkpoint,
+                                                 const WeightNames& names);
+
 /// Puts a checkpoint's tensors in the place of a built graph's weights, by name; matrices of MatMul
 /// are transposed (PyTorch keeps them [out, in]). Throws `Error` when a weight of the graph is
 /// missing in the checkpoint or has another shape, naming both sides.

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "models/adabin.h"
+
 namespace ounce::models {
 namespace {
 
@@ -39,7 +41,15 @@ constexpr std::array<Architecture, 9> kArchitectures = {{
     {"deit_t_binary", deit_t_binary},
 }};
 
+constexpr std::array<CheckpointArchitecture, 1> kCheckpointArchitectures = {{
+    {"resnet20_adabin", adabin_resnet20},
+}};
+
 }  // namespace
+
+std::span<const CheckpointArchitecture> checkpoint_architectures() {
+  return kCheckpointArchitectures;
+}
 
 std::span<const Architecture> architectures() {
   return kArchitectures;

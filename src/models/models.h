@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "graph/graph.h"
@@ -68,5 +70,12 @@ struct Architecture {
   Graph (*build)(uint64_t seed);
 };
 std::span<const Architecture> architectures();
+
+/// Networks that only a checkpoint makes: `read` takes its tensors under PyTorch's names.
+struct CheckpointArchitecture {
+  std::string_view name;
+  Graph (*read)(const std::map<std::string, Tensor>& checkpoint);
+};
+std::span<const CheckpointArchitecture> checkpoint_architectures();
 
 }  // namespace ounce::models
