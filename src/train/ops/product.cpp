@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "train/batched_product.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/ops/window.h"
@@ -78,14 +79,14 @@ Outputs attention(const OpCall& call) {
   const at::Tensor& q = call.input(0);
   const auto default_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(q.size(-1))));
   const double scale = call.attributes().get_float("scale", default_scale);
-  at::Tensor map = at::matmul(q * scale, call.input(1).transpose(-2, -1));
+  at::Tensor map = batched_product(q * scale, call.input(1).transpose(-2, -1));
   if (call.has(3)) {
     const at::Tensor& mask = call.inputs[3];
     map = mask.scalar_type() == at::kBool
               ? map.masked_fill(mask.logical_not(), -std::numeric_limits<double>::infinity())
               : map + mask;
   }
-  return {at::matmul(at::softmax(map, -1), call.input(2))};
+  return {batched_product(at::softmax(map, -1), call.input(2))};
 }
 
 /// (a, b) -> (a cos - b sin, a sin + b cos) for each pair of features: (i, i + half), or
@@ -111,7 +112,7 @@ constexpr OpRow kRows[] = {
     {"ConvTranspose", conv_transpose},
     {"Einsum", einsum},
     {"Gemm", gemm},
-    {"MatMul", binary<at::matmul>},
+    {"MatMul", binary<batched_product>},
     {"RotaryEmbedding", rotary_embedding},
 };
 
