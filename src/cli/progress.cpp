@@ -3,23 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <cstdio>
 
 #include "cli/interrupt.h"
+#include "report/format.h"
 
 namespace ounce::cli {
 namespace {
 
 constexpr auto kTerminalInterval = std::chrono::milliseconds(100);
 constexpr auto kLogInterval = std::chrono::seconds(2);
-
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<int64_t>(std::ceil(seconds));
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-}
 
 }  // namespace
 
@@ -43,11 +36,11 @@ void Progress::begin(const std::string& stage) {
 
 std::string Progress::line(int64_t done, int64_t total) const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - stage_start_).count();
-  if (total <= 0) return fmt::format("{}: {} ({})", stage_, done, duration_text(elapsed));
+  if (total <= 0) return fmt::format("{}: {} ({})", stage_, done, report::duration_text(elapsed));
   std::string text = fmt::format("{}: {}/{}", stage_, done, total);
   if (done > 0 && done < total) {
     const double left = elapsed / static_cast<double>(done) * static_cast<double>(total - done);
-    text += fmt::format(", {} left", duration_text(left));
+    text += fmt::format(", {} left", report::duration_text(left));
   }
   return text;
 }

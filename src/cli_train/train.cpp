@@ -7,6 +7,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/progress.h"
+#include "recipes/plan.h"
 #include "recipes/recipe.h"
 #include "recipes/run.h"
 #include "report/format.h"
@@ -28,7 +29,8 @@ void define(CLI::App& app, TrainOptions& options) {
                  "Folder of the run (default: runs/<recipe's name>)");
   app.add_option("--set", options.settings,
                  "key=value in place of the recipe's, any number of them");
-  app.add_flag("--dry-run", options.dry_run, "Say what would be trained, and stop");
+  app.add_flag("--dry-run", options.dry_run,
+               "Say what would be trained and rounded, and, from a few steps, how long it takes");
 }
 
 report::Json to_json(const recipes::StageResult& stage) {
@@ -36,24 +38,58 @@ report::Json to_json(const recipes::StageResult& stage) {
           {"method", stage.method},
           {"steps", stage.steps},
           {"accuracy", stage.accuracy},
-          {"engine_accuracy", stage.engine_accuracy},
+          {"engine_accuracy", stage.parity.engine_accuracy},
           {"parity",
            {{"pictures", stage.parity.pictures},
             {"other_class", stage.parity.other_class},
             {"largest_difference", stage.parity.largest_difference}}}};
 }
 
+report::Json to_json(const recipes::StagePlan& stage) {
+  report::Json layers = report::Json::array();
+  for (const recipes::PlannedLayer& layer : stage.layers) {
+    layers.push_back({{"name", layer.name},
+                      {"op", layer.op},
+                      {"weights", layer.weights},
+                      {"activations", layer.activations}});
+  }
+  return {{"name", stage.name},
+          {"method", stage.method},
+          {"epochs", stage.epochs},
+          {"batch", stage.batch},
+          {"steps_per_epoch", stage.steps_per_epoch},
+          {"parameters", stage.parameters},
+          {"quantizer_parameters", stage.quantizer_parameters},
+          {"seconds_per_step", stage.seconds_per_step},
+          {"memory", stage.memory},
+          {"layers", layers}};
+}
+
+std::string to_text(const recipes::StagePlan& stage) {
+  const double epoch = stage.seconds_per_step * static_cast<double>(stage.steps_per_epoch);
+  std::string text = fmt::format(
+      "{}: {}, {} epochs of {} steps with {} pictures\n"
+      "  {} parameters, {} of quantizers; {:.0f} ms a step, {} an epoch, {} in all; up to {} of "
+      "memory\n",
+      report::printable(stage.name), stage.method, stage.epochs, stage.steps_per_epoch, stage.batch,
+      stage.parameters, stage.quantizer_parameters, 1e3 * stage.seconds_per_step,
+      report::duration_text(epoch),
+      report::duration_text(epoch * static_cast<double>(stage.epochs)),
+      report::bytes_text(stage.memory));
+  for (const recipes::PlannedLayer& layer : stage.layers) {
+    text += fmt::format("    {:<40} {:<7} weights {:<9} activations {}\n",
+                        report::printable(layer.name), layer.op, layer.weights, layer.activations);
+  }
+  return text;
+}
+
 int plan_only(const recipes::Recipe& recipe, const TrainOptions& options) {
   report::Json json{
       {"name", recipe.name}, {"seed", recipe.seed}, {"stages", report::Json::array()}};
   std::string text = recipe.name + "\n";
-  for (const recipes::Stage& stage : recipe.stages) {
-    json["stages"].push_back({{"name", stage.name},
-                              {"method", stage.method},
-                              {"epochs", stage.training.epochs},
-                              {"batch", stage.batch}});
-    text += fmt::format("  {}: {}, {} epochs, batches of {}\n", stage.name, stage.method,
-                        stage.training.epochs, stage.batch);
+  for (const recipes::StagePlan& stage : recipes::plan(recipe, options.common.threads)) {
+    json["stages"].push_back(to_json(stage));
+    text += to_text(stage);
   }
   print_result(options.common, json, text);
   return 0;
@@ -82,7 +118,7 @@ int carry_out(const TrainOptions& options, const Invocation&) {
     text += fmt::format(
         "{}: {:.2f} % on the test set, {:.2f} % frozen in the engine ({} of {} pictures another "
         "class than in the trainer, logits within {:.1e} of their range)\n",
-        report::printable(stage.name), 100 * stage.accuracy, 100 * stage.engine_accuracy,
+        report::printable(stage.name), 100 * stage.accuracy, 100 * stage.parity.engine_accuracy,
         stage.parity.other_class, stage.parity.pictures, stage.parity.largest_difference);
   }
   text += "written to " + report::printable(run_options.output.string()) + "\n";

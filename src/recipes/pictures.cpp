@@ -24,23 +24,38 @@ tasks::Image to_square(const tasks::Image& image, int64_t size) {
   return tasks::crop(scaled, (scaled.width - size) / 2, (scaled.height - size) / 2, size, size);
 }
 
+bool is_decoded(const std::filesystem::path& path) {
+  return path.extension() == ".safetensors";
+}
+
+tasks::Dataset open(const std::filesystem::path& path, int64_t limit) {
+  tasks::DatasetOptions options;
+  options.limit = limit;
+  tasks::Dataset dataset = tasks::open_dataset(path, options);
+  if (!dataset.has_classes()) {
+    throw Error("has no class labels", path.string(), "a folder with one folder a class");
+  }
+  return dataset;
+}
+
 }  // namespace
+
+int64_t count_pictures(const std::filesystem::path& path, int64_t limit) {
+  if (!is_decoded(path)) return open(path, limit).size();
+  const int64_t all = train::read_image_set(path).size();
+  return limit > 0 ? std::min(limit, all) : all;
+}
 
 train::ImageSet read_pictures(const std::filesystem::path& path, int64_t size, int64_t limit,
                               const DecodeProgress& progress) {
-  if (path.extension() == ".safetensors") {
+  if (is_decoded(path)) {
     train::ImageSet set = train::read_image_set(path);
     if (set.images.size(2) != size || set.images.size(3) != size) {
       throw Error("holds pictures of another size than " + std::to_string(size), path.string());
     }
     return limit > 0 && limit < set.size() ? set.slice(0, limit) : set;
   }
-  tasks::DatasetOptions options;
-  options.limit = limit;
-  const tasks::Dataset dataset = tasks::open_dataset(path, options);
-  if (!dataset.has_classes()) {
-    throw Error("has no class labels", path.string(), "a folder with one folder a class");
-  }
+  const tasks::Dataset dataset = open(path, limit);
   train::ImageSet set;
   set.classes = dataset.classes;
   set.images = at::empty({dataset.size(), size, size, 3}, at::kByte);

@@ -16,4 +16,7 @@ using DecodeProgress = std::function<void(int64_t done, int64_t total)>;
 train::ImageSet read_pictures(const std::filesystem::path& path, int64_t size, int64_t limit,
                               const DecodeProgress& progress = nullptr);
 
+/// How many pictures `read_pictures` would read.
+int64_t count_pictures(const std::filesystem::path& path, int64_t limit);
+
 }  // namespace ounce::recipes

@@ -86,6 +86,7 @@ DataSource read_data(Settings settings, const std::filesystem::path& folder) {
   data.test = resolved(folder, *test);
   data.size = settings.integer("size", 1, 4096).value_or(data.size);
   data.limit = settings.integer("limit", 1, kMost).value_or(0);
+  data.judged = settings.integer("judged", 1, kMost).value_or(0);
   data.normalization.mean = colors(settings, "mean", 0.0F);
   data.normalization.deviation = colors(settings, "std", 1.0F);
   for (const float deviation : data.normalization.deviation) {
@@ -109,6 +110,7 @@ void read_deit(Settings& settings, ModelSource& model) {
 
 ModelSource read_model_source(Settings settings, const std::filesystem::path& folder) {
   ModelSource model;
+  if (const auto teacher = settings.text("teacher")) model.teacher = resolved(folder, *teacher);
   if (const auto file = settings.text("file")) {
     model.file = resolved(folder, *file);
     settings.finish();
@@ -168,7 +170,7 @@ const methods::TrainedMethodRow& read_method(Settings& settings) {
   return rows[settings.choice("method", names).value_or(0)];
 }
 
-Stage read_stage(Settings& settings, size_t number, bool has_float_before) {
+Stage read_stage(Settings& settings, size_t number, bool has_teacher) {
   Stage stage;
   const methods::TrainedMethodRow& method = read_method(settings);
   stage.method = method.name;
@@ -189,12 +191,14 @@ Stage read_stage(Settings& settings, size_t number, bool has_float_before) {
   stage.training.ema = settings.number("ema", 0, 1).value_or(0);
   stage.training.accumulate = settings.integer("accumulate", 1, 1 << 20).value_or(1);
   stage.training.checkpoint_steps = settings.integer("checkpoint_steps", 1, kMost).value_or(0);
+  stage.test_every = settings.integer("test_every", 1, 1'000'000).value_or(1);
   stage.label_smoothing = settings.number("label_smoothing", 0, 1).value_or(0);
   if (const auto word = settings.choice("distillation", {"none", "soft", "soft-only", "hard"})) {
     stage.distillation = static_cast<Distillation>(*word);
   }
-  if (stage.distillation != Distillation::kNone && !has_float_before) {
-    throw settings.error("distillation", "needs a stage of method float before this one");
+  if (stage.distillation != Distillation::kNone && !has_teacher) {
+    throw settings.error("distillation",
+                         "needs a stage of method float before this one, or model.teacher");
   }
   settings.finish();
   return stage;
@@ -216,10 +220,10 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   const auto model = settings.section("model");
   if (!model) throw settings.error("model", "is missing", "[model] with architecture or file");
   recipe.model = read_model_source(*model, folder);
-  bool has_float = false;
+  bool has_teacher = !recipe.model.teacher.empty();
   for (Settings& stage : settings.sections("stage")) {
-    recipe.stages.push_back(read_stage(stage, recipe.stages.size() + 1, has_float));
-    has_float = has_float || recipe.stages.back().method == "float";
+    recipe.stages.push_back(read_stage(stage, recipe.stages.size() + 1, has_teacher));
+    has_teacher = has_teacher || recipe.stages.back().method == "float";
   }
   if (recipe.stages.empty()) {
     throw settings.error("stage", "is missing", "[[stage]] with method and epochs");

@@ -17,14 +17,16 @@ namespace ounce::recipes {
 struct DataSource {
   std::filesystem::path train;
   std::filesystem::path test;
-  int64_t size = 32;  // pictures are scaled and cropped to squares of so many pixels
-  int64_t limit = 0;  // at most so many pictures of `train`, spread over its order; 0: all
+  int64_t size = 32;   // pictures are scaled and cropped to squares of so many pixels
+  int64_t limit = 0;   // at most so many pictures of `train`, spread over its order; 0: all
+  int64_t judged = 0;  // pictures of `test` on which engine and trainer are compared; 0: all
   train::Normalization normalization;
 };
 
 /// A builder's network, or a file's.
 struct ModelSource {
-  std::filesystem::path file;  // empty: built
+  std::filesystem::path file;     // empty: built
+  std::filesystem::path teacher;  // in f32; empty: the last stage of method "float" teaches
   std::string architecture = "cifar_resnet";
   int64_t width = 16;
   int64_t blocks = 3;
@@ -46,8 +48,10 @@ struct Stage {
   int64_t batch = 128;
   train::Augmentation augmentation;
   train::TrainerOptions training;
+  int64_t test_every = 1;  // epochs from one look at the test set to the next
   double label_smoothing = 0;
-  /// Learn from the network of the last stage before this one whose method was "float": its
+  /// Learn from the network of the last stage before this one whose method was "float" (or from
+  /// `ModelSource::teacher`): its
   /// probabilities beside the labels, or alone; kHard: the class it names beside the labels, for
   /// the head of a distilled DeiT that has a token of its own.
   Distillation distillation = Distillation::kNone;

@@ -2,31 +2,27 @@
 
 #include <ATen/Parallel.h>
 
-#include <chrono>
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "engine/reference/reference.h"
-#include "engine/session.h"
 #include "formats/formats.h"
 #include "formats/ounce_file/atomic_file.h"
 #include "graph/error.h"
 #include "graph/passes/passes.h"
 #include "models/models.h"
 #include "recipes/pictures.h"
+#include "recipes/stage_training.h"
 #include "train/freeze.h"
 #include "train/insert.h"
-#include "train/losses.h"
-#include "train/tensor.h"
 
 namespace ounce::recipes {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kEvaluationBatch = 250;
 
 /// The size of the second dimension of the first output, if it is known.
 std::optional<int64_t> class_count(const Graph& graph) {
@@ -35,20 +31,18 @@ std::optional<int64_t> class_count(const Graph& graph) {
   return (*shape)[1].value;
 }
 
-/// Names of values that a method's loss looks at.
-struct Seen {
-  std::vector<std::string> of_student;
-  std::vector<std::string> of_teacher;
-};
-
-// The heads of a distilled DeiT (models/models.h): one for the labels, one for the teacher.
-const std::string kClassHead = "head.logits";
-const std::string kTaughtHead = "head_dist.logits";
-
-void see_heads(const Graph& student, Seen& seen) {
-  if (student.find_value(kTaughtHead) == kNoValue) return;
-  seen.of_student.push_back(kClassHead);
-  seen.of_student.push_back(kTaughtHead);
+Graph read_network(const fs::path& path, int64_t classes) {
+  Graph graph = formats::read_model(path);
+  // Exporters compute shapes and scales in the graph; methods look for numbers.
+  fold_constants(graph, engine::reference::evaluator());
+  graph.remove_dead();
+  const auto known = class_count(graph);
+  if (known && *known != classes) {
+    throw Error("tells " + std::to_string(*known) + " classes apart, the pictures have " +
+                    std::to_string(classes),
+                path.string(), "a network for these classes");
+  }
+  return graph;
 }
 
 class Run {
@@ -60,7 +54,9 @@ class Run {
     fs::create_directories(options_.output / "checkpoint");
     write_text(options_.output / "recipe.toml", recipe_.text);
     read_data();
-    network_ = initial_network(recipe_, static_cast<int64_t>(train_.classes.size()));
+    const auto classes = static_cast<int64_t>(train_.classes.size());
+    network_ = initial_network(recipe_, classes);
+    teacher_ = initial_teacher(recipe_, classes);
     RunResult result;
     for (size_t i = 0; i < recipe_.stages.size(); ++i) {
       if (!run_stage(recipe_.stages[i], i)) return result;
@@ -96,13 +92,8 @@ class Run {
   /// False when the run was stopped.
   bool run_stage(const Stage& stage, size_t number) {
     at::manual_seed(static_cast<uint64_t>(recipe_.seed + number));
-    const train::Student student = stage.trained->student(network_);
-    train::Module module(student.graph, student.quantizers);
-    std::optional<train::Module> teacher;
-    if (needs_teacher(stage)) {
-      teacher.emplace(teacher_);
-      teacher->freeze_parameters();
-    }
+    StageTraining training(stage, network_, teacher_ ? &*teacher_ : nullptr);
+    train::Module& module = training.student();
     train::BatchSource::Options batches{stage.batch, recipe_.seed + 1000 * number,
                                         recipe_.data.normalization, stage.augmentation};
     const train::BatchSource source(train_, batches);
@@ -110,63 +101,15 @@ class Run {
     settings.checkpoint = options_.output / "checkpoint" / (stage.name + ".safetensors");
     settings.fingerprint = recipe_.text;
     train::Trainer trainer(module, settings);
-    Seen seen{stage.trained->student_taps(student.graph),
-              teacher ? stage.trained->teacher_taps(teacher_) : std::vector<std::string>()};
-    if (stage.distillation == Distillation::kHard) see_heads(student.graph, seen);
-    train::Objective objective;
-    objective.loss = [&](const train::Batch& batch, const train::Progress&) {
-      return loss_of(stage, seen, module, teacher ? &*teacher : nullptr, batch);
-    };
-    objective.after_step = [&](const train::Progress& progress) {
-      stage.trained->after_step(module, progress);
-    };
     const bool finished = trainer.run(
-        source, objective, [&](const train::Progress& progress) { return report(stage, progress); },
+        source, training.objective(),
+        [&](const train::Progress& progress) { return report(stage, progress); },
         [&](const train::Progress& progress) { log_epoch(stage, module, progress); });
     if (!finished) return false;
     trainer.use_average();
     module.set_training(false);
     finish_stage(stage, module, source.steps_per_epoch() / settings.accumulate * settings.epochs);
     return true;
-  }
-
-  bool needs_teacher(const Stage& stage) const {
-    if (stage.distillation != Distillation::kNone) return true;
-    return has_teacher_ && !stage.trained->teacher_taps(teacher_).empty();
-  }
-
-  /// Labels, teacher, or half of each.
-  static at::Tensor task_loss(const Stage& stage, const train::Module::Result& own,
-                              const train::Module::Result* taught, const train::Batch& batch) {
-    const auto labels = [&](const at::Tensor& logits) {
-      return train::cross_entropy(logits, batch, stage.label_smoothing);
-    };
-    const at::Tensor& logits = own.outputs.at(0);
-    if (stage.distillation == Distillation::kNone) return labels(logits);
-    const at::Tensor& teacher = taught->outputs.at(0);
-    if (stage.distillation == Distillation::kHard) {
-      const bool two_heads = own.taps.contains(kTaughtHead);
-      return 0.5 *
-             (labels(two_heads ? own.taps.at(kClassHead) : logits) +
-              train::hard_distillation(two_heads ? own.taps.at(kTaughtHead) : logits, teacher));
-    }
-    const at::Tensor soft = train::soft_cross_entropy(logits, teacher);
-    return stage.distillation == Distillation::kSoftOnly ? soft : 0.5 * (soft + labels(logits));
-  }
-
-  /// The task's loss and what the method adds.
-  static at::Tensor loss_of(const Stage& stage, const Seen& seen, train::Module& module,
-                            train::Module* teacher, const train::Batch& batch) {
-    const std::span<const at::Tensor> inputs(&batch.inputs, 1);
-    const train::Module::Result own = module.forward(inputs, seen.of_student);
-    std::optional<train::Module::Result> taught;
-    if (teacher != nullptr) {
-      const at::NoGradGuard no_grad;
-      taught = teacher->forward(inputs, seen.of_teacher);
-    }
-    const at::Tensor loss = task_loss(stage, own, taught ? &*taught : nullptr, batch);
-    const at::Tensor extra = stage.trained->loss(module, own, taught ? &*taught : nullptr);
-    return extra.defined() ? loss + extra : loss;
   }
 
   bool report(const Stage& stage, const train::Progress& progress) const {
@@ -178,6 +121,7 @@ class Run {
   }
 
   void log_epoch(const Stage& stage, train::Module& module, const train::Progress& progress) {
+    if ((progress.epoch + 1) % stage.test_every != 0 && progress.step != progress.steps) return;
     const double accuracy = train::accuracy(module, test_, recipe_.data.normalization);
     const nlohmann::ordered_json line = {
         {"stage", stage.name},       {"epoch", progress.epoch + 1},
@@ -190,55 +134,25 @@ class Run {
   }
 
   void finish_stage(const Stage& stage, train::Module& module, int64_t steps) {
-    last_ = {stage.name, stage.method, steps, 0, 0, {}};
+    last_ = {stage.name, stage.method, steps, 0, {}};
     last_.accuracy = train::accuracy(module, test_, recipe_.data.normalization);
     network_ = train::without_fake_quant(module.graph());
-    if (stage.method == "float") {
-      teacher_ = network_;
-      has_teacher_ = true;
-    }
+    if (stage.method == "float") teacher_ = network_;
     frozen_ = train::freeze(module);
-    judge_frozen();
+    const int64_t judged =
+        recipe_.data.judged > 0 ? std::min(recipe_.data.judged, test_.size()) : test_.size();
+    last_.parity =
+        judge(frozen_, test_.slice(0, judged), recipe_.data.normalization, options_.threads);
     formats::write_model(frozen_, options_.output / (stage.name + ".ounce"));
-  }
-
-  /// The frozen network in both executors, picture by picture.
-  void judge_frozen() {
-    engine::SessionOptions session_options;
-    session_options.threads = options_.threads;
-    engine::Session session(frozen_, session_options);
-    train::Module exact(frozen_);
-    exact.to_double();
-    exact.set_training(false);
-    const at::NoGradGuard no_grad;
-    std::vector<at::Tensor> ours;
-    std::vector<at::Tensor> theirs;
-    for (int64_t first = 0; first < test_.size(); first += kEvaluationBatch) {
-      const train::ImageSet part =
-          test_.slice(first, std::min(kEvaluationBatch, test_.size() - first));
-      const at::Tensor pixels = train::normalize(part.images, recipe_.data.normalization);
-      const Tensor inputs[] = {train::from_torch(pixels)};
-      ours.push_back(train::to_torch(session.run(inputs).at(0)));
-      theirs.push_back(exact(pixels.to(at::kDouble)));
-    }
-    const at::Tensor engine_logits = at::cat(ours).to(at::kDouble);
-    const at::Tensor trainer_logits = at::cat(theirs);
-    const at::Tensor classes = engine_logits.argmax(1);
-    last_.engine_accuracy = classes.eq(test_.labels).to(at::kDouble).mean().item<double>();
-    last_.parity.pictures = test_.size();
-    last_.parity.other_class = classes.ne(trainer_logits.argmax(1)).sum().item<int64_t>();
-    const auto range = (trainer_logits.max() - trainer_logits.min()).item<double>();
-    last_.parity.largest_difference =
-        (engine_logits - trainer_logits).abs().max().item<double>() / range;
+    formats::write_model(network_, options_.output / (stage.name + ".network.ounce"));
   }
 
   const Recipe& recipe_;
   const RunOptions& options_;
   train::ImageSet train_;
   train::ImageSet test_;
-  Graph network_;  // as the last stage left it, without quantizers
-  Graph teacher_;  // of the last stage in f32
-  bool has_teacher_ = false;
+  Graph network_;                 // as the last stage left it, without quantizers
+  std::optional<Graph> teacher_;  // of the last stage in f32, or the recipe's
   Graph frozen_;
   StageResult last_;
 };
@@ -247,19 +161,7 @@ class Run {
 
 Graph initial_network(const Recipe& recipe, int64_t classes) {
   const ModelSource& source = recipe.model;
-  if (!source.file.empty()) {
-    Graph graph = formats::read_model(source.file);
-    // Exporters compute shapes and scales in the graph; methods look for numbers.
-    fold_constants(graph, engine::reference::evaluator());
-    graph.remove_dead();
-    const auto known = class_count(graph);
-    if (known && *known != classes) {
-      throw Error("tells " + std::to_string(*known) + " classes apart, the pictures have " +
-                      std::to_string(classes),
-                  source.file.string(), "a network for these classes");
-    }
-    return graph;
-  }
+  if (!source.file.empty()) return read_network(source.file, classes);
   if (source.architecture == "deit") {
     if (recipe.data.size % source.patch != 0) {
       throw Error("pictures of " + std::to_string(recipe.data.size) +
@@ -285,6 +187,11 @@ Graph initial_network(const Recipe& recipe, int64_t classes) {
                                .blocks = source.blocks,
                                .react = source.react},
                               recipe.seed);
+}
+
+std::optional<Graph> initial_teacher(const Recipe& recipe, int64_t classes) {
+  if (recipe.model.teacher.empty()) return std::nullopt;
+  return read_network(recipe.model.teacher, classes);
 }
 
 RunResult run(const Recipe& recipe, const RunOptions& options) {

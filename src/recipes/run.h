@@ -2,28 +2,22 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "graph/graph.h"
+#include "recipes/judge.h"
 #include "recipes/recipe.h"
 
 namespace ounce::recipes {
-
-/// How the frozen network in the engine compares with the trainer's executor, over the test set.
-struct Parity {
-  int64_t pictures = 0;
-  int64_t other_class = 0;        // pictures whose largest logit differs
-  double largest_difference = 0;  // of logits, over their range
-};
 
 struct StageResult {
   std::string name;
   std::string method;
   int64_t steps = 0;
-  double accuracy = 0;         // on the test set, as trained
-  double engine_accuracy = 0;  // the same network frozen, in the engine
-  Parity parity;
+  double accuracy = 0;  // on the test set, as trained
+  Parity parity;        // of the same network frozen, in the engine
 };
 
 struct RunOptions {
@@ -42,10 +36,13 @@ struct RunResult {
 
 /// Carries a recipe out, or goes on where an earlier run of it in the same folder was stopped:
 /// `output` gets recipe.toml (as resolved), log.jsonl (a line an epoch), checkpoint/<stage>, a
-/// <stage>.ounce when a stage ends, and model.ounce and model.onnx of the last one.
+/// <stage>.ounce (as deployed) and <stage>.network.ounce (as trained, for a recipe's `model.file`
+/// or `model.teacher`) when a stage ends, and model.ounce and model.onnx of the last one.
 RunResult run(const Recipe& recipe, const RunOptions& options);
 
 /// The network that the first stage begins with.
 Graph initial_network(const Recipe& recipe, int64_t classes);
+/// The network in f32 that the recipe names as teacher, if it names one.
+std::optional<Graph> initial_teacher(const Recipe& recipe, int64_t classes);
 
 }  // namespace ounce::recipes

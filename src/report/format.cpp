@@ -66,6 +66,13 @@ std::string milliseconds_text(double milliseconds) {
   return three_digits(milliseconds) + " ms";
 }
 
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<int64_t>(std::ceil(seconds));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+}
+
 std::string ratio_text(double numerator, double denominator) {
   if (!(numerator > 0) || !(denominator > 0)) return "-";
   return fmt::format("{:.2f}x", numerator / denominator);

@@ -16,6 +16,9 @@ std::string count_text(int64_t count);
 /// "0.042 ms", "10.5 ms", "1.20 s".
 std::string milliseconds_text(double milliseconds);
 
+/// "42 s", "3 min 05 s", "2 h 10 min": rounded up, for time left and estimates.
+std::string duration_text(double seconds);
+
 /// "3.92x"; "-" when either is not positive.
 std::string ratio_text(double numerator, double denominator);
 
