@@ -21,18 +21,26 @@ target_include_directories(ounce_opencv SYSTEM INTERFACE ${OUNCE_OPENCV_INCLUDE}
 target_link_libraries(ounce_opencv INTERFACE ${OUNCE_OPENCV})
 set(OUNCE_OPENCV ounce_opencv)
 
-# The ONNX message format: C++ generated at build time from the schema that libonnx-dev installs.
+# ounce_messages(<name> <proto> <root>): a library of the C++ that protoc makes of a schema at build
+# time; `root` is what its path in includes is relative to.
+function(ounce_messages name proto root)
+  set(generated ${CMAKE_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  file(RELATIVE_PATH relative ${root} ${proto})
+  string(REGEX REPLACE "\\.proto$" ".pb" base ${generated}/${relative})
+  add_custom_command(
+    OUTPUT ${base}.cc ${base}.h
+    COMMAND protobuf::protoc --cpp_out=${generated} -I${root} ${proto}
+    DEPENDS ${proto}
+    VERBATIM)
+  add_library(${name} STATIC ${base}.cc)
+  target_include_directories(${name} SYSTEM PUBLIC ${generated})
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+  target_compile_options(${name} PRIVATE -w)
+endfunction()
+
+# The ONNX message format: the schema that libonnx-dev installs.
 find_file(OUNCE_ONNX_PROTO onnx/onnx.proto PATHS /usr/include REQUIRED)
-set(onnx_generated ${CMAKE_BINARY_DIR}/generated)
-file(MAKE_DIRECTORY ${onnx_generated})
 get_filename_component(onnx_proto_dir ${OUNCE_ONNX_PROTO} DIRECTORY)
 get_filename_component(onnx_proto_root ${onnx_proto_dir} DIRECTORY)
-add_custom_command(
-  OUTPUT ${onnx_generated}/onnx/onnx.pb.cc ${onnx_generated}/onnx/onnx.pb.h
-  COMMAND protobuf::protoc --cpp_out=${onnx_generated} -I${onnx_proto_root} ${OUNCE_ONNX_PROTO}
-  DEPENDS ${OUNCE_ONNX_PROTO}
-  VERBATIM)
-add_library(ounce_onnx_schema STATIC ${onnx_generated}/onnx/onnx.pb.cc)
-target_include_directories(ounce_onnx_schema SYSTEM PUBLIC ${onnx_generated})
-target_link_libraries(ounce_onnx_schema PUBLIC protobuf::libprotobuf)
-target_compile_options(ounce_onnx_schema PRIVATE -w)
+ounce_messages(ounce_onnx_schema ${OUNCE_ONNX_PROTO} ${onnx_proto_root})

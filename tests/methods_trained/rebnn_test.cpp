@@ -112,11 +112,11 @@ TEST(Rebnn, FoldingTheScaleIntoTheNormChangesNothing) {
 TEST(Rebnn, TellsFlipsOfEveryBinaryLayer) {
   const auto method = method_of("rebnn");
   train::Module module = binary_module(*method);
-  EXPECT_TRUE(flip_rates(module).empty());
+  EXPECT_TRUE(method->measures(module).empty());
   double most = 0;
   ASSERT_TRUE(
       train_on_pictures(module, small_options(1, 3e-3), method.get(), [&](const train::Progress&) {
-        const auto rates = flip_rates(module);
+        const auto rates = method->measures(module);
         EXPECT_EQ(rates.size(), 6U);
         for (const auto& [name, rate] : rates) most = std::max(most, rate);
         return true;

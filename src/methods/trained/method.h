@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,6 +41,9 @@ class TrainedMethod {
 
   /// After every step of the optimizer, and after the quantizers' own.
   virtual void after_step(train::Module& /*module*/, const train::Progress& /*progress*/) {}
+
+  /// Numbers for the log at the end of an epoch, by name ("flip_rate/<layer>").
+  virtual std::map<std::string, double> measures(const train::Module& /*module*/) { return {}; }
 };
 
 /// A row of the table of methods that recipes can name.

@@ -52,6 +52,10 @@ class Rbonn final : public TrainedMethod {
     return module.penalty();
   }
 
+  std::map<std::string, double> measures(const train::Module& module) override {
+    return flip_rates(module);
+  }
+
  private:
   RbonnSettings settings_;
 };

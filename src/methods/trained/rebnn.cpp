@@ -29,6 +29,10 @@ class Rebnn final : public TrainedMethod {
     return module.penalty();
   }
 
+  std::map<std::string, double> measures(const train::Module& module) override {
+    return flip_rates(module);
+  }
+
  private:
   RebnnSettings settings_;
 };
