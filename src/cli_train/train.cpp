@@ -101,16 +101,18 @@ int carry_out(const TrainOptions& options, const Invocation&) {
   recipes::RunOptions run_options;
   run_options.output = options.output.empty() ? "runs/" + recipe.name : options.output;
   run_options.threads = options.common.threads;
+  const bool speaks = recipes::is_first_process();
   Progress progress(options.common);
   run_options.report = [&](const std::string& what, int64_t done, int64_t total,
                            const std::string& line) {
     if (was_interrupted()) return false;
-    progress.step(line.empty() ? what : what + ", " + line, done, total);
+    if (speaks) progress.step(line.empty() ? what : what + ", " + line, done, total);
     return true;
   };
   const recipes::RunResult result = recipes::run(recipe, run_options);
   progress.clear();
   if (!result.finished) throw Interrupted();
+  if (!speaks) return 0;
   report::Json json{{"output", run_options.output.string()}, {"stages", report::Json::array()}};
   std::string text;
   for (const recipes::StageResult& stage : result.stages) {

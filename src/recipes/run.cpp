@@ -3,8 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
@@ -15,7 +13,9 @@
 #include "graph/passes/passes.h"
 #include "models/models.h"
 #include "recipes/pictures.h"
+#include "recipes/run_log.h"
 #include "recipes/stage_training.h"
+#include "train/distributed.h"
 #include "train/freeze.h"
 #include "train/insert.h"
 
@@ -45,14 +45,18 @@ Graph read_network(const fs::path& path, int64_t classes) {
   return graph;
 }
 
+/// What each of the processes does that train together; the first of them writes files.
 class Run {
  public:
-  Run(const Recipe& recipe, const RunOptions& options) : recipe_(recipe), options_(options) {}
+  Run(const Recipe& recipe, const RunOptions& options)
+      : recipe_(recipe), options_(options), log_(options.output) {}
 
   RunResult carry_out() {
     at::set_num_threads(options_.threads);
-    fs::create_directories(options_.output / "checkpoint");
-    write_text(options_.output / "recipe.toml", recipe_.text);
+    if (writes_) {
+      fs::create_directories(options_.output / "checkpoint");
+      write_text(options_.output / "recipe.toml", recipe_.text);
+    }
     read_data();
     const auto classes = static_cast<int64_t>(train_.classes.size());
     network_ = initial_network(recipe_, classes);
@@ -61,9 +65,12 @@ class Run {
     for (size_t i = 0; i < recipe_.stages.size(); ++i) {
       if (!run_stage(recipe_.stages[i], i)) return result;
       result.stages.push_back(last_);
+      steps_before_ += last_.steps;
     }
-    formats::write_model(frozen_, options_.output / "model.ounce");
-    formats::write_model(frozen_, options_.output / "model.onnx");
+    if (writes_) {
+      formats::write_model(frozen_, options_.output / "model.ounce");
+      formats::write_model(frozen_, options_.output / "model.onnx");
+    }
     result.finished = true;
     return result;
   }
@@ -123,14 +130,10 @@ class Run {
   void log_epoch(const Stage& stage, train::Module& module, const train::Progress& progress) {
     if ((progress.epoch + 1) % stage.test_every != 0 && progress.step != progress.steps) return;
     const double accuracy = train::accuracy(module, test_, recipe_.data.normalization);
-    const nlohmann::ordered_json line = {
-        {"stage", stage.name},       {"epoch", progress.epoch + 1},
-        {"step", progress.step},     {"loss", progress.loss},
-        {"test_accuracy", accuracy}, {"learning_rate", progress.learning_rate}};
-    std::ofstream log(options_.output / "log.jsonl", std::ios::app);
-    log << line.dump() << '\n';
-    log.flush();
-    if (!log) throw Error("cannot be written", (options_.output / "log.jsonl").string());
+    if (!writes_) return;
+    log_.add({stage.name, progress.epoch + 1, progress.step, progress.loss, accuracy,
+              progress.learning_rate, stage.trained->measures(module)},
+             steps_before_);
   }
 
   void finish_stage(const Stage& stage, train::Module& module, int64_t steps) {
@@ -138,6 +141,7 @@ class Run {
     last_.accuracy = train::accuracy(module, test_, recipe_.data.normalization);
     network_ = train::without_fake_quant(module.graph());
     if (stage.method == "float") teacher_ = network_;
+    if (!writes_) return;
     frozen_ = train::freeze(module);
     const int64_t judged =
         recipe_.data.judged > 0 ? std::min(recipe_.data.judged, test_.size()) : test_.size();
@@ -149,6 +153,9 @@ class Run {
 
   const Recipe& recipe_;
   const RunOptions& options_;
+  const bool writes_ = train::world().is_first();
+  RunLog log_;
+  int64_t steps_before_ = 0;  // of the stages that have ended
   train::ImageSet train_;
   train::ImageSet test_;
   Graph network_;                 // as the last stage left it, without quantizers
@@ -194,8 +201,24 @@ std::optional<Graph> initial_teacher(const Recipe& recipe, int64_t classes) {
   return read_network(recipe.model.teacher, classes);
 }
 
+bool is_first_process() {
+  return train::place_from_environment().rank == 0;
+}
+
 RunResult run(const Recipe& recipe, const RunOptions& options) {
-  return Run(recipe, options).carry_out();
+  train::World processes(train::place_from_environment());
+  const train::Membership membership(processes);
+  try {
+    RunResult result = Run(recipe, options).carry_out();
+    processes.barrier();
+    return result;
+  } catch (const c10::Error& error) {
+    processes.leave(error.what_without_backtrace());
+    throw Error(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    processes.leave(error.what());
+    throw;
+  }
 }
 
 }  // namespace ounce::recipes

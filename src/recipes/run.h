@@ -35,10 +35,17 @@ struct RunResult {
 };
 
 /// Carries a recipe out, or goes on where an earlier run of it in the same folder was stopped:
-/// `output` gets recipe.toml (as resolved), log.jsonl (a line an epoch), checkpoint/<stage>, a
+/// `output` gets recipe.toml (as resolved), log.jsonl (a line an epoch) and the same for
+/// TensorBoard (events.out.tfevents.*), checkpoint/<stage>, a
 /// <stage>.ounce (as deployed) and <stage>.network.ounce (as trained, for a recipe's `model.file`
 /// or `model.teacher`) when a stage ends, and model.ounce and model.onnx of the last one.
+///
+/// Processes that torchrun, mpirun or srun started (train/distributed.h) carry it out together; the
+/// first of them judges and writes.
 RunResult run(const Recipe& recipe, const RunOptions& options);
+
+/// Whether this is the process of such a run that reports.
+bool is_first_process();
 
 /// The network that the first stage begins with.
 Graph initial_network(const Recipe& recipe, int64_t classes);
