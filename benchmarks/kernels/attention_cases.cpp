@@ -37,7 +37,7 @@ KernelCase f32_case() {
             scratch = Scratch(attention_f32_scratch_bytes(kShape, 1))]() mutable {
       AttentionF32Item items[kHeads];
       for (int64_t h = 0; h < kHeads; ++h) point_at_head(items[h], qkv.data(), y.data(), h);
-      attention_f32({one_thread(), scratch}, items, kShape, 1e-4F, nullptr);
+      attention_f32({one_thread(), scratch}, items, kShape, 1e-4F);
     };
   };
   return one;

@@ -63,11 +63,11 @@ ValueId LayerBuilder::batch_norm(std::string_view name, ValueId x, int64_t chann
       {}, name);
 }
 
-ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width) {
+ValueId LayerBuilder::layer_norm(std::string_view name, ValueId x, int64_t width, float epsilon) {
   const std::string base(name);
   AttributeMap attributes;
   attributes.set("axis", int64_t{-1});
-  attributes.set("epsilon", 1e-6F);
+  attributes.set("epsilon", epsilon);
   return apply(
       "LayerNormalization",
       {x, constant(base + ".weight", ones(width)), constant(base + ".bias", shift(width, 0.02F))},

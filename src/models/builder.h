@@ -36,7 +36,7 @@ class LayerBuilder {
   ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
   /// Scale 1, shift 0, running mean 0 and variance 1: a network that is to be trained.
   ValueId batch_norm(std::string_view name, ValueId x, int64_t channels);
-  ValueId layer_norm(std::string_view name, ValueId x, int64_t width);
+  ValueId layer_norm(std::string_view name, ValueId x, int64_t width, float epsilon = 1e-6F);
 
   /// scale * sign(x), or with `is_map` scale * (x > scale / 2).
   ValueId binarize(std::string_view name, ValueId x, float scale, bool is_map = false);

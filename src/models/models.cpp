@@ -29,7 +29,11 @@ Graph deit_t_binary(uint64_t seed) {
   return vit("deit_t_binary", {.width = 192, .heads = 3, .binary = true}, seed);
 }
 
-constexpr std::array<Architecture, 9> kArchitectures = {{
+Graph swin_t(uint64_t seed) {
+  return swin("swin_t", {}, seed);
+}
+
+constexpr std::array<Architecture, 10> kArchitectures = {{
     {"resnet18", resnet18},
     {"resnet18_binary", resnet18_binary},
     {"resnet20_cifar", resnet20_cifar},
@@ -37,6 +41,7 @@ constexpr std::array<Architecture, 9> kArchitectures = {{
     {"mobilenet_v2", mobilenet_v2},
     {"deit_s", deit_s},
     {"deit_t", deit_t},
+    {"swin_t", swin_t},
     {"deit_s_binary", deit_s_binary},
     {"deit_t_binary", deit_t_binary},
 }};

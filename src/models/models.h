@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "graph/graph.h"
 
@@ -63,6 +64,24 @@ struct VitSpec {
 };
 /// DeiT-S is the default VitSpec, DeiT-T has width 192 and 3 heads (Touvron et al. 2021).
 Graph vit(std::string_view name, const VitSpec& spec, uint64_t seed);
+
+/// A Swin transformer for square pictures (Liu et al. 2021): attention within windows, every second
+/// block's windows shifted by half of one, a position bias learned for each head and distance;
+/// between stages four neighbours become one token of twice the width. Where a stage's side is no
+/// larger than a window, it is one window. Throws `Error` when windows or merging do not fit.
+struct SwinSpec {
+  int64_t image = 224;
+  int64_t classes = 1000;
+  int64_t patch = 4;
+  int64_t window = 7;
+  int64_t width = 96;  // of the first stage
+  std::vector<int64_t> depths = {2, 2, 6, 2};
+  std::vector<int64_t> heads = {3, 6, 12, 24};
+  /// All biases and shifts begin at 0; else they are random, as a trained network's are.
+  bool zero_biases = false;
+};
+/// Swin-T is the default.
+Graph swin(std::string_view name, const SwinSpec& spec, uint64_t seed);
 
 /// Every architecture that can be built by name.
 struct Architecture {

@@ -80,9 +80,11 @@ TEST(AttentionF32, EqualsTheFormulaWithAndWithoutMask) {
       const auto terms = static_cast<float>(shape.head_dim * shape.head_dim / 4 + shape.keys + 16);
       on_every_isa([&](ThreadPool& pool) {
         std::vector<float> y;
-        const auto items = heads.into(y);
+        const auto heads_of_y = heads.into(y);
+        std::vector<AttentionF32Item> items(heads_of_y.begin(), heads_of_y.end());
+        for (AttentionF32Item& item : items) item.mask = added;
         Scratch scratch(attention_f32_scratch_bytes(heads.shape, pool.size()));
-        attention_f32({pool, scratch.span()}, items, heads.shape, 0.3F, added);
+        attention_f32({pool, scratch.span()}, items, heads.shape, 0.3F);
         expect_close(expected, y, {epsilon * terms}, epsilon,
                      std::to_string(shape.keys) + " keys" + (masked ? ", masked" : ""));
       });

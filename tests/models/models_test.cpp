@@ -21,7 +21,8 @@ struct Expected {
 constexpr Expected kExpected[] = {{"resnet18", 11.69, 1814},
                                   {"mobilenet_v2", 3.50, 301},
                                   {"deit_s", 22.05, 4600},
-                                  {"deit_t", 5.72, 1250}};
+                                  {"deit_t", 5.72, 1250},
+                                  {"swin_t", 28.29, 4500}};
 
 TEST(Models, SizesAreThePublishedOnes) {
   for (const Expected& expected : kExpected) {

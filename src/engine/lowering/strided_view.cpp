@@ -199,6 +199,24 @@ StridedView load_view(const AttributeMap& attributes, const std::string& name, c
   return view;
 }
 
+namespace {
+
+/// A mask [.., tokens, keys] whose leading axes broadcast to the batch of q [.., tokens, head_dim]
+/// and k [.., keys, head_dim].
+bool is_mask_of_heads(const Shape& mask, const Shape& q, const Shape& k) {
+  const size_t rank = q.size();
+  if (mask.size() < 2 || mask.size() > rank || mask[mask.size() - 2] != q[rank - 2] ||
+      mask.back() != k[rank - 2]) {
+    return false;
+  }
+  for (size_t i = 0; i + 2 < mask.size(); ++i) {
+    if (mask[i] != 1 && mask[i] != q[rank - mask.size() + i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool attention_kernel_takes(const Graph& graph, const Node& node) {
   const StridedView q = load_view(node.attributes, "0", shape_of(graph, node.input(0)));
   const StridedView k = load_view(node.attributes, "1", shape_of(graph, node.input(1)));
@@ -212,9 +230,8 @@ bool attention_kernel_takes(const Graph& graph, const Node& node) {
     return false;
   }
   if (node.input(3) == kNoValue) return true;
-  const int64_t scores = q.shape[q.shape.size() - 2] * k.shape[k.shape.size() - 2];
-  const Shape mask = shape_of(graph, node.input(3));
-  return graph.value(node.input(3)).dtype == DType::f32 && element_count(mask) == scores;
+  return graph.value(node.input(3)).dtype == DType::f32 &&
+         is_mask_of_heads(shape_of(graph, node.input(3)), q.shape, k.shape);
 }
 
 void absorb_views(Graph& graph) {

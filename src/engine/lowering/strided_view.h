@@ -24,7 +24,7 @@ void store_view(AttributeMap& attributes, const std::string& name, const Strided
 StridedView load_view(const AttributeMap& attributes, const std::string& name, const Shape& shape);
 
 /// Whether the attention kernel computes this Attention node: f32, equal batches of q, k and v, and
-/// at most one mask [.., tokens, keys] for all of them.
+/// at most one mask [.., tokens, keys] whose leading axes broadcast to theirs.
 bool attention_kernel_takes(const Graph& graph, const Node& node);
 
 /// Lets matrix products of two activations, and Attention, read through the Transpose, Split,

@@ -127,14 +127,19 @@ class AttentionStep final : public Step {
         threads_(request.threads),
         heads_(request),
         scale_(node_.attributes.get_float("scale", 1.0F)),
-        items_(heads_.y.size()) {}
+        items_(heads_.y.size()) {
+    if (node_.input(3) == kNoValue) return;
+    const StridedView mask = contiguous_view(request.shape(node_.input(3)));
+    mask_offsets_ = matrix_offsets(mask, batch_of(result_view(request).shape));
+  }
 
   void run(const RunContext& context) override {
     heads_.bind(items_, context.at<const float>(node_.input(0)),
                 context.at<const float>(node_.input(1)), context.at<const float>(node_.input(2)),
                 context.at<float>(node_.output(0)));
-    attention_f32(context.kernels, items_, heads_.shape, scale_,
-                  context.maybe<const float>(node_.input(3)));
+    const auto* mask = context.maybe<const float>(node_.input(3));
+    for (size_t i = 0; i < mask_offsets_.size(); ++i) items_[i].mask = mask + mask_offsets_[i];
+    attention_f32(context.kernels, items_, heads_.shape, scale_);
   }
   size_t scratch_bytes() const override {
     return attention_f32_scratch_bytes(heads_.shape, threads_);
@@ -146,6 +151,7 @@ class AttentionStep final : public Step {
   int threads_;
   HeadsPlan heads_;
   float scale_;
+  std::vector<int64_t> mask_offsets_;  // of every head, or empty
   std::vector<AttentionF32Item> items_;
 };
 

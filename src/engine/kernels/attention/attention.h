@@ -17,12 +17,13 @@ struct AttentionF32Item {
   const float* k = nullptr;
   const float* v = nullptr;
   float* y = nullptr;
+  const float* mask = nullptr;  // [tokens, keys], or null
 };
 
-/// y = softmax(scale * q k' + mask) v for every item. `mask`: [tokens, keys], or null; a row of it
-/// that is -infinity everywhere makes a row of zeros. Scores exist a block of tokens at a time.
+/// y = softmax(scale * q k' + mask) v for every item. A row of a mask that is -infinity everywhere
+/// makes a row of zeros. Scores exist a block of tokens at a time.
 void attention_f32(const Context& context, std::span<const AttentionF32Item> items,
-                   const AttentionShape& shape, float scale, const float* mask);
+                   const AttentionShape& shape, float scale);
 size_t attention_f32_scratch_bytes(const AttentionShape& shape, int threads);
 
 /// One head on codes.

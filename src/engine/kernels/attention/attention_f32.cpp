@@ -30,8 +30,7 @@ struct AttentionF32Plan {
 };
 
 void attend(const AttentionF32Item& item, const AttentionShape& s, const AttentionF32Plan& plan,
-            float scale, const float* mask, int64_t first, int64_t last,
-            std::span<std::byte> scratch) {
+            float scale, int64_t first, int64_t last, std::span<std::byte> scratch) {
   ScratchCursor cursor(scratch);
   float* keys = cursor.take<float>(plan.key_floats(s));
   float* values = cursor.take<float>(plan.value_floats(s));
@@ -47,8 +46,8 @@ void attend(const AttentionF32Item& item, const AttentionShape& s, const Attenti
     implicit_gemm_f32(own, MatrixRows<float>(item.q + first * s.ldq, s.ldq, rows, s.head_dim),
                       {keys, plan.row}, scores, plan.row, Epilogue{});
     SoftmaxShape softmax = {rows, s.keys, plan.row, plan.row};
-    if (mask != nullptr) {
-      softmax.mask = mask + first * s.keys;
+    if (item.mask != nullptr) {
+      softmax.mask = item.mask + first * s.keys;
       softmax.mask_rows = rows;
     }
     softmax_f32(own, scores, scores, softmax);
@@ -60,13 +59,13 @@ void attend(const AttentionF32Item& item, const AttentionShape& s, const Attenti
 }  // namespace
 
 void attention_f32(const Context& context, std::span<const AttentionF32Item> items,
-                   const AttentionShape& shape, float scale, const float* mask) {
+                   const AttentionShape& shape, float scale) {
   const AttentionF32Plan plan(shape);
   const size_t bytes = plan.bytes(shape);
   const AttentionTasks tasks(static_cast<int64_t>(items.size()), shape.tokens, plan.block,
                              context.pool.size());
   tasks.for_each(context.pool, [&](int64_t head, int64_t first, int64_t last, int thread) {
-    attend(items[static_cast<size_t>(head)], shape, plan, scale, mask, first, last,
+    attend(items[static_cast<size_t>(head)], shape, plan, scale, first, last,
            context.scratch.subspan(static_cast<size_t>(thread) * bytes, bytes));
   });
 }
