@@ -40,6 +40,17 @@ struct CifarResnetSpec {
 };
 Graph cifar_resnet(std::string_view name, const CifarResnetSpec& spec, uint64_t seed);
 
+/// The same blocks in the form for large pictures: a 7x7 convolution of stride 2 and pooling before
+/// the stages. ResNet-18 is the default, ResNet-34 has depths 3, 4, 6, 3.
+struct ResnetSpec {
+  int64_t image = 224;
+  int64_t classes = 1000;
+  int64_t width = 64;
+  std::vector<int64_t> depths = {2, 2, 2, 2};
+  bool react = false;
+};
+Graph resnet(std::string_view name, const ResnetSpec& spec, uint64_t seed);
+
 /// MobileNetV2 at width 1.0 for 224x224 pictures, 1000 classes, BatchNormalization folded (Sandler
 /// et al. 2018).
 Graph mobilenet_v2(uint64_t seed);

@@ -108,6 +108,36 @@ void read_deit(Settings& settings, ModelSource& model) {
   }
 }
 
+/// A list of numbers of blocks or heads, one a stage.
+std::vector<int64_t> read_stages(Settings& settings, const std::string& key,
+                                 std::vector<int64_t> otherwise) {
+  const std::vector<int64_t> values = settings.integers(key).value_or(std::move(otherwise));
+  const auto is_sound = [](int64_t value) { return value >= 1 && value <= 1000; };
+  if (values.empty() || values.size() > 8 || !std::all_of(values.begin(), values.end(), is_sound)) {
+    throw settings.error(key, "needs 1 to 8 numbers above 0, one a stage");
+  }
+  return values;
+}
+
+void read_resnet(Settings& settings, ModelSource& model) {
+  model.architecture = "resnet";
+  model.width = settings.integer("width", 1, 4096).value_or(64);
+  model.depths = read_stages(settings, "depths", {2, 2, 2, 2});
+  model.react = settings.flag("react").value_or(false);
+}
+
+void read_swin(Settings& settings, ModelSource& model) {
+  model.architecture = "swin";
+  model.patch = settings.integer("patch", 1, 1024).value_or(2);
+  model.window = settings.integer("window", 1, 1024).value_or(model.window);
+  model.width = settings.integer("width", 1, 1 << 16).value_or(64);
+  model.depths = read_stages(settings, "depths", {2, 2});
+  model.stage_heads = read_stages(settings, "heads", {2, 4});
+  if (model.depths.size() != model.stage_heads.size()) {
+    throw settings.error("heads", "needs as many numbers as depths");
+  }
+}
+
 ModelSource read_model_source(Settings settings, const std::filesystem::path& folder) {
   ModelSource model;
   if (const auto teacher = settings.text("teacher")) model.teacher = resolved(folder, *teacher);
@@ -116,8 +146,11 @@ ModelSource read_model_source(Settings settings, const std::filesystem::path& fo
     settings.finish();
     return model;
   }
-  if (settings.choice("architecture", {"cifar_resnet", "deit"}).value_or(0) == 1) {
-    read_deit(settings, model);
+  const std::vector<std::string> words = {"cifar_resnet", "deit", "swin", "resnet"};
+  if (const size_t word = settings.choice("architecture", words).value_or(0); word > 0) {
+    if (word == 1) read_deit(settings, model);
+    if (word == 2) read_swin(settings, model);
+    if (word == 3) read_resnet(settings, model);
     settings.finish();
     return model;
   }

@@ -31,6 +31,11 @@ struct ModelSource {
   int64_t width = 16;
   int64_t blocks = 3;
   bool react = false;
+  // Of "resnet" and "swin": blocks of each stage.
+  std::vector<int64_t> depths;
+  // Of "swin", beside `patch` and `width`:
+  int64_t window = 4;
+  std::vector<int64_t> stage_heads;
   // Of "deit", beside `width`:
   int64_t patch = 4;
   int64_t depth = 4;

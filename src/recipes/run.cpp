@@ -187,6 +187,27 @@ Graph initial_network(const Recipe& recipe, int64_t classes) {
                         .zero_biases = true},
                        recipe.seed);
   }
+  if (source.architecture == "swin") {
+    return models::swin(recipe.name,
+                        {.image = recipe.data.size,
+                         .classes = classes,
+                         .patch = source.patch,
+                         .window = source.window,
+                         .width = source.width,
+                         .depths = source.depths,
+                         .heads = source.stage_heads,
+                         .zero_biases = true},
+                        recipe.seed);
+  }
+  if (source.architecture == "resnet") {
+    return models::resnet(recipe.name,
+                          {.image = recipe.data.size,
+                           .classes = classes,
+                           .width = source.width,
+                           .depths = source.depths,
+                           .react = source.react},
+                          recipe.seed);
+  }
   return models::cifar_resnet(recipe.name,
                               {.image = recipe.data.size,
                                .classes = classes,

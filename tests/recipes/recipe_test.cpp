@@ -91,6 +91,23 @@ distillation = "hard"
   EXPECT_THROW(initial_network(read_recipe(write(text), {"model.patch=5"}), 10), Error);
 }
 
+TEST_F(RecipeFile, OtherArchitecturesAreAskedForByTheirStages) {
+  const std::string data = "[data]\ntrain = \"train\"\ntest = \"test\"\n";
+  const std::string end = "[[stage]]\nepochs = 1\n";
+  const std::string swin = data + "[model]\narchitecture = \"swin\"\nwidth = 32\n" + end;
+  const Graph windows = initial_network(read_recipe(write(swin), {}), 7);
+  EXPECT_NE(windows.find_value("layers.1.blocks.1.attn.qkv.weight"), kNoValue);
+  EXPECT_EQ(windows.value(windows.outputs.at(0)).shape->at(1), Dim(7));
+  EXPECT_NE(message(swin, {"model.heads=[2]"}).find("'model.heads'"), std::string::npos);
+  EXPECT_NE(message(swin, {"model.depths=[2, 0]"}).find("'model.depths'"), std::string::npos);
+  EXPECT_THROW(initial_network(read_recipe(write(swin), {"model.window=3"}), 7), Error);
+  const std::string resnet =
+      data + "[model]\narchitecture = \"resnet\"\nreact = true\ndepths = [1, 2]\n" + end;
+  const Graph network = initial_network(read_recipe(write(resnet), {"data.size=64"}), 7);
+  EXPECT_NE(network.find_value("layer2.1.1.slope"), kNoValue);
+  EXPECT_EQ(network.find_value("layer3.0.0.slope"), kNoValue);
+}
+
 TEST_F(RecipeFile, MistakesAreNamedWithLineAndKey) {
   const auto with = [](const std::string& line) { return std::string(kGood) + line + "\n"; };
   EXPECT_NE(message(with("lerning_rate = 1")).find("recipe.toml:15"), std::string::npos);
