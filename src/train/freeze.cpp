@@ -255,12 +255,20 @@ class Freezer {
     }
   }
 
+  /// sign(GELU(x)) = sign(x): the layer before may then write signs at once.
+  ValueId before_gelu(ValueId value) const {
+    const int producer = index_.producer(value);
+    if (producer < 0 || graph_.nodes[static_cast<size_t>(producer)].op != "Gelu") return value;
+    return graph_.nodes[static_cast<size_t>(producer)].input(0);
+  }
+
   void emit_signs(int n, const Node& node, const SignGrid& grid) {
     AttributeMap attributes;
+    const ValueId x = grid.is_map ? node.input(0) : before_gelu(node.input(0));
     if (grid.is_map) attributes.set("unsigned", int64_t{1});
     if (grid.scale.numel() > 1) attributes.set("axis", grid.axis);
     const ValueId scale = editor_.add_constant(node.name + "_scale", scale_constant(grid.scale));
-    editor_.replace(n, "Binarize", {node.input(0), scale}, attributes);
+    editor_.replace(n, "Binarize", {x, scale}, attributes);
   }
 
   void emit_codes(int n, const Node& node, const AffineGrid& grid) {

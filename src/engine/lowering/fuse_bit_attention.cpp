@@ -91,22 +91,33 @@ class AttentionMatcher {
     return axis == -1 || axis == rank_ - 1;
   }
 
+  /// A value that is another one times a number.
+  struct Scaling {
+    int node = -1;
+    ValueId x = kNoValue;
+    double factor = 1.0;
+  };
+  std::optional<Scaling> scaling(ValueId value) const {
+    const int times = rewriter_.producer(value, "Mul");
+    const int i = times >= 0 ? times : rewriter_.producer(value, "Div");
+    if (i < 0) return std::nullopt;
+    const Node& node = rewriter_.node(i);
+    const size_t input = times >= 0 && graph().constant(node.input(0)) != nullptr ? 1 : 0;
+    const auto number = scalar_constant(graph(), node.input(1 - input));
+    if (!number) return std::nullopt;
+    return Scaling{i, node.input(input), times >= 0 ? double{*number} : 1.0 / double{*number}};
+  }
+
   /// Through multiplications with numbers to the product of q and k.
   bool match_scores() {
     int reader = softmax_;
-    for (;;) {
-      const ValueId value = rewriter_.node(reader).input(reader == softmax_ ? 0 : scaled_input_);
-      scores_ = only_for(value, "MatMul", reader);
-      const int times = only_for(value, "Mul", reader);
-      const int over = only_for(value, "Div", reader);
-      if (scores_ >= 0) break;
-      if (times < 0 && over < 0) return false;
-      reader = std::max(times, over);
-      const Node& node = rewriter_.node(reader);
-      scaled_input_ = times >= 0 && graph().constant(node.input(0)) != nullptr ? 1 : 0;
-      const auto number = scalar_constant(graph(), node.input(1 - scaled_input_));
-      if (!number) return false;
-      factor_ *= times >= 0 ? double{*number} : 1.0 / double{*number};
+    ValueId value = rewriter_.node(softmax_).input(0);
+    while ((scores_ = only_for(value, "MatMul", reader)) < 0) {
+      const auto scaled = scaling(value);
+      if (!scaled || rewriter_.only_consumer(value) != reader) return false;
+      reader = scaled->node;
+      value = scaled->x;
+      factor_ *= scaled->factor;
       absorbed_.push_back(reader);
     }
     absorbed_.push_back(scores_);
@@ -125,18 +136,32 @@ class AttentionMatcher {
     return value;
   }
 
-  /// Binarize with Transpose nodes around it.
+  /// Follows `value` up through Transpose nodes and products with positive numbers, which `factor`
+  /// gathers.
+  ValueId before_scaling(ValueId value, std::vector<int64_t>& perm, double& factor) const {
+    for (;;) {
+      value = before_transposes(value, perm);
+      const auto scaled = scaling(value);
+      if (!scaled || !(scaled->factor > 0.0) || !std::isfinite(scaled->factor)) return value;
+      factor *= scaled->factor;
+      value = scaled->x;
+    }
+  }
+
+  /// Binarize with Transpose nodes and numbers around it. A number before it changes no sign.
   std::optional<Signs> signs(ValueId value) const {
     Signs result;
     for (int64_t i = 0; i < rank_; ++i) result.perm.push_back(i);
-    value = before_transposes(value, result.perm);
+    double after = 1.0;
+    double before = 1.0;
+    value = before_scaling(value, result.perm, after);
     const int i = rewriter_.producer(value, "Binarize");
     if (i < 0 || rewriter_.node(i).attributes.get_int("unsigned", 0) != 0) return std::nullopt;
     const auto scales = scales_of(graph(), rewriter_.node(i),
                                   rank_ < 3 ? -1 : result.perm[static_cast<size_t>(rank_) - 3]);
     if (!scales) return std::nullopt;
-    result.scales = *scales;
-    result.x = before_transposes(rewriter_.node(i).input(0), result.perm);
+    result.scales = product(*scales, {after});
+    result.x = before_scaling(rewriter_.node(i).input(0), result.perm, before);
     return result;
   }
 
@@ -231,7 +256,6 @@ class AttentionMatcher {
   int64_t rank_ = 0;
   int softmax_ = -1;
   int scores_ = -1;
-  size_t scaled_input_ = 0;
   double factor_ = 1.0;
   Scales map_scales_;
   std::vector<int> absorbed_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "graph/error.h"
 #include "graph/pattern.h"
 #include "train/insert.h"
 
@@ -141,6 +142,23 @@ std::vector<Attention> attentions(const Graph& graph) {
     found.push_back(attention);
   }
   return found;
+}
+
+std::vector<Attention> attentions_of(const Graph& graph) {
+  std::vector<Attention> found = attentions(graph);
+  if (found.empty()) {
+    throw Error("has no attention, softmax(q k^T) v", graph.name,
+                "a vision transformer, or another method");
+  }
+  return found;
+}
+
+train::Slices heads_of(const Graph& graph, ValueId value) {
+  const auto& shape = graph.value(value).shape;
+  if (!shape || shape->size() < 4) return {};
+  const size_t axis = shape->size() - 3;
+  if (!(*shape)[axis].known()) return {};
+  return {static_cast<int64_t>(axis), (*shape)[axis].value};
 }
 
 std::vector<bool> end_layers(const Graph& graph) {

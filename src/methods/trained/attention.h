@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "train/quantizers/slices.h"
 
 namespace ounce::methods {
 
@@ -28,6 +29,11 @@ struct Attention {
 
 /// Every attention of a graph without FakeQuant nodes, in order, found by what nodes compute.
 std::vector<Attention> attentions(const Graph& graph);
+/// The same; throws `Error` when there is none.
+std::vector<Attention> attentions_of(const Graph& graph);
+
+/// The heads [batch, heads, ..] of an operand of attention, or all of it where they are not known.
+train::Slices heads_of(const Graph& graph, ValueId value);
 
 /// Which input of a product with a number, or of a quotient by one, is not that number; -1 of other
 /// nodes. The number has one element, constant or not: exporters compute 1 / sqrt(head_dim) from

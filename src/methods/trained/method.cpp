@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "methods/trained/bi_vit.h"
 #include "methods/trained/lsq.h"
 #include "methods/trained/q_vit.h"
 #include "methods/trained/rbonn.h"
@@ -24,7 +25,7 @@ std::unique_ptr<TrainedMethod> read_float(Settings& /*stage*/) {
 }  // namespace
 
 std::span<const TrainedMethodRow> trained_methods() {
-  static constexpr std::array<TrainedMethodRow, 7> kRows = {{
+  static constexpr std::array<TrainedMethodRow, 8> kRows = {{
       {"float", "no quantization: teachers, and first stages", "", read_float},
       {"lsq", "learned steps of weights and activations, 2 to 8 bits",
        "Esser et al. 2020, arXiv 1902.08153; Bhalgat et al. 2020, arXiv 2004.09576", read_lsq},
@@ -38,6 +39,8 @@ std::span<const TrainedMethodRow> trained_methods() {
        "Xu et al. 2022, arXiv 2209.01542", read_rbonn},
       {"tervit", "vision transformers with ternary weights and 8-bit activations",
        "Xu et al. 2022, arXiv 2201.08050", read_tervit},
+      {"bi-vit", "vision transformers with one bit for weights, activations and attention",
+       "Li et al. 2023, arXiv 2305.12354", read_bi_vit},
   }};
   return kRows;
 }

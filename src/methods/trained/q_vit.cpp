@@ -8,6 +8,7 @@
 #include "graph/error.h"
 #include "graph/operator.h"
 #include "methods/trained/attention.h"
+#include "train/batched_product.h"
 #include "train/quantizers/lsq.h"
 
 namespace ounce::methods {
@@ -15,15 +16,6 @@ namespace {
 
 constexpr int kEndBits = 8;
 constexpr float kIrmEpsilon = 1e-5F;
-
-std::vector<Attention> attentions_of(const Graph& graph) {
-  std::vector<Attention> found = attentions(graph);
-  if (found.empty()) {
-    throw Error("has no attention, softmax(q k^T) v", graph.name,
-                "a vision transformer, or another method");
-  }
-  return found;
-}
 
 // --- IRM: q~ = gamma (q - mean) / sqrt(var + eps) + beta ---
 
@@ -87,15 +79,6 @@ std::shared_ptr<train::Quantizer> weight(int bits, const train::ProductLayer& la
   options.bits = bits;
   options.slices = {layer.channel_axis, layer.channels};
   return std::make_shared<train::LsqWeight>(options);
-}
-
-/// The heads [batch, heads, ..] of an operand of attention, or all of it where they are not known.
-train::Slices heads_of(const Graph& graph, ValueId value) {
-  const auto& shape = graph.value(value).shape;
-  if (!shape || shape->size() < 4) return {};
-  const size_t axis = shape->size() - 3;
-  if (!(*shape)[axis].known()) return {};
-  return {static_cast<int64_t>(axis), (*shape)[axis].value};
 }
 
 /// Puts the quantizers of all layers into a graph.
@@ -188,7 +171,7 @@ std::vector<std::string> names_of(const std::vector<Tap>& taps) {
 
 /// Rows of x x^T, each of length 1: [.., tokens, tokens].
 at::Tensor similarities(const at::Tensor& x) {
-  const at::Tensor gram = at::matmul(x, x.transpose(-1, -2));
+  const at::Tensor gram = train::batched_product(x, x.transpose(-1, -2));
   return gram / at::linalg_vector_norm(gram, 2, -1, /*keepdim=*/true).clamp_min(1e-12);
 }
 
