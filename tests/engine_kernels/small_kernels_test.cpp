@@ -67,13 +67,15 @@ TEST(Unary, EqualsReference) {
 
 TEST(Binary, EveryBroadcastEqualsReference) {
   Random random(23);
-  for (int op = 0; op <= static_cast<int>(BinaryF32::kPow); ++op) {
+  for (int op = 0; op <= static_cast<int>(BinaryF32::kPRelu); ++op) {
     const auto kind = static_cast<BinaryF32>(op);
     for (const auto broadcast :
          {Broadcast::kNone, Broadcast::kRow, Broadcast::kColumn, Broadcast::kScalar}) {
       for (const auto& [rows, columns] :
            std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 17}, {5, 64}, {2, 20001}}) {
-        const auto a = random.floats(rows * columns, 0.5F, 2.0F);
+        // Of a negative number no power is real.
+        const float low = kind == BinaryF32::kPRelu ? -2.0F : 0.5F;
+        const auto a = random.floats(rows * columns, low, 2.0F);
         const auto b = random.floats(rows * columns, 0.5F, 2.0F);
         std::vector<float> expected(a.size()), reversed(a.size());
         for (int64_t i = 0; i < rows * columns; ++i) {

@@ -51,9 +51,9 @@ std::optional<BroadcastForm> broadcast_form(const Shape& large, Shape small) {
 
 std::optional<BinaryF32> binary_kind(std::string_view op) {
   static const std::map<std::string_view, BinaryF32> kKinds = {
-      {"Add", BinaryF32::kAdd}, {"Sub", BinaryF32::kSub}, {"Mul", BinaryF32::kMul},
-      {"Div", BinaryF32::kDiv}, {"Min", BinaryF32::kMin}, {"Max", BinaryF32::kMax},
-      {"Pow", BinaryF32::kPow}};
+      {"Add", BinaryF32::kAdd}, {"Sub", BinaryF32::kSub},    {"Mul", BinaryF32::kMul},
+      {"Div", BinaryF32::kDiv}, {"Min", BinaryF32::kMin},    {"Max", BinaryF32::kMax},
+      {"Pow", BinaryF32::kPow}, {"PRelu", BinaryF32::kPRelu}};
   const auto found = kKinds.find(op);
   return found == kKinds.end() ? std::nullopt : std::optional(found->second);
 }

@@ -50,6 +50,7 @@ constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {"Min", make_binary},
     {"Max", make_binary},
     {"Pow", make_binary},
+    {"PRelu", make_binary},
     {internal::kLookup, make_lookup},
     {internal::kQAdd, make_integer_add},
     {internal::kQMul, make_integer_mul},

@@ -114,6 +114,26 @@ HWY_INLINE void join_pixels(const uint64_t* line, const ConvShape& s, int64_t st
   }
 }
 
+// The same where a window's row fits one word and windows are neighbours.
+void join_neighbours(const uint64_t* line, const ConvShape& s, uint64_t* out) {
+  const hn::ScalableTag<uint64_t> d;
+  constexpr auto kWords = static_cast<int64_t>(HWY_LANES(uint64_t));
+  int64_t x = 0;
+  for (; x + kWords <= s.out_w; x += kWords) {
+    auto word = hn::LoadU(d, line + x);
+    for (int64_t i = 1; i < s.kernel_w; ++i) {
+      const auto next = hn::LoadU(d, line + x + i);
+      word = hn::Or(word, hn::ShiftLeftSame(next, static_cast<int>(i * s.in_channels)));
+    }
+    hn::StoreU(word, d, out + x);
+  }
+  for (; x < s.out_w; ++x) {
+    uint64_t word = line[x];
+    for (int64_t i = 1; i < s.kernel_w; ++i) word |= line[x + i] << (i * s.in_channels);
+    out[x] = word;
+  }
+}
+
 void lay_out_windows(const Context& context, const uint64_t* image, const ConvShape& s,
                      const WindowLayout& layout, uint64_t* lines, uint64_t* rows) {
   const int64_t words = layout.pixel_words;
@@ -126,6 +146,7 @@ void lay_out_windows(const Context& context, const uint64_t* image, const ConvSh
     std::copy_n(image + row * s.in_w * words, inside * words, line + s.pad_left * words);
     std::fill_n(line + (s.pad_left + inside) * words, right * words, 0);
     if (!layout.gathers) return;
+    if (layout.step == 1 && s.stride_w == 1) return join_neighbours(line, s, out);
     if (s.kernel_w == 3) return join_pixels<3>(line, s, layout.step, out);
     join_pixels<0>(line, s, layout.step, out);
   });

@@ -194,6 +194,8 @@ double binary(BinaryF32 op, double a, double b) {
       return std::max(a, b);
     case BinaryF32::kPow:
       return std::pow(a, b);
+    case BinaryF32::kPRelu:
+      return a < 0 ? a * b : a;
   }
   return a;
 }

@@ -103,6 +103,10 @@ void with_binary(BinaryF32 op, const F& f) {
       return f([](VF a, VF b) HWY_ATTR { return keep_nan(b, at_least(a, b)); });
     case BinaryF32::kPow:
       return f([](VF a, VF b) HWY_ATTR { return power(a, b); });
+    case BinaryF32::kPRelu:
+      return f([](VF a, VF b) HWY_ATTR {
+        return hn::IfThenElse(hn::Lt(a, hn::Zero(DF())), hn::Mul(a, b), a);
+      });
   }
 }
 

@@ -25,7 +25,16 @@ enum class UnaryF32 {
 };
 void unary_f32(const Context& context, UnaryF32 op, const float* x, float* y, int64_t count);
 
-enum class BinaryF32 { kAdd, kSub, kMul, kDiv, kMin, kMax, kPow };
+enum class BinaryF32 {
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMin,
+  kMax,
+  kPow,
+  kPRelu,  // a < 0 ? a * b : a
+};
 enum class Broadcast {
   kNone,    // b: [rows, columns]
   kRow,     // b: [columns], the same for every row
