@@ -46,6 +46,12 @@ train::Objective StageTraining::objective() {
   return objective;
 }
 
+std::map<std::string, double> StageTraining::measures(const at::Tensor& pictures) {
+  std::map<std::string, double> all = stage_.trained->measures(student_);
+  all.merge(stage_.trained->measures_of(pictures, student_, teacher_ ? &*teacher_ : nullptr));
+  return all;
+}
+
 /// Labels, teacher, or half of each.
 at::Tensor StageTraining::task_loss(const train::Module::Result& own,
                                     const train::Module::Result* taught,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ class StageTraining {
 
   /// Refers to this object.
   train::Objective objective();
+
+  /// What the method measures of its student, and on these test pictures.
+  std::map<std::string, double> measures(const at::Tensor& pictures);
 
  private:
   /// Names of values that losses look at.

@@ -85,7 +85,7 @@ TEST(Rbonn, TheFirstStepIsOneWithoutRecurrence) {
   const at::Tensor on = quantizer.fake_quant(w, true);
   EXPECT_TRUE(at::equal(on, plain.fake_quant(w, true)));
   EXPECT_TRUE(at::equal(quantizer.penalty(), plain.penalty()));
-  EXPECT_FALSE(quantizer.reach(w).defined());
+  EXPECT_FALSE(quantizer.reach().defined());
   ((on * task).sum() + quantizer.penalty()).backward();
   EXPECT_FALSE(named(quantizer, "u").grad().defined());
 }
@@ -106,7 +106,7 @@ TEST(Rbonn, LooksAheadAlongTheLastGradientOfGatedChannels) {
   const at::Tensor task = at::randn_like(w);
   const at::Tensor on = quantizer.fake_quant(w, true);
   EXPECT_TRUE(at::equal(on, scale * signs));
-  EXPECT_NEAR(quantizer.reach(w).item<double>(),
+  EXPECT_NEAR(quantizer.reach().item<double>(),
               ((0.2 * last * gate).norm() / w.detach().norm()).item<double>(), 1e-6);
   ((on * task).sum() + quantizer.penalty()).backward();
   const at::Tensor of_ahead = scale * task * ahead.abs().le(1) + 1e-4 * (ahead - scale * signs);
@@ -147,7 +147,7 @@ TEST(Rbonn, OutsideOfTrainingTheWeightsThemselvesCount) {
     const at::Tensor w = weights_of(5, 4);
     RecurrentSignWeight quantizer({0, 5}, {.mode = mode});
     for (int i = 0; i < 2; ++i) step(quantizer, w, at::randn_like(w) * 10, 0.001);
-    EXPECT_GT(quantizer.reach(w).item<double>(), 0.0);
+    EXPECT_GT(quantizer.reach().item<double>(), 0.0);
     const at::Tensor scale = std::get<train::SignGrid>(quantizer.freeze(w)).scale;
     const at::Tensor signs = at::where(w.detach() < 0, -1.0F, 1.0F);
     EXPECT_TRUE(at::equal(quantizer.fake_quant(w, false), signs * scale.reshape({5, 1, 1, 1})));

@@ -82,16 +82,17 @@ train::Student binary_network(const Graph& graph, Ends ends, const MakeSignWeigh
   return inserter.finish();
 }
 
-std::map<std::string, double> flip_rates(const train::Module& module) {
-  std::map<std::string, double> rates;
+std::map<std::string, double> take_flips(const train::Module& module) {
+  std::map<std::string, double> measures;
   for (const auto& [name, quantizer] : module.quantizers()) {
-    const auto* signs = dynamic_cast<const train::SignWeight*>(quantizer.get());
+    auto* signs = dynamic_cast<train::SignWeight*>(quantizer.get());
     if (signs == nullptr) continue;
-    if (const at::Tensor rate = signs->flip_rate(); rate.defined()) {
-      rates["flip_rate/" + name] = rate.item<double>();
-    }
+    const train::FlipTally tally = signs->take_flips();
+    if (tally.steps == 0) continue;
+    measures["flip_rate/" + name] = tally.rate();
+    measures["stuck/" + name] = tally.stuck();
   }
-  return rates;
+  return measures;
 }
 
 }  // namespace ounce::methods

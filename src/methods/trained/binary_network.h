@@ -34,8 +34,10 @@ using MakeSignWeight =
 train::Student binary_network(const Graph& graph, Ends ends,
                               const MakeSignWeight& weights = nullptr);
 
-/// What methods measure of binary weights: as "flip_rate/<FakeQuant node>" the share that changed
-/// sign in the last step. Layers that have not been trained are left out.
-std::map<std::string, double> flip_rates(const train::Module& module);
+/// What methods measure of binary weights, over the steps since it was last asked for:
+/// "flip_rate/<FakeQuant node>", the mean share of weights that change sign in a step, and
+/// "stuck/<FakeQuant node>", the share of channels in which none has. Layers that have not been
+/// trained are left out.
+std::map<std::string, double> take_flips(const train::Module& module);
 
 }  // namespace ounce::methods

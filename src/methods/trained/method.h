@@ -44,6 +44,13 @@ class TrainedMethod {
 
   /// Numbers for the log at the end of an epoch, by name ("flip_rate/<layer>").
   virtual std::map<std::string, double> measures(const train::Module& /*module*/) { return {}; }
+
+  /// More of them, from test pictures [B, C, H, W]; `teacher` is null where the stage has none.
+  virtual std::map<std::string, double> measures_of(const at::Tensor& /*pictures*/,
+                                                    train::Module& /*student*/,
+                                                    train::Module* /*teacher*/) {
+    return {};
+  }
 };
 
 /// A row of the table of methods that recipes can name.

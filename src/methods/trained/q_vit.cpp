@@ -8,6 +8,7 @@
 #include "graph/error.h"
 #include "graph/operator.h"
 #include "methods/trained/attention.h"
+#include "methods/trained/attention_measures.h"
 #include "train/batched_product.h"
 #include "train/quantizers/lsq.h"
 
@@ -212,6 +213,12 @@ class QVit final : public TrainedMethod {
       sum = sum.defined() ? sum + term : term;
     }
     return settings_.dgd * sum;
+  }
+
+  std::map<std::string, double> measures_of(const at::Tensor& pictures, train::Module& student,
+                                            train::Module* teacher) override {
+    if (teacher == nullptr) return {};
+    return attention_measures(student, *teacher, pictures);
   }
 
  private:

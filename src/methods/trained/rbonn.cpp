@@ -1,6 +1,7 @@
 #include "methods/trained/rbonn.h"
 
 #include <tuple>
+#include <utility>
 
 namespace ounce::methods {
 namespace {
@@ -53,7 +54,18 @@ class Rbonn final : public TrainedMethod {
   }
 
   std::map<std::string, double> measures(const train::Module& module) override {
-    return flip_rates(module);
+    std::map<std::string, double> measures = take_flips(module);
+    for (const auto& [name, quantizer] : module.quantizers()) {
+      auto* recurrent = dynamic_cast<RecurrentSignWeight*>(quantizer.get());
+      if (recurrent == nullptr) continue;
+      if (const auto ratio = recurrent->take_update_ratio()) {
+        measures["gated_update/" + name] = *ratio;
+      }
+      if (const at::Tensor reach = recurrent->reach(); reach.defined()) {
+        measures["reach/" + name] = reach.item<double>();
+      }
+    }
+    return measures;
   }
 
  private:
@@ -99,6 +111,7 @@ at::Tensor RecurrentSignWeight::fake_quant(const at::Tensor& x, bool training) {
   follow(x);
   const bool is_paper = settings_.mode == RbonnMode::kPaper;
   latent_ = x;
+  before_ = x.detach().clone();
   at::Tensor ahead = x;
   if (previous_.defined()) {
     // Code mode: w~ = w - u g_prev. Paper mode: `after_step` has moved the weights already; a term
@@ -107,10 +120,7 @@ at::Tensor RecurrentSignWeight::fake_quant(const at::Tensor& x, bool training) {
     ahead = x + train::along(factor, channels(), x) * previous_ * gate(is_paper ? previous_ : x);
   }
   const at::Tensor result = binarize(ahead, training);
-  if (is_paper) {
-    before_ = x.detach().clone();
-    moved_ = before_ * gate(before_);
-  }
+  if (is_paper) moved_ = before_ * gate(before_);
   return result;
 }
 
@@ -124,14 +134,32 @@ void RecurrentSignWeight::after_step() {
     } else if (latent_.is_leaf() && latent_.grad().defined()) {
       previous_ = latent_.grad().detach().clone();
     }
+    tally_updates();
     latent_.reset();
   }
   LearnedSignWeight::after_step();
 }
 
-at::Tensor RecurrentSignWeight::reach(const at::Tensor& w) const {
+void RecurrentSignWeight::tally_updates() {
+  const at::Tensor square = train::sum_of_slices((latent_ - before_).square(), channels());
+  const at::Tensor gate =
+      rbonn_gate(alpha(before_), train::sum_of_slices(before_.abs(), channels()), settings_);
+  const at::Tensor lengths = at::stack({square.sqrt() * gate, square.sqrt() * (1 - gate)});
+  const at::Tensor channels_of_each = at::stack({gate.sum(), (1 - gate).sum()});
+  const at::Tensor mean = lengths.sum(1) / channels_of_each.clamp_min(1);
+  updates_ = updates_.defined() ? updates_ + mean : mean;
+}
+
+std::optional<double> RecurrentSignWeight::take_update_ratio() {
+  const at::Tensor updates = std::exchange(updates_, {});
+  if (!updates.defined() || updates[1].item<double>() == 0.0) return std::nullopt;
+  return (updates[0] / updates[1]).item<double>();
+}
+
+at::Tensor RecurrentSignWeight::reach() const {
   if (!previous_.defined()) return {};
   const at::NoGradGuard no_grad;
+  const at::Tensor& w = latent_weights();
   const at::Tensor moved = settings_.mode == RbonnMode::kPaper ? w : previous_;
   return (train::along(u_, channels(), w) * moved * gate(w)).norm() / w.norm();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "methods/trained/binary_network.h"
@@ -49,20 +50,26 @@ class RecurrentSignWeight : public train::LearnedSignWeight {
   std::vector<train::NamedTensor> parameters() override;
   void after_step() override;
 
-  /// Length of what the recurrence adds to weights `w` next over that of `w`, a number that tells
-  /// when u or gradients grow too large; undefined before the first step.
-  at::Tensor reach(const at::Tensor& w) const;
+  /// Length of what the recurrence adds to the weights next over theirs, a number that tells when
+  /// u or gradients grow too large; undefined before the first step.
+  at::Tensor reach() const;
+
+  /// Mean length of a step's change of the weights of a gated channel over that of another, since
+  /// it was last asked for (sheet section 7); nothing before the first step.
+  std::optional<double> take_update_ratio();
 
  private:
   at::Tensor gate(const at::Tensor& w) const;
+  void tally_updates();
 
   RbonnSettings settings_;
   bool is_recurrent_;
   at::Tensor u_;         // [count]
   at::Tensor latent_;    // the weights that this step trains; undefined between steps
-  at::Tensor before_;    // paper mode: their values before the step
+  at::Tensor before_;    // their values before the step
   at::Tensor moved_;     // paper mode: DReLU of `before_`
   at::Tensor previous_;  // of the last step: gradient (code mode) or weights (paper mode)
+  at::Tensor updates_;   // [2]: sums over steps of mean lengths, of gated channels and of others
 };
 
 train::Student rbonn(const Graph& graph, const RbonnSettings& settings);

@@ -30,7 +30,7 @@ class Rebnn final : public TrainedMethod {
   }
 
   std::map<std::string, double> measures(const train::Module& module) override {
-    return flip_rates(module);
+    return take_flips(module);
   }
 
  private:

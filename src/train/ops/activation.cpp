@@ -12,10 +12,19 @@ Outputs thresholded_relu(const OpCall& call) {
   return {at::threshold(call.input(0), call.attributes().get_float("alpha", 1.0F), 0)};
 }
 
+/// One slope for all, or one an index of axis 1: what libtorch's own takes.
+bool is_per_channel(const at::Tensor& slope, const at::Tensor& x) {
+  if (slope.numel() == 1) return true;
+  return x.dim() >= 2 && slope.numel() == x.size(1) && slope.dim() == x.dim() - 1 &&
+         slope.size(0) == x.size(1);
+}
+
 Outputs prelu(const OpCall& call) {
   const at::Tensor& x = call.input(0);
-  // Slopes may have any shape that broadcasts to x; libtorch's own takes one a channel.
-  return {at::where(x < 0, x * call.input(1), x)};
+  const at::Tensor& slope = call.input(1);
+  // A pass instead of three; slopes may have any other shape that broadcasts.
+  if (is_per_channel(slope, x)) return {at::prelu(x, slope.reshape({-1}))};
+  return {at::where(x < 0, x * slope, x)};
 }
 
 Outputs elu(const OpCall& call) {

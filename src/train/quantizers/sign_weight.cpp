@@ -52,6 +52,16 @@ at::Tensor mean_magnitude(const at::Tensor& w, const Slices& channels) {
 
 }  // namespace
 
+double FlipTally::rate() const {
+  if (steps == 0) return 0.0;
+  return flips.sum().item<double>() / static_cast<double>(steps * weights);
+}
+
+double FlipTally::stuck() const {
+  if (steps == 0) return 0.0;
+  return flips.eq(0).to(at::kDouble).mean().item<double>();
+}
+
 at::Tensor SignWeight::fake_quant(const at::Tensor& x, bool training) {
   if (training) follow(x);
   return binarize(x, training);
@@ -79,7 +89,10 @@ void SignWeight::after_step() {
     world().average({*gradient_});
   }
   const SignStep step = {weights_, weights_.lt(0).logical_xor_(negative_), *gradient_};
-  flip_rate_ = step.flipped.to(weights_.scalar_type()).mean();
+  const at::Tensor flips = sum_of_slices(step.flipped.to(weights_.scalar_type()), channels_);
+  tally_.flips = tally_.flips.defined() ? tally_.flips + flips : flips;
+  tally_.weights = weights_.numel();
+  ++tally_.steps;
   on_step(step);
   negative_.reset();
   gradient_->reset();

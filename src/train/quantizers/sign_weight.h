@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "train/quantizer.h"
 #include "train/quantizers/scale.h"
@@ -15,6 +16,18 @@ struct SignStep {
                         // recorded
 };
 
+/// Changes of sign over some steps.
+struct FlipTally {
+  at::Tensor flips;  // of each channel, [count]; undefined before the first step
+  int64_t steps = 0;
+  int64_t weights = 0;  // of all channels
+
+  /// Mean share of the weights that flip in a step.
+  double rate() const;
+  /// Share of the channels in which nothing has flipped.
+  double stuck() const;
+};
+
 /// Weights alpha * sign(w), alpha > 0 a channel: what such quantizers share, and where methods
 /// hook in.
 class SignWeight : public Quantizer {
@@ -26,8 +39,8 @@ class SignWeight : public Quantizer {
   void after_step() override;
   Grid freeze(const at::Tensor& x) const override;
 
-  /// Share of the weights that changed sign in the last step; undefined before the first.
-  at::Tensor flip_rate() const { return flip_rate_; }
+  /// Since it was last asked for.
+  FlipTally take_flips() { return std::exchange(tally_, {}); }
 
  protected:
   /// Remembers the signs of the latent weights, which the optimizer is going to change.
@@ -43,13 +56,15 @@ class SignWeight : public Quantizer {
   void record_gradient(const at::Tensor& binarized);
 
   const Slices& channels() const { return channels_; }
+  /// Those that the last forward in training has seen, as they are now; undefined before it.
+  const at::Tensor& latent_weights() const { return weights_; }
 
  private:
   Slices channels_;
   at::Tensor weights_;
   at::Tensor negative_;  // signs before the step
   std::shared_ptr<at::Tensor> gradient_ = std::make_shared<at::Tensor>();
-  at::Tensor flip_rate_;
+  FlipTally tally_;
 };
 
 enum class SignGradient {

@@ -179,7 +179,10 @@ TEST(LearnedSignWeight, tells_flips_and_gradients_of_a_step) {
   EXPECT_TRUE(same(quantizer.steps[0].gradient, task * 2));
   EXPECT_TRUE(same(quantizer.steps[0].flipped.to(at::kFloat),
                    at::tensor({0.0F, 1.0F, 1.0F, 0.0F, 0.0F, 0.0F}).reshape({2, 3})));
-  EXPECT_NEAR(quantizer.flip_rate().item<double>(), 2.0 / 6, 1e-6);
+  const FlipTally flips = quantizer.take_flips();
+  EXPECT_NEAR(flips.rate(), 2.0 / 6, 1e-6);
+  EXPECT_NEAR(flips.stuck(), 0.5, 1e-6);
+  EXPECT_EQ(quantizer.take_flips().steps, 0);
   // Two of three flipped, max|G| = 6; none of the second channel.
   EXPECT_TRUE(near(quantizer.gamma(), at::tensor({4.0F, 0.0F}), 1e-6));
   // Nothing was run since: no step to tell of.

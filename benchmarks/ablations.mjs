@@ -1,0 +1,204 @@
+// What each part of a trained method is worth: its arms side by side on CIFAR-10, over seeds.
+//   node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENT [SEEDS] [JOBS] [RUNS]
+//
+// PICTURES has the folders train and test; EXPERIMENT is a key of the table below. Arms of one seed
+// begin with the same network and see the same batches. Runs that are done are not run again; a
+// stopped one goes on where it was. RUNS (runs/ablations) keeps them; the table goes to stdout.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const [program, pictures, name, seeds = '5', jobs = '2', runs = 'runs/ablations'] =
+  process.argv.slice(2);
+const recipes = join(dirname(fileURLToPath(import.meta.url)), '..', 'recipes', 'ablations');
+
+// A run: recipe, overrides, and whose networks it begins with and is taught by (run, stage).
+const floatDeit = { recipe: 'float-minideit' };
+const floatReact = { recipe: 'float-minireact' };
+const afterFloat = (run, more) => ({
+  ...run, ...more, model: [floatDeit, 'float'], teacher: [floatDeit, 'float'],
+});
+const eightBits = afterFloat({ recipe: 'tervit-w8a8-minideit' });
+const fromReact = (recipe, arm, set) => ({
+  recipe, arm, set, model: [floatReact, 'react'], teacher: [floatReact, 'float'],
+});
+const qVit = (bits) => [
+  ['LSQ', 'base', 'false', 0], ['IRM', 'irm', 'true', 0],
+  ['DGD', 'dgd', 'false', 0.03], ['IRM and DGD', 'both', 'true', 0.03],
+].map(([label, arm, irm, dgd]) => ({
+  label,
+  ...afterFloat({ recipe: 'q-vit-minideit' }, {
+    arm: `w${bits}-${arm}`,
+    set: { weights: bits, activations: bits, irm, dgd },
+  }),
+}));
+const tervit = (label, arm, scales, progressive) => ({
+  label,
+  ...afterFloat({ recipe: 'tervit-minideit' }, { arm, set: { scales } }),
+  ...(progressive ? { model: [eightBits, 'w8a8'] } : { set: { scales, epochs: 21 } }),
+});
+const biVit = (label, arm, scale, qk_norm, rad) => ({
+  label, ...afterFloat({ recipe: 'bi-vit-minideit' }, { arm, set: { scale, qk_norm, rad } }),
+});
+const meanScale = {
+  label: 'A: mean|w|', ...fromReact('rebnn-minireact', 'mean', { scale: 'mean' }),
+};
+const experiments = {
+  'q-vit': qVit(2),
+  'q-vit-4': qVit(4).filter((_, i) => i === 0 || i === 3),
+  tervit: [
+    tervit('A: layer, direct', 'layer-direct', 'layer', false),
+    tervit('B: channel, direct', 'channel-direct', 'channel', false),
+    tervit('C: layer, progressive', 'layer-progressive', 'layer', true),
+    tervit('D: channel, progressive', 'channel-progressive', 'channel', true),
+  ],
+  'bi-vit': [
+    biVit('B0: plain signs', 'plain', 'none', false, 0),
+    biVit('B1: learned scale', 'scale', 'learned', false, 0),
+    biVit('B2: and q/k norm', 'norm', 'learned', true, 0),
+    biVit('B3: and RAD', 'rad', 'learned', true, 1),
+  ],
+  rebnn: [
+    meanScale,
+    { label: 'B: learned, gamma 0', ...fromReact('rebnn-minireact', 'zero', { gamma: 'zero' }) },
+    {
+      label: 'C: gamma 2e-4',
+      ...fromReact('rebnn-minireact', 'constant', { gamma: 'constant' }),
+    },
+    { label: 'D: adaptive gamma', ...fromReact('rebnn-minireact', 'adaptive', {}) },
+  ],
+  rbonn: [
+    meanScale,
+    { label: 'B: learned, tau 1', ...fromReact('rbonn-minireact', 'tau-1', { tau: 1 }) },
+    { label: 'C: recurrence, tau 0.6', ...fromReact('rbonn-minireact', 'code-fixed', {}) },
+    {
+      label: 'D: released indicator',
+      ...fromReact('rbonn-minireact', 'released-gate', { gate: 'released' }),
+    },
+  ],
+};
+
+const arms = experiments[name];
+if (!program || !pictures || !arms) {
+  console.error(
+    'node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENT [SEEDS] [JOBS] [RUNS]; experiments: ' +
+      Object.keys(experiments).join(', '),
+  );
+  process.exit(1);
+}
+
+const folderOf = (run, seed) => resolve(runs, run.recipe, run.arm ?? '.', String(seed));
+const networkOf = ([run, stage], seed) => join(folderOf(run, seed), `${stage}.network.ounce`);
+
+function parameters(run, seed) {
+  const settings = {
+    seed, 'data.train': resolve(pictures, 'train'), 'data.test': resolve(pictures, 'test'),
+  };
+  if (run.model) settings['model.file'] = networkOf(run.model, seed);
+  if (run.teacher) settings['model.teacher'] = networkOf(run.teacher, seed);
+  for (const [key, value] of Object.entries(run.set ?? {})) settings[`stage.1.${key}`] = value;
+  const words = ['train', join(recipes, `${run.recipe}.toml`), '-o', folderOf(run, seed)];
+  for (const [key, value] of Object.entries(settings)) words.push('--set', `${key}=${value}`);
+  return [...words, '--threads', '1'];
+}
+
+// One thread a run: runs side by side finish sooner than threads that share a step.
+const started = new Map();
+let free = Number(jobs);
+const waiting = [];
+async function slot(work) {
+  if (free === 0) await new Promise((wake) => waiting.push(wake));
+  else --free;
+  try {
+    return await work();
+  } finally {
+    if (waiting.length > 0) waiting.shift()();
+    else ++free;
+  }
+}
+
+function launch(run, seed) {
+  const folder = folderOf(run, seed);
+  mkdirSync(folder, { recursive: true });
+  const log = openSync(join(folder, 'output.txt'), 'a');
+  const environment = { ...process.env, OMP_NUM_THREADS: '1', OPENBLAS_NUM_THREADS: '1' };
+  return new Promise((done, fail) => {
+    const child = spawn(program, parameters(run, seed), {
+      stdio: ['ignore', log, log], env: environment,
+    });
+    child.on('exit', (code) => {
+      closeSync(log);
+      if (code === 0) done();
+      else fail(new Error(`exit code ${code}: see ${folder}/output.txt`));
+    });
+  });
+}
+
+function ensure(run, seed) {
+  const folder = folderOf(run, seed);
+  if (!started.has(folder)) {
+    const before = [run.model, run.teacher].filter(Boolean).map(([other]) => ensure(other, seed));
+    started.set(
+      folder,
+      Promise.all(before).then(() =>
+        existsSync(join(folder, 'model.ounce')) ? null : slot(() => launch(run, seed)),
+      ),
+    );
+  }
+  return started.get(folder);
+}
+
+// What the log of a finished run says: the last accuracy, and each measure averaged over the layers
+// and the last third of the records.
+function outcome(run, seed) {
+  const records = readFileSync(join(folderOf(run, seed), 'log.jsonl'), 'utf8')
+    .trim().split('\n').map((line) => JSON.parse(line));
+  const before = records[0].epoch === 0 ? records.shift() : null;
+  const last = records.slice(-Math.ceil(records.length / 3));
+  const values = { accuracy: 100 * records.at(-1).test_accuracy };
+  const sums = new Map();
+  for (const record of last) {
+    for (const [key, value] of Object.entries(record.measures ?? {})) {
+      const kind = key.split('/')[0];
+      const [sum, count] = sums.get(kind) ?? [0, 0];
+      sums.set(kind, [sum + value, count + 1]);
+    }
+  }
+  for (const [kind, [sum, count]] of sums) values[kind] = sum / count;
+  const early = records[Math.floor(records.length / 5)];
+  values['early loss'] = early.loss;
+  if (before) values['loss before'] = before.loss;
+  return values;
+}
+
+function spread(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return [mean, Math.sqrt(squares / Math.max(1, values.length - 1) / values.length)];
+}
+const text = (values, digits) => {
+  const [mean, error] = spread(values);
+  return `${mean.toFixed(digits)} +- ${error.toFixed(digits)}`;
+};
+
+const numbers = Array.from({ length: Number(seeds) }, (_, i) => i + 1);
+await Promise.all(numbers.flatMap((seed) => arms.map((arm) => ensure(arm, seed))));
+const results = arms.map((arm) => numbers.map((seed) => outcome(arm, seed)));
+const measures = Object.keys(results.at(-1)[0]).filter((key) => key !== 'accuracy');
+const first = results[0].map((values) => values.accuracy);
+console.log(`| arm | accuracy, % | over the first, paired | ${measures.join(' | ')} |`);
+console.log(`|${' --- |'.repeat(3 + measures.length)}`);
+arms.forEach((arm, i) => {
+  const accuracy = results[i].map((values) => values.accuracy);
+  const paired = i === 0 ? '' : text(accuracy.map((value, s) => value - first[s]), 2);
+  const others = measures.map((key) =>
+    key in results[i][0] ? text(results[i].map((values) => values[key]), 4) : '');
+  console.log(`| ${arm.label} | ${text(accuracy, 2)} | ${paired} | ${others.join(' | ')} |`);
+});
+for (const seed of numbers) {
+  console.error(
+    `seed ${seed}: ${arms.map((arm, i) => `${arm.label} ${results[i][seed - 1].accuracy.toFixed(2)}`)
+      .join(', ')}`,
+  );
+}
