@@ -20,6 +20,7 @@ struct TrainOptions {
   std::string recipe;
   std::string output;
   std::vector<std::string> settings;
+  int loaders = 1;
   bool dry_run = false;
 };
 
@@ -29,6 +30,9 @@ void define(CLI::App& app, TrainOptions& options) {
                  "Folder of the run (default: runs/<recipe's name>)");
   app.add_option("--set", options.settings,
                  "key=value in place of the recipe's, any number of them");
+  app.add_option("--loaders", options.loaders,
+                 "Threads that make batches ahead (default 1; 0: none beside the others)")
+      ->check(CLI::Range(0, 1024));
   app.add_flag("--dry-run", options.dry_run,
                "Say what would be trained and rounded, and, from a few steps, how long it takes");
 }
@@ -101,6 +105,7 @@ int carry_out(const TrainOptions& options, const Invocation&) {
   recipes::RunOptions run_options;
   run_options.output = options.output.empty() ? "runs/" + recipe.name : options.output;
   run_options.threads = options.common.threads;
+  run_options.loaders = options.loaders;
   const bool speaks = recipes::is_first_process();
   Progress progress(options.common);
   run_options.report = [&](const std::string& what, int64_t done, int64_t total,

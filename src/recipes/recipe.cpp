@@ -1,10 +1,12 @@
 #include "recipes/recipe.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <sstream>
 
 #include "graph/error.h"
+#include "recipes/rand_augment.h"
 #include "settings/settings.h"
 
 namespace ounce::recipes {
@@ -165,6 +167,17 @@ train::Augmentation read_augmentation(Settings& settings) {
   train::Augmentation augmentation;
   augmentation.crop_padding = settings.integer("crop_padding", 0, 1024).value_or(0);
   augmentation.flip = settings.flag("flip").value_or(false);
+  if (const auto numbers = settings.numbers("rand_augment")) {
+    const bool fits = numbers->size() == 2 && numbers->at(0) >= 1 && numbers->at(0) <= 100 &&
+                      numbers->at(0) == std::floor(numbers->at(0)) && numbers->at(1) >= 0 &&
+                      numbers->at(1) <= kLargestMagnitude;
+    if (!fits) {
+      throw settings.error("rand_augment",
+                           "needs a number of operations and a magnitude from 0 to 30", "[2, 9]");
+    }
+    augmentation.change = rand_augment({static_cast<int>(numbers->at(0)), numbers->at(1)});
+  }
+  augmentation.erasing = settings.number("random_erasing", 0, 1).value_or(0);
   augmentation.mixup = settings.number("mixup", 0, 100).value_or(0);
   augmentation.cutmix = settings.number("cutmix", 0, 100).value_or(0);
   return augmentation;

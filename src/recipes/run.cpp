@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <fstream>
 #include <optional>
 #include <sstream>
 
@@ -54,6 +55,7 @@ class Run {
   RunResult carry_out() {
     at::set_num_threads(options_.threads);
     if (writes_) {
+      refuse_other_run();
       fs::create_directories(options_.output / "checkpoint");
       write_text(options_.output / "recipe.toml", recipe_.text);
     }
@@ -82,6 +84,25 @@ class Run {
     file.commit();
   }
 
+  /// Before anything of it is touched.
+  void refuse_other_run() const {
+    const fs::path path = options_.output / "recipe.toml";
+    const bool has_begun =
+        std::any_of(recipe_.stages.begin(), recipe_.stages.end(),
+                    [&](const Stage& stage) { return fs::exists(checkpoint_of(stage)); });
+    if (!has_begun || !fs::exists(path)) return;
+    std::ostringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    if (text.str() != recipe_.text) {
+      throw Error("holds a run with other settings", options_.output.string(),
+                  "another folder (-o), or remove this one");
+    }
+  }
+
+  fs::path checkpoint_of(const Stage& stage) const {
+    return options_.output / "checkpoint" / (stage.name + ".safetensors");
+  }
+
   void read_data() {
     const auto decode = [&](const fs::path& path, int64_t limit) {
       return read_pictures(path, recipe_.data.size, limit, [&](int64_t done, int64_t total) {
@@ -105,8 +126,9 @@ class Run {
                                         recipe_.data.normalization, stage.augmentation};
     const train::BatchSource source(train_, batches);
     train::TrainerOptions settings = stage.training;
-    settings.checkpoint = options_.output / "checkpoint" / (stage.name + ".safetensors");
+    settings.checkpoint = checkpoint_of(stage);
     settings.fingerprint = recipe_.text;
+    settings.loaders = options_.loaders;
     train::Trainer trainer(module, settings);
     const bool finished = trainer.run(
         source, training.objective(),
@@ -227,7 +249,10 @@ bool is_first_process() {
 }
 
 RunResult run(const Recipe& recipe, const RunOptions& options) {
-  train::World processes(train::place_from_environment());
+  const train::Place place = train::place_from_environment();
+  train::World processes(place, [&](int64_t come) {
+    return !options.report || options.report("wait for processes", come, place.size, "");
+  });
   const train::Membership membership(processes);
   try {
     RunResult result = Run(recipe, options).carry_out();

@@ -23,6 +23,7 @@ struct StageResult {
 struct RunOptions {
   std::filesystem::path output;
   int threads = 1;
+  int loaders = 1;  // threads beside, which make the batches of the next steps
   /// Told where the run stands: "decode" or the stage's name, steps done and in all, and a line
   /// such as "loss 1.23"; returning false ends the run behind a checkpoint.
   std::function<bool(const std::string& what, int64_t done, int64_t total, const std::string& line)>

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "graph/error.h"
 #include "train/lifeline.h"
@@ -28,6 +29,7 @@ constexpr std::chrono::milliseconds kGlance{500};
 // is made.
 constexpr int64_t kBucket = int64_t{1} << 24;
 constexpr const char* kThisMachine = "127.0.0.1";
+constexpr const char* kCome = "come";
 
 std::optional<std::string> variable(const char* name) {
   const char* text = std::getenv(name);
@@ -118,14 +120,14 @@ Place place_from_environment() {
 /// Connections to the other processes.
 class World::Group {
  public:
-  explicit Group(const Place& place) : rank_(place.rank) {
+  Group(const Place& place, const Waiting& waiting) : rank_(place.rank) {
     // Its notes on connections that are tried again would stand between our lines.
     setenv("TORCH_CPP_LOG_LEVEL", "ERROR", /*overwrite=*/0);
     try {
       const auto store = meet(place, place.rank == 0 && !place.is_served);
       auto options = c10d::ProcessGroupGloo::Options::create(kPatienceForMessage);
       options->devices.push_back(device(place));
-      store->setTimeout(kPatienceToMeet);
+      wait_for_all(*store, place.size, waiting);
       gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.size, options);
       lifeline_ = std::make_unique<Lifeline>(meet(place, false), place.rank, place.size);
     } catch (const std::exception& error) {
@@ -174,6 +176,21 @@ class World::Group {
         "ounce" + place.attempt, c10::make_intrusive<c10d::TCPStore>(place.address, options));
   }
 
+  /// Gloo would wait as long for its peers as for a message.
+  static void wait_for_all(c10d::Store& store, int size, const Waiting& waiting) {
+    const auto end = std::chrono::steady_clock::now() + kPatienceToMeet;
+    store.add(kCome, 1);
+    for (;;) {
+      const int64_t come = store.add(kCome, 0);
+      if (come >= size) return;
+      if (waiting && !waiting(come)) throw Error("was told to stop");
+      if (std::chrono::steady_clock::now() > end) {
+        throw Error("only " + std::to_string(come) + " of " + std::to_string(size) + " have come");
+      }
+      std::this_thread::sleep_for(kGlance / 5);
+    }
+  }
+
   static std::shared_ptr<::gloo::transport::Device> device(const Place& place) {
     using Gloo = c10d::ProcessGroupGloo;
     if (const auto name = variable("GLOO_SOCKET_IFNAME")) {
@@ -205,8 +222,8 @@ class World::Group {
 
 World::World() = default;
 
-World::World(const Place& place) : rank_(place.rank), size_(place.size) {
-  if (size_ > 1) group_ = std::make_unique<Group>(place);
+World::World(const Place& place, const Waiting& waiting) : rank_(place.rank), size_(place.size) {
+  if (size_ > 1) group_ = std::make_unique<Group>(place, waiting);
 }
 
 World::~World() = default;

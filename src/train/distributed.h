@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,8 +41,10 @@ class World {
  public:
   /// This process alone.
   World();
-  /// Meets the others, for 5 minutes at most; throws `Error` when they do not come.
-  explicit World(const Place& place);
+  /// Told again and again how many have come; returning false ends the waiting.
+  using Waiting = std::function<bool(int64_t come)>;
+  /// Meets the others; throws `Error` when they do not come within 5 minutes, or `waiting` ends it.
+  explicit World(const Place& place, const Waiting& waiting = nullptr);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;

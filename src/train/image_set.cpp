@@ -92,6 +92,34 @@ at::Tensor crop_and_flip(const at::Tensor& images, const Augmentation& augmentat
   return at::index(padded, {picture, channel, row, column});
 }
 
+/// A rectangle of 2 % to a third of a picture f32 [C, H, W], its sides' ratio 0.3 to 1 / 0.3,
+/// becomes normal noise; a rectangle that does not fit is drawn again, a few times.
+void erase(const at::Tensor& picture, uint64_t seed) {
+  constexpr int kAttempts = 10;
+  constexpr double kLeastArea = 0.02;
+  constexpr double kLargestArea = 1.0 / 3;
+  constexpr double kLeastRatio = 0.3;
+  std::mt19937_64 random(seed);
+  const int64_t height = picture.size(1);
+  const int64_t width = picture.size(2);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const double area = (kLeastArea + (kLargestArea - kLeastArea) * uniform(random)) *
+                        static_cast<double>(height * width);
+    const double ratio = std::exp((2 * uniform(random) - 1) * std::log(kLeastRatio));
+    const int64_t rows = std::llround(std::sqrt(area * ratio));
+    const int64_t columns = std::llround(std::sqrt(area / ratio));
+    if (rows < 1 || columns < 1 || rows >= height || columns >= width) continue;
+    const int64_t top = below(random, height - rows + 1);
+    const int64_t left = below(random, width - columns + 1);
+    std::vector<float> noise(static_cast<size_t>(picture.size(0) * rows * columns));
+    for (float& value : noise) value = static_cast<float>(normal(random));
+    picture.narrow(1, top, rows)
+        .narrow(2, left, columns)
+        .copy_(at::tensor(noise).view({picture.size(0), rows, columns}));
+    return;
+  }
+}
+
 /// Each picture with its partner from the other end of the batch.
 void mix(Batch& batch, const Augmentation& augmentation, int64_t classes, std::mt19937_64& random) {
   const bool cut = augmentation.cutmix > 0 && (augmentation.mixup <= 0 || uniform(random) < 0.5);
@@ -197,13 +225,31 @@ Batch BatchSource::batch(int64_t epoch, int64_t step, int64_t rank, int64_t rank
   std::mt19937_64 random = generator(options_.seed, epoch, step);
   at::Tensor images = set_.images.index_select(0, all);
   const Augmentation& augmentation = options_.augmentation;
+  const bool mixes = augmentation.mixup > 0 || augmentation.cutmix > 0;
+  // Pictures of this share, and their partners.
+  const auto is_needed = [&](int64_t i) {
+    return i % ranks == rank || (mixes && (options_.batch_size - 1 - i) % ranks == rank);
+  };
   if (augmentation.crop_padding > 0 || augmentation.flip) {
     images = crop_and_flip(images, augmentation, random);
   }
+  if (augmentation.change) {
+    for (int64_t i = 0; i < options_.batch_size; ++i) {
+      const uint64_t seed = random();
+      if (is_needed(i)) images[i].copy_(augmentation.change(images[i], seed));
+    }
+  }
   Batch batch;
   batch.inputs = normalize(images, options_.normalization);
+  if (augmentation.erasing > 0) {
+    for (int64_t i = 0; i < options_.batch_size; ++i) {
+      const bool is_erased = uniform(random) < augmentation.erasing;
+      const uint64_t seed = random();
+      if (is_erased && is_needed(i)) erase(batch.inputs[i], seed);
+    }
+  }
   batch.labels = set_.labels.index_select(0, all);
-  if (augmentation.mixup > 0 || augmentation.cutmix > 0) {
+  if (mixes) {
     const int64_t classes = set_.classes.empty() ? set_.labels.max().item<int64_t>() + 1
                                                  : static_cast<int64_t>(set_.classes.size());
     mix(batch, augmentation, classes, random);

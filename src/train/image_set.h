@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,10 +34,16 @@ struct Normalization {
 };
 at::Tensor normalize(const at::Tensor& images, const Normalization& normalization);
 
-/// What changes pictures of a batch at random.
+/// Another picture for one, u8 [C, H, W], by random numbers that follow from `seed` alone. Several
+/// threads call it at once.
+using PictureChange = std::function<at::Tensor(const at::Tensor& picture, uint64_t seed)>;
+
+/// What changes pictures of a batch at random, in this order.
 struct Augmentation {
   int64_t crop_padding = 0;  // a crop of the same size out of the picture with so many zeros around
   bool flip = false;         // left and right, every second one
+  PictureChange change;      // of each picture; may be empty
+  double erasing = 0;        // share of pictures with a rectangle of noise (Zhong et al. 2020)
   double mixup = 0;          // alpha of the beta distribution of the share (Zhang et al. 2018)
   double cutmix = 0;         // the same of the area (Yun et al. 2019); every second batch, if both
 };

@@ -64,10 +64,14 @@ bool Trainer::run(const BatchSource& source, const Objective& objective, const R
   progress_ = {};
   progress_.steps = steps_per_epoch * options_.epochs;
   begin();
+  const int64_t per_epoch = steps_per_epoch * options_.accumulate;
+  Prefetcher batches(source,
+                     {per_epoch, progress_.step * options_.accumulate, per_epoch * options_.epochs},
+                     options_.loaders);
   module_.set_training(true);
   while (progress_.step < progress_.steps) {
     progress_.epoch = progress_.step / steps_per_epoch;
-    take_step(source, objective);
+    take_step(batches, objective);
     ++progress_.step;
     const bool ends_epoch = progress_.step % steps_per_epoch == 0;
     if (ends_epoch && epoch_end) {
@@ -83,16 +87,14 @@ bool Trainer::run(const BatchSource& source, const Objective& objective, const R
   return true;
 }
 
-void Trainer::take_step(const BatchSource& source, const Objective& objective) {
-  const int64_t steps_per_epoch = source.steps_per_epoch() / options_.accumulate;
+void Trainer::take_step(Prefetcher& batches, const Objective& objective) {
   progress_.learning_rate = options_.optimizer.learning_rate *
                             rate_factor(options_.schedule, progress_.step, progress_.steps);
   optimizer_.set_learning_rate(progress_.learning_rate);
   optimizer_.zero_grad();
   double sum = 0;
   for (int64_t i = 0; i < options_.accumulate; ++i) {
-    const int64_t index = progress_.step % steps_per_epoch * options_.accumulate + i;
-    const Batch batch = source.batch(progress_.epoch, index, world().rank(), world().size());
+    const Batch batch = batches.next();
     const at::Tensor loss = objective.loss(batch, progress_);
     const auto value = loss.item<double>();
     if (!std::isfinite(value)) explain_loss(batch);

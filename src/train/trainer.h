@@ -13,6 +13,7 @@
 #include "train/image_set.h"
 #include "train/module.h"
 #include "train/optimizer.h"
+#include "train/prefetch.h"
 #include "train/schedule.h"
 
 namespace ounce::train {
@@ -24,6 +25,7 @@ struct TrainerOptions {
   double clip_norm = 0;    // of all gradients together; 0: none
   double ema = 0;          // share that the running average of the parameters keeps; 0: none
   int64_t accumulate = 1;  // batches whose gradients are averaged into one step
+  int loaders = 1;         // threads that make batches ahead; their number changes nothing else
   std::filesystem::path checkpoint;  // file to write and to resume from; empty: none
   int64_t checkpoint_steps = 0;      // steps between checkpoints; 0: one an epoch
   /// What the run is (the recipe as resolved): a checkpoint of another run is refused.
@@ -72,7 +74,7 @@ class Trainer {
   void use_average();
 
  private:
-  void take_step(const BatchSource& source, const Objective& objective);
+  void take_step(Prefetcher& batches, const Objective& objective);
   void average_parameters();
   /// From the checkpoint, or from what rank 0 has.
   void begin();

@@ -20,8 +20,8 @@ std::string contents(const std::filesystem::path& path) {
 }
 
 /// Tests lie in a folder beside the program.
-std::filesystem::path program_path() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "ounce";
+std::filesystem::path program_path(const std::string& name) {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / name;
 }
 
 [[noreturn]] void be_the_program(const std::filesystem::path& program,
@@ -35,7 +35,7 @@ std::filesystem::path program_path() {
   };
   redirect(out, STDOUT_FILENO);
   redirect(err, STDERR_FILENO);
-  std::vector<const char*> argv{"ounce"};
+  std::vector<const char*> argv{program.c_str()};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   argv.push_back(nullptr);
   execv(program.c_str(), const_cast<char* const*>(argv.data()));
@@ -47,12 +47,21 @@ std::filesystem::path program_path() {
 
 CliResult run_cli(const std::vector<std::string>& arguments,
                   const std::function<void(int pid)>& while_running) {
+  return run_program("ounce", arguments, while_running);
+}
+
+CliResult run_program(const std::string& name, const std::vector<std::string>& arguments,
+                      const std::function<void(int pid)>& while_running,
+                      const std::function<void()>& prepare) {
   const testing::TemporaryFolder folder;
   const auto out = folder.path() / "out";
   const auto err = folder.path() / "err";
-  const std::filesystem::path program = program_path();
+  const std::filesystem::path program = program_path(name);
   const pid_t child = fork();
-  if (child == 0) be_the_program(program, arguments, out, err);
+  if (child == 0) {
+    if (prepare) prepare();
+    be_the_program(program, arguments, out, err);
+  }
   if (while_running) while_running(child);
   int status = 0;
   waitpid(child, &status, 0);

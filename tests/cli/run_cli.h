@@ -18,4 +18,9 @@ struct CliResult {
 CliResult run_cli(const std::vector<std::string>& arguments,
                   const std::function<void(int pid)>& while_running = nullptr);
 
+/// The same for another program of the build; `prepare` runs in the child before it becomes it.
+CliResult run_program(const std::string& name, const std::vector<std::string>& arguments,
+                      const std::function<void(int pid)>& while_running = nullptr,
+                      const std::function<void()>& prepare = nullptr);
+
 }  // namespace ounce::cli
