@@ -1,12 +1,12 @@
 #include "methods/trained/bi_vit.h"
 
-#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "graph/error.h"
 #include "methods/trained/attention.h"
+#include "methods/trained/attention_measures.h"
 #include "methods/trained/q_vit.h"
 #include "methods/trained/ranking.h"
 #include "train/quantizers/sign_activation.h"
@@ -83,19 +83,6 @@ std::vector<std::string> scores_of(const Graph& graph) {
   return names;
 }
 
-/// Names of what is read of their maps, in a graph with FakeQuant nodes.
-std::vector<std::string> maps_of(const Graph& student) {
-  std::vector<std::string> names;
-  const Graph graph = train::without_fake_quant(student);
-  for (const Attention& attention : attentions_of(graph)) {
-    const Node& softmax = graph.nodes[static_cast<size_t>(attention.softmax)];
-    const std::string& map = graph.value(softmax.output(0)).name;
-    const std::string rounded = map + ".quant";
-    names.push_back(student.find_value(rounded) == kNoValue ? map : rounded);
-  }
-  return names;
-}
-
 class BiVit final : public TrainedMethod {
  public:
   explicit BiVit(const BiVitSettings& settings) : settings_(settings) {}
@@ -103,30 +90,29 @@ class BiVit final : public TrainedMethod {
   train::Student student(const Graph& network) override { return bi_vit(network, settings_); }
 
   std::vector<std::string> student_taps(const Graph& student) override {
+    if (settings_.rad == 0) return {};
     student_ = scores_of(train::without_fake_quant(student));
-    maps_ = maps_of(student);
-    std::vector<std::string> all = student_;
-    all.insert(all.end(), maps_.begin(), maps_.end());
-    return all;
+    return student_;
   }
 
   std::vector<std::string> teacher_taps(const Graph& teacher) override {
-    teacher_ = scores_of(teacher);
-    if (student_.size() == teacher_.size()) return teacher_;
     if (settings_.rad == 0) return {};
-    throw Error("student and teacher have " + std::to_string(student_.size()) + " and " +
-                    std::to_string(teacher_.size()) + " attentions",
-                "rad", "a teacher of the student's architecture, or rad = 0");
+    teacher_ = scores_of(teacher);
+    return teacher_;
   }
 
   /// Section 4.4: the mean over the layers.
   at::Tensor loss(train::Module& /*module*/, const train::Module::Result& student,
                   const train::Module::Result* teacher) override {
-    remember(student, teacher);
     if (settings_.rad == 0) return {};
     if (teacher == nullptr) {
       throw Error("the ranking-aware distillation of bi-vit has no teacher", "rad",
                   "a stage of method float before this one, or rad = 0");
+    }
+    if (student_.size() != teacher_.size()) {
+      throw Error("student and teacher have " + std::to_string(student_.size()) + " and " +
+                      std::to_string(teacher_.size()) + " attentions",
+                  "rad", "a teacher of the student's architecture, or rad = 0");
     }
     at::Tensor sum;
     for (size_t i = 0; i < student_.size(); ++i) {
@@ -137,43 +123,16 @@ class BiVit final : public TrainedMethod {
     return sum * (settings_.rad / static_cast<double>(student_.size()));
   }
 
-  /// Means over the layers, of a few pictures of the last batch.
-  std::map<std::string, double> measures(const train::Module& /*module*/) override {
-    std::map<std::string, double> result;
-    const auto count = static_cast<double>(seen_maps_.size());
-    for (const at::Tensor& map : seen_maps_) result["constant_rows"] += constant_rows(map) / count;
-    for (size_t i = 0; i < seen_taught_.size(); ++i) {
-      result["order_agreement"] += order_agreement(seen_scores_[i], seen_taught_[i]) / count;
-    }
-    return result;
+  std::map<std::string, double> measures_of(const at::Tensor& pictures, train::Module& student,
+                                            train::Module* teacher) override {
+    if (teacher == nullptr) return {};
+    return attention_measures(student, *teacher, pictures);
   }
 
  private:
-  static constexpr int64_t kMeasuredPictures = 16;
-
-  static std::vector<at::Tensor> first_pictures(const std::map<std::string, at::Tensor>& taps,
-                                                const std::vector<std::string>& names) {
-    std::vector<at::Tensor> result;
-    for (const std::string& name : names) {
-      const at::Tensor all = taps.at(name).detach();
-      // A copy: a view would keep the whole batch.
-      result.push_back(all.narrow(0, 0, std::min(all.size(0), kMeasuredPictures)).clone());
-    }
-    return result;
-  }
-
-  void remember(const train::Module::Result& student, const train::Module::Result* teacher) {
-    seen_scores_ = first_pictures(student.taps, student_);
-    seen_maps_ = first_pictures(student.taps, maps_);
-    const bool is_taught = teacher != nullptr && teacher->taps.contains(teacher_.front());
-    if (is_taught) seen_taught_ = first_pictures(teacher->taps, teacher_);
-  }
-
   BiVitSettings settings_;
   std::vector<std::string> student_;  // names of scores
-  std::vector<std::string> maps_;
   std::vector<std::string> teacher_;
-  std::vector<at::Tensor> seen_scores_, seen_maps_, seen_taught_;  // of the last batch
 };
 
 }  // namespace

@@ -67,7 +67,9 @@ class RowLoss {
         gradient_(s_.size()),
         push_(static_cast<size_t>(keys)),
         hinges_(push_.size()),
-        counts_(push_.size()) {}
+        counts_(push_.size()),
+        top_s_(push_.size()),
+        top_t_(push_.size()) {}
 
   void add(const float* student, const float* teacher, int64_t row, float* gradient, Sums& sums) {
     for (const int64_t half : {int64_t{0}, keys_}) {
@@ -96,25 +98,26 @@ class RowLoss {
     return std::sqrt(sum_of(squares, keys_) / count);
   }
 
-  /// Of the pairs (j(i), m(i)), i < keys: `push_` becomes +-1 where the loss wants S_j - S_m larger
-  /// or smaller, else 0.
-  template <class FirstOf>
-  void add_pairs(const FirstOf& first_of, int64_t shift, Sums& sums) {
+  /// Of the pairs of first[i] and key i + shift: `push_` becomes +-1 where the loss wants S_j - S_m
+  /// larger or smaller, else 0. (No call but to this class: one would keep the compiler from packed
+  /// arithmetic, as would doubts whether the results overlap.)
+  void add_pairs(const float* first_s, const float* first_t, int64_t shift, Sums& sums) {
     const float* student = s_.data() + shift;
     const float* teacher = t_.data() + shift;
-    float* push = push_.data();
-    float* hinges = hinges_.data();
-    float* counts = counts_.data();
+    float* __restrict push = push_.data();
+    float* __restrict hinges = hinges_.data();
+    float* __restrict counts = counts_.data();
+    const float theta = theta_;
+    const float tie = tie_;
     for (int64_t i = 0; i < keys_; ++i) {
-      const auto [s, t] = first_of(i);
-      const float apart = t - teacher[i];
-      const float sign = apart > 0.0F ? 1.0F : -1.0F;
-      const float counted = std::abs(apart) > tie_ ? 1.0F : 0.0F;
-      const float hinge = theta_ - (s - student[i]) * sign;
-      const float active = (hinge > 0.0F ? 1.0F : 0.0F) * counted;
-      push[i] = active * sign;
-      hinges[i] = active * hinge;
-      counts[i] = counted;
+      const float apart = first_t[i] - teacher[i];
+      const float up = apart > tie ? 1.0F : 0.0F;
+      const float down = apart < -tie ? 1.0F : 0.0F;
+      const float hinge = theta - (first_s[i] - student[i]) * (up - down);
+      const float active = hinge > 0.0F ? 1.0F : 0.0F;
+      push[i] = active * (up - down);
+      hinges[i] = active * (up + down) * hinge;
+      counts[i] = up + down;
     }
     sums.loss += sum_of(hinges, keys_);
     sums.pairs += sum_of(counts, keys_);
@@ -129,16 +132,15 @@ class RowLoss {
       if (i != first && t_[static_cast<size_t>(i)] > t_[static_cast<size_t>(second)]) second = i;
     }
     for (const int64_t top : {int64_t{first}, second}) {
-      const std::pair scores(s_[static_cast<size_t>(top)], t_[static_cast<size_t>(top)]);
-      add_pairs([&](int64_t) { return scores; }, 0, sums);
+      std::fill(top_s_.begin(), top_s_.end(), s_[static_cast<size_t>(top)]);
+      std::fill(top_t_.begin(), top_t_.end(), t_[static_cast<size_t>(top)]);
+      add_pairs(top_s_.data(), top_t_.data(), 0, sums);
       gradient_[static_cast<size_t>(top)] -= sum_of(push_.data(), keys_);
     }
   }
 
   void add_shift(int64_t shift, Sums& sums) {
-    const float* student = s_.data();
-    const float* teacher = t_.data();
-    add_pairs([&](int64_t j) { return std::pair(student[j], teacher[j]); }, shift, sums);
+    add_pairs(s_.data(), t_.data(), shift, sums);
     const float* push = push_.data();
     float* gradient = gradient_.data();
     for (int64_t j = 0; j < keys_; ++j) gradient[j] -= push[j];
@@ -146,8 +148,8 @@ class RowLoss {
 
   int64_t keys_;
   RankingOptions options_;
-  std::vector<float> s_, t_, gradient_;        // twice the keys
-  std::vector<float> push_, hinges_, counts_;  // one a pair
+  std::vector<float> s_, t_, gradient_;                        // twice the keys
+  std::vector<float> push_, hinges_, counts_, top_s_, top_t_;  // one a pair
   float theta_ = 0.0F;
   float tie_ = 0.0F;
 };

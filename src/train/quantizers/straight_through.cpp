@@ -3,8 +3,6 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-
 // GCC does not vectorize comparisons that might raise a floating-point exception.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math")
@@ -21,6 +19,11 @@ using torch::autograd::variable_list;
 
 bool fits_loops(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_non_overlapping_and_dense();
+}
+
+/// A call of std::abs would keep the compiler from packed arithmetic.
+float magnitude(float x) {
+  return x < 0.0F ? -x : x;
 }
 
 constexpr int64_t kGrain = 32768;  // elements worth a thread
@@ -57,15 +60,15 @@ at::Tensor slope_by_loops(const at::Tensor& x, const at::Tensor& gradient, Slope
   switch (slope) {
     case Slope::kClip:
       return each_slope(x, gradient,
-                        [limit](float v) { return std::abs(v) <= limit ? 1.0F : 0.0F; });
+                        [limit](float v) { return magnitude(v) <= limit ? 1.0F : 0.0F; });
     case Slope::kOpenWindow:
       return each_slope(x, gradient,
-                        [limit](float v) { return std::abs(v) < limit ? 1.0F : 0.0F; });
+                        [limit](float v) { return magnitude(v) < limit ? 1.0F : 0.0F; });
     case Slope::kPolynomial:
       break;
   }
   return each_slope(x, gradient, [](float v) {
-    const float rest = 1.0F - std::abs(v);
+    const float rest = 1.0F - magnitude(v);
     return rest > 0.0F ? 2.0F * rest : 0.0F;
   });
 }
