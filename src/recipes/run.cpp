@@ -13,6 +13,7 @@
 #include "graph/error.h"
 #include "graph/passes/passes.h"
 #include "models/models.h"
+#include "recipes/before_training.h"
 #include "recipes/pictures.h"
 #include "recipes/run_log.h"
 #include "recipes/stage_training.h"
@@ -24,6 +25,9 @@ namespace ounce::recipes {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Test pictures that methods measure something of.
+constexpr int64_t kMeasured = 200;
 
 /// The size of the second dimension of the first output, if it is known.
 std::optional<int64_t> class_count(const Graph& graph) {
@@ -99,6 +103,12 @@ class Run {
     }
   }
 
+  /// As the first process sees it: the others may have no such folder.
+  bool begins(const Stage& stage) const {
+    const bool has_checkpoint = writes_ && fs::exists(checkpoint_of(stage));
+    return train::world().broadcast(std::string(has_checkpoint ? "yes" : "")).empty();
+  }
+
   fs::path checkpoint_of(const Stage& stage) const {
     return options_.output / "checkpoint" / (stage.name + ".safetensors");
   }
@@ -119,6 +129,7 @@ class Run {
 
   /// False when the run was stopped.
   bool run_stage(const Stage& stage, size_t number) {
+    if (begins(stage)) log_before(stage);
     at::manual_seed(static_cast<uint64_t>(recipe_.seed + number));
     StageTraining training(stage, network_, teacher_ ? &*teacher_ : nullptr);
     train::Module& module = training.student();
@@ -133,7 +144,7 @@ class Run {
     const bool finished = trainer.run(
         source, training.objective(),
         [&](const train::Progress& progress) { return report(stage, progress); },
-        [&](const train::Progress& progress) { log_epoch(stage, module, progress); });
+        [&](const train::Progress& progress) { log_epoch(stage, training, progress); });
     if (!finished) return false;
     trainer.use_average();
     module.set_training(false);
@@ -149,12 +160,25 @@ class Run {
     return options_.report(stage.name, progress.step, progress.steps, line.str());
   }
 
-  void log_epoch(const Stage& stage, train::Module& module, const train::Progress& progress) {
+  /// The line of epoch 0 of a stage that quantizes: its loss is that of the test set.
+  void log_before(const Stage& stage) {
+    const auto before =
+        before_training(stage, network_, train_, test_, recipe_.data.normalization);
+    if (!before || !writes_) return;
+    log_.add({stage.name, 0, 0, before->loss, before->accuracy, 0, {}}, steps_before_);
+  }
+
+  void log_epoch(const Stage& stage, StageTraining& training, const train::Progress& progress) {
     if ((progress.epoch + 1) % stage.test_every != 0 && progress.step != progress.steps) return;
-    const double accuracy = train::accuracy(module, test_, recipe_.data.normalization);
+    const double accuracy = train::accuracy(training.student(), test_, recipe_.data.normalization);
     if (!writes_) return;
+    train::World alone;
+    const train::Membership membership(alone);  // the others do not measure
+    const train::ImageSet some = test_.spread(kMeasured);
+    const std::map<std::string, double> measures =
+        training.measures(train::normalize(some.images, recipe_.data.normalization));
     log_.add({stage.name, progress.epoch + 1, progress.step, progress.loss, accuracy,
-              progress.learning_rate, stage.trained->measures(module)},
+              progress.learning_rate, measures},
              steps_before_);
   }
 
@@ -165,10 +189,9 @@ class Run {
     if (stage.method == "float") teacher_ = network_;
     if (!writes_) return;
     frozen_ = train::freeze(module);
-    const int64_t judged =
-        recipe_.data.judged > 0 ? std::min(recipe_.data.judged, test_.size()) : test_.size();
-    last_.parity =
-        judge(frozen_, test_.slice(0, judged), recipe_.data.normalization, options_.threads);
+    const train::ImageSet judged =
+        recipe_.data.judged > 0 ? test_.spread(recipe_.data.judged) : test_;
+    last_.parity = judge(frozen_, judged, recipe_.data.normalization, options_.threads);
     formats::write_model(frozen_, options_.output / (stage.name + ".ounce"));
     formats::write_model(network_, options_.output / (stage.name + ".network.ounce"));
   }

@@ -154,6 +154,12 @@ ImageSet ImageSet::slice(int64_t first, int64_t count) const {
   return {images.narrow(0, first, count), labels.narrow(0, first, count), classes};
 }
 
+ImageSet ImageSet::spread(int64_t count) const {
+  if (count >= size()) return *this;
+  const at::Tensor chosen = at::arange(count).mul_(size()).floor_divide_(count);
+  return {images.index_select(0, chosen), labels.index_select(0, chosen), classes};
+}
+
 ImageSet read_image_set(const std::filesystem::path& path) {
   const auto file = formats::MappedFile::open(path);
   const formats::Safetensors contents = formats::parse_safetensors(file->bytes());

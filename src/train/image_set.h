@@ -20,6 +20,8 @@ struct ImageSet {
   int64_t size() const { return images.defined() ? images.size(0) : 0; }
   /// The pictures `first`, `first` + 1, .. of `count`; memory is shared.
   ImageSet slice(int64_t first, int64_t count) const;
+  /// At most `count` pictures, spread evenly over the order, which often goes by class.
+  ImageSet spread(int64_t count) const;
 };
 
 /// Reads tensors "images" and "labels" of a `.safetensors` file, and "classes" (one a line) of its

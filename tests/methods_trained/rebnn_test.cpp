@@ -116,9 +116,13 @@ TEST(Rebnn, TellsFlipsOfEveryBinaryLayer) {
   double most = 0;
   ASSERT_TRUE(
       train_on_pictures(module, small_options(1, 3e-3), method.get(), [&](const train::Progress&) {
-        const auto rates = method->measures(module);
-        EXPECT_EQ(rates.size(), 6U);
-        for (const auto& [name, rate] : rates) most = std::max(most, rate);
+        int layers = 0;
+        for (const auto& [name, value] : method->measures(module)) {
+          if (!name.starts_with("flip_rate/")) continue;
+          most = std::max(most, value);
+          ++layers;
+        }
+        EXPECT_EQ(layers, 6);
         return true;
       }));
   EXPECT_GT(most, 0.0);

@@ -6,8 +6,8 @@
 
 #include "graph/error.h"
 #include "methods/trained/attention.h"
-#include "methods/trained/q_vit.h"
 #include "methods/trained/ranking.h"
+#include "methods/trained/similarity.h"
 #include "train/insert.h"
 
 namespace ounce::methods {

@@ -9,7 +9,7 @@
 #include "graph/operator.h"
 #include "methods/trained/attention.h"
 #include "methods/trained/attention_measures.h"
-#include "train/batched_product.h"
+#include "methods/trained/similarity.h"
 #include "train/quantizers/lsq.h"
 
 namespace ounce::methods {
@@ -170,12 +170,6 @@ std::vector<std::string> names_of(const std::vector<Tap>& taps) {
   return names;
 }
 
-/// Rows of x x^T, each of length 1: [.., tokens, tokens].
-at::Tensor similarities(const at::Tensor& x) {
-  const at::Tensor gram = train::batched_product(x, x.transpose(-1, -2));
-  return gram / at::linalg_vector_norm(gram, 2, -1, /*keepdim=*/true).clamp_min(1e-12);
-}
-
 class QVit final : public TrainedMethod {
  public:
   explicit QVit(const QVitSettings& settings) : settings_(settings) {}
@@ -249,12 +243,6 @@ Graph insert_irm(Graph graph) {
 train::Student q_vit(const Graph& graph, const QVitSettings& settings) {
   attentions_of(graph);
   return QVitInserter(settings.irm ? insert_irm(graph) : graph, settings).run();
-}
-
-at::Tensor similarity_distance(const at::Tensor& student, const at::Tensor& teacher) {
-  const at::Tensor difference = similarities(student) - similarities(teacher.detach());
-  const at::Tensor distances = at::linalg_vector_norm(difference, 2, at::IntArrayRef({-2, -1}));
-  return distances.flatten(1).sum(1).mean();
 }
 
 std::unique_ptr<TrainedMethod> read_q_vit(Settings& stage) {

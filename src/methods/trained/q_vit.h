@@ -33,12 +33,6 @@ train::Student q_vit(const Graph& graph, const QVitSettings& settings);
 /// `Error` when their number of features is not known.
 Graph insert_irm(Graph graph);
 
-/// A term of the DGD loss (section 3.3) for `student` and `teacher` [batch, heads, tokens, ..],
-/// which are the queries, or the keys, of one layer: with G~ = q q^T, each row divided by its norm,
-///   mean over the batch of sum over the heads of ||G~_teacher - G~_student||_F.
-/// A scalar; its gradient is 0 where the norm is.
-at::Tensor similarity_distance(const at::Tensor& student, const at::Tensor& teacher);
-
 /// The keys `weights`, `activations`, `irm`, `dgd`, `per_head` of a stage.
 std::unique_ptr<TrainedMethod> read_q_vit(Settings& stage);
 
