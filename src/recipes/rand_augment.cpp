@@ -121,7 +121,7 @@ cv::Mat apply(const cv::Mat& image, Operation operation, double strength) {
     }
     case Operation::kSolarize:
       return mapped(image,
-                    [&](int value) { return value > 255 * (1 - size) ? 255 - value : value; });
+                    [&](int value) { return value >= 256 * (1 - size) ? 255 - value : value; });
     case Operation::kColor:
       return blended(image, grey_of(image), strength);
     case Operation::kPosterize: {
