@@ -162,8 +162,7 @@ class Run {
 
   /// The line of epoch 0 of a stage that quantizes: its loss is that of the test set.
   void log_before(const Stage& stage) {
-    const auto before =
-        before_training(stage, network_, train_, test_, recipe_.data.normalization);
+    const auto before = before_training(stage, network_, train_, test_, recipe_.data.normalization);
     if (!before || !writes_) return;
     log_.add({stage.name, 0, 0, before->loss, before->accuracy, 0, {}}, steps_before_);
   }
