@@ -272,9 +272,17 @@ bool is_first_process() {
 
 RunResult run(const Recipe& recipe, const RunOptions& options) {
   const train::Place place = train::place_from_environment();
-  train::World processes(place, [&](int64_t come) {
+  std::optional<train::World> met;
+  const auto waiting = [&](int64_t come) {
     return !options.report || options.report("wait for processes", come, place.size, "");
-  });
+  };
+  try {
+    met.emplace(place, waiting);
+  } catch (const Error&) {
+    if (!waiting(0)) return {};
+    throw;
+  }
+  train::World& processes = *met;
   const train::Membership membership(processes);
   try {
     RunResult result = Run(recipe, options).carry_out();
