@@ -74,11 +74,16 @@ train::Module::Result run(train::Module& module, const std::vector<Names>& names
   return result;
 }
 
-/// Bits of the distribution of the values of a rounded tensor.
+/// Bits of the distribution of the values of a rounded tensor [batch, heads, ..], mean over the
+/// heads, which may have steps of their own.
 double entropy(const at::Tensor& rounded) {
-  const at::Tensor counts = std::get<2>(at::_unique2(rounded, true, false, true));
-  const at::Tensor shares = counts.to(at::kDouble) / static_cast<double>(rounded.numel());
-  return -(shares * shares.log2()).sum().item<double>();
+  double sum = 0.0;
+  for (const at::Tensor& head : rounded.unbind(1)) {
+    const at::Tensor counts = std::get<2>(at::_unique2(head, true, false, true));
+    const at::Tensor shares = counts.to(at::kDouble) / static_cast<double>(head.numel());
+    sum -= (shares * shares.log2()).sum().item<double>();
+  }
+  return sum / static_cast<double>(rounded.size(1));
 }
 
 double divergence(const at::Tensor& student, const at::Tensor& teacher) {
@@ -127,7 +132,8 @@ std::map<std::string, double> attention_measures(train::Module& student, train::
     const Names& a = own[i];
     const Names& b = theirs[i];
     for (const std::string& codes : {a.rounded_q, a.rounded_k}) {
-      if (!codes.empty()) means.add("code_entropy", entropy(s.taps.at(codes)));
+      if (!codes.empty() && s.taps.at(codes).dim() > 2)
+        means.add("code_entropy", entropy(s.taps.at(codes)));
     }
     means.add("similarity_distance", similarity_distance(rows(s.taps.at(a.q), a.q_transposed),
                                                          rows(t.taps.at(b.q), b.q_transposed))
