@@ -88,11 +88,13 @@ ValueId LayerBuilder::sign_weights(std::string_view name, Shape shape, int64_t a
   for (float& scale : scales) {
     scale = (1.0F + 0.1F * next_normal()) / std::sqrt(static_cast<float>(fan_in));
   }
+  Tensor signs = normal(std::move(shape), 1.0F);
+  for (float& value : signs.mutable_data<float>()) value = value < 0.0F ? 1.0F : 0.0F;
   const std::string base(name);
   AttributeMap attributes;
   attributes.set("axis", axis);
   return apply("DequantizeLinear",
-               {constant(base + ".weight", cast(normal(std::move(shape), 1.0F), DType::u1)),
+               {constant(base + ".weight", cast(signs, DType::u1)),
                 constant(base + ".scale", Tensor::of(scales, {channels}))},
                std::move(attributes), base + ".weights");
 }
