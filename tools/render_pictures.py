@@ -3,7 +3,8 @@
 
     python3 tools/render_pictures.py demo/pictures
 
-Two sets come out, each with a `test` part that carries labels and a `calibration` part that carries none:
+Two sets come out, each with a `test` part that carries labels and a `calibration` part that carries none; the second has a
+labelled `train` part, too:
 
   detection        96x96, one to five discs, squares and triangles of any colour, size and rotation, which may cover
                    each other in part, over blotched backgrounds with strokes that are no object. Boxes in COCO JSON.
@@ -208,10 +209,11 @@ def write_detection(folder, test, calibration):
         write_picture(folder / "calibration" / f"{index:03}.jpg", detection_picture("calibration", index)[0])
 
 
-def write_classification(folder, test, calibration):
-    for index in range(test):
-        picture, label = classification_picture("test", index)
-        write_picture(folder / "test" / CLASSES[label] / f"{index:03}.jpg", picture)
+def write_classification(folder, test, calibration, train):
+    for part, count in (("test", test), ("train", train)):
+        for index in range(count):
+            picture, label = classification_picture(part, index)
+            write_picture(folder / part / CLASSES[label] / f"{index:03}.jpg", picture)
     for index in range(calibration):
         write_picture(folder / "calibration" / f"{index:03}.jpg", classification_picture("calibration", index)[0])
 
@@ -220,7 +222,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detection", type=int, nargs=2, default=(100, 128), metavar=("TEST", "CALIBRATION"))
-    parser.add_argument("--classification", type=int, nargs=2, default=(216, 63), metavar=("TEST", "CALIBRATION"))
+    parser.add_argument("--classification", type=int, nargs=3, default=(216, 63, 720),
+                        metavar=("TEST", "CALIBRATION", "TRAIN"))
     arguments = parser.parse_args()
     write_detection(arguments.folder / "detection", *arguments.detection)
     write_classification(arguments.folder / "classification", *arguments.classification)

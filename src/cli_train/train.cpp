@@ -111,7 +111,7 @@ int carry_out(const TrainOptions& options, const Invocation&) {
   run_options.report = [&](const std::string& what, int64_t done, int64_t total,
                            const std::string& line) {
     if (was_interrupted()) return false;
-    if (speaks) progress.step(line.empty() ? what : what + ", " + line, done, total);
+    if (speaks) progress.step(what, done, total, line);
     return true;
   };
   const recipes::RunResult result = recipes::run(recipe, run_options);

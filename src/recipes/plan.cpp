@@ -1,6 +1,5 @@
 #include "recipes/plan.h"
 
-#include <ATen/Parallel.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "recipes/run.h"
 #include "recipes/stage_training.h"
 #include "train/insert.h"
+#include "train/threads.h"
 
 namespace ounce::recipes {
 namespace {
@@ -113,7 +113,7 @@ StagePlan plan_stage(const Stage& stage, StageTraining& training, const train::B
 }  // namespace
 
 std::vector<StagePlan> plan(const Recipe& recipe, int threads) {
-  at::set_num_threads(threads);
+  train::set_threads(threads);
   int64_t largest_batch = 0;
   for (const Stage& stage : recipe.stages) largest_batch = std::max(largest_batch, stage.batch);
   const int64_t pictures = count_pictures(recipe.data.train, recipe.data.limit);

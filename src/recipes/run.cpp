@@ -1,7 +1,5 @@
 #include "recipes/run.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -20,6 +18,7 @@
 #include "train/distributed.h"
 #include "train/freeze.h"
 #include "train/insert.h"
+#include "train/threads.h"
 
 namespace ounce::recipes {
 namespace {
@@ -57,7 +56,7 @@ class Run {
       : recipe_(recipe), options_(options), log_(options.output) {}
 
   RunResult carry_out() {
-    at::set_num_threads(options_.threads);
+    train::set_threads(options_.threads);
     if (writes_) {
       refuse_other_run();
       fs::create_directories(options_.output / "checkpoint");
