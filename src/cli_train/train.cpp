@@ -54,8 +54,9 @@ report::Json to_json(const recipes::StagePlan& stage) {
   for (const recipes::PlannedLayer& layer : stage.layers) {
     layers.push_back({{"name", layer.name},
                       {"op", layer.op},
-                      {"weights", layer.weights},
-                      {"activations", layer.activations}});
+                      {"has_weights", layer.has_weights},
+                      {"first", layer.first},
+                      {"second", layer.second}});
   }
   return {{"name", stage.name},
           {"method", stage.method},
@@ -81,8 +82,9 @@ std::string to_text(const recipes::StagePlan& stage) {
       report::duration_text(epoch * static_cast<double>(stage.epochs)),
       report::bytes_text(stage.memory));
   for (const recipes::PlannedLayer& layer : stage.layers) {
-    text += fmt::format("    {:<40} {:<7} weights {:<9} activations {}\n",
-                        report::printable(layer.name), layer.op, layer.weights, layer.activations);
+    text += fmt::format("    {:<40} {:<7} activations {:<12} {} {}\n",
+                        report::printable(layer.name), layer.op, layer.first,
+                        layer.has_weights ? "weights" : "activations", layer.second);
   }
   return text;
 }

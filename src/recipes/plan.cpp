@@ -53,13 +53,23 @@ std::string rounding_of(const train::Module& module, const Graph& graph, const G
   }
 }
 
+bool has_weights(const Graph& graph, const GraphIndex& index, const Node& node) {
+  ValueId id = node.input(1);
+  if (const int producer = index.producer(id); producer >= 0) {
+    const Node& before = graph.nodes[static_cast<size_t>(producer)];
+    if (before.op == "FakeQuant") id = before.input(0);
+  }
+  return graph.constant(id) != nullptr;
+}
+
 std::vector<PlannedLayer> layers_of(const train::Module& module) {
   const Graph graph = module.graph();
   const GraphIndex index(graph);
   std::vector<PlannedLayer> layers;
   for (const Node& node : graph.nodes) {
     if (node.op != "Conv" && node.op != "MatMul" && node.op != "Gemm") continue;
-    layers.push_back({node.name, node.op, rounding_of(module, graph, index, node.input(1)),
+    layers.push_back({node.name, node.op, has_weights(graph, index, node),
+                      rounding_of(module, graph, index, node.input(1)),
                       rounding_of(module, graph, index, node.input(0))});
   }
   return layers;

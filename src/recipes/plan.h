@@ -13,8 +13,9 @@ namespace ounce::recipes {
 struct PlannedLayer {
   std::string name;
   std::string op;
-  std::string weights;      // of a product of two activations: of the second
-  std::string activations;  // of the first operand
+  bool has_weights = true;  // else both operands are activations
+  std::string second;       // operand: the weights, if it has any
+  std::string first;
 };
 
 struct StagePlan {

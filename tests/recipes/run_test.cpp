@@ -6,6 +6,7 @@
 
 #include "formats/formats.h"
 #include "graph/error.h"
+#include "recipes/plan.h"
 #include "tests/methods_trained/small_pictures.h"
 #include "tests/support/test_data.h"
 
@@ -55,6 +56,30 @@ class RecipeRun : public ::testing::Test {
   }
   ounce::testing::TemporaryFolder folder_;
 };
+
+TEST_F(RecipeRun, PlansTellBitsParametersAndTimesOfEveryStage) {
+  const std::vector<StagePlan> stages = plan(recipe(), 1);
+  ASSERT_EQ(stages.size(), 2U);
+  const StagePlan& low = stages[1];
+  EXPECT_EQ(low.name, "low");
+  EXPECT_EQ(low.method, "lsq");
+  EXPECT_EQ(low.steps_per_epoch, 512 / 32);
+  EXPECT_EQ(low.parameters, stages[0].parameters);
+  EXPECT_EQ(stages[0].quantizer_parameters, 0);
+  EXPECT_GT(low.quantizer_parameters, 0);
+  EXPECT_GT(low.seconds_per_step, 0.0);
+  EXPECT_GT(low.memory, 0);
+  ASSERT_EQ(low.layers.size(), stages[0].layers.size());
+  for (const PlannedLayer& layer : stages[0].layers) {
+    EXPECT_EQ(layer.first, "float");
+    EXPECT_EQ(layer.second, "float");
+    EXPECT_TRUE(layer.has_weights);
+  }
+  // The ends keep eight bits.
+  EXPECT_EQ(low.layers.front().second, "8 bits");
+  EXPECT_EQ(low.layers[1].first, "4 bits");
+  EXPECT_EQ(low.layers[1].second, "4 bits");
+}
 
 TEST_F(RecipeRun, LeavesModelsThatTheEngineRunsAsTheTrainerDid) {
   RunOptions options;
