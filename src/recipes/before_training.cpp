@@ -1,7 +1,5 @@
 #include "recipes/before_training.h"
 
-#include <algorithm>
-
 #include "train/losses.h"
 #include "train/trainer.h"
 
@@ -20,10 +18,7 @@ std::optional<BeforeTraining> before_training(const Stage& stage, const Graph& n
   const train::Student student = stage.trained->student(network);
   if (student.quantizers.empty()) return std::nullopt;
   train::Module module(student.graph, student.quantizers);
-  // Spread over the set, whose order often goes by class.
-  const int64_t step = std::max<int64_t>(1, train.size() / kPictures);
-  const at::Tensor some = train.images.slice(0, 0, step * kPictures, step);
-  module(train::normalize(some, normalization));
+  module(train::normalize(train.spread(kPictures).images, normalization));
   module.set_training(false);
   const at::Tensor logits = train::logits_of(module, test, normalization);
   train::Batch batch;

@@ -95,6 +95,10 @@ TEST_F(RecipeRun, LeavesModelsThatTheEngineRunsAsTheTrainerDid) {
   for (const char* name : {"model.ounce", "model.onnx", "float.ounce", "low.ounce"}) {
     EXPECT_FALSE(formats::read_model(options.output / name).nodes.empty()) << name;
   }
+  // What rounding alone does stands before the first epoch of a stage that rounds, and of no other.
+  const std::string log = bytes(options.output / "log.jsonl");
+  EXPECT_NE(log.find(R"({"stage":"low","epoch":0,)"), std::string::npos) << log;
+  EXPECT_EQ(log.find(R"({"stage":"float","epoch":0,)"), std::string::npos) << log;
   EXPECT_FALSE(bytes(options.output / "recipe.toml").empty());
   EXPECT_FALSE(bytes(options.output / "log.jsonl").empty());
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/error.h"
+#include "methods/trained/row_sums.h"
 
 // GCC does not vectorize comparisons that might raise a floating-point exception.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -41,20 +42,6 @@ struct Sums {
   double loss = 0.0;
   double pairs = 0.0;
 };
-
-/// In eight running sums, which the compiler keeps in one register.
-float sum_of(const float* x, int64_t count) {
-  constexpr int64_t kLanes = 8;
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += x[i + lane];
-  }
-  for (; i < count; ++i) lanes[0] += x[i];
-  float sum = 0.0F;
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
 
 /// One row at a time. Scores are held twice in a row, so that key j + shift needs no modulo.
 class RowLoss {

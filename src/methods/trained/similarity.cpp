@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "methods/trained/row_sums.h"
 #include "train/batched_product.h"
 
 namespace ounce::methods {
@@ -19,20 +20,6 @@ constexpr float kLeastLength = 1e-12F;
 
 at::Tensor gram(const at::Tensor& x) {
   return train::batched_product(x, x.transpose(-1, -2));
-}
-
-/// In eight running sums, which the compiler keeps in registers.
-float dot(const float* a, const float* b, int64_t count) {
-  constexpr int64_t kLanes = 8;
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
-  }
-  for (; i < count; ++i) lanes[0] += a[i] * b[i];
-  float sum = 0.0F;
-  for (const float lane : lanes) sum += lane;
-  return sum;
 }
 
 /// Divides the rows of a matrix [tokens, tokens] by their lengths, which it returns in `lengths`.
