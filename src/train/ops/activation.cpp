@@ -1,5 +1,6 @@
 #include "train/ops/common.h"
 #include "train/ops/families.h"
+#include "train/per_channel.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -22,6 +23,7 @@ bool is_per_channel(const at::Tensor& slope, const at::Tensor& x) {
 Outputs prelu(const OpCall& call) {
   const at::Tensor& x = call.input(0);
   const at::Tensor& slope = call.input(1);
+  if (const auto slopes = channel_values(x, slope)) return {prelu_channels(x, *slopes)};
   // A pass instead of three; slopes may have any other shape that broadcasts.
   if (is_per_channel(slope, x)) return {at::prelu(x, slope.reshape({-1}))};
   return {at::where(x < 0, x * slope, x)};

@@ -2,12 +2,16 @@
 #include "graph/ops/shape_rules.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
+#include "train/per_channel.h"
 
 namespace ounce::train::ops {
 namespace {
 
 Outputs add(const OpCall& call) {
-  return {call.input(0) + call.input(1)};
+  const at::Tensor& a = call.input(0);
+  const at::Tensor& b = call.input(1);
+  if (const auto shift = channel_values(a, b)) return {shift_channels(a, *shift)};
+  return {a + b};
 }
 
 Outputs subtract(const OpCall& call) {

@@ -17,6 +17,13 @@ at::Tensor bias_of(const OpCall& call) {
   return call.has(2) ? call.inputs[2] : at::Tensor();
 }
 
+/// In f32 on a CPU the channels of a place lie side by side, there and in all values that come of
+/// it: what libtorch's convolutions (oneDNN) compute in; other layouts they convert at every call.
+at::Tensor channels_last(const at::Tensor& x) {
+  const bool pays = x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 4;
+  return pays ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+}
+
 Outputs conv(const OpCall& call) {
   const at::Tensor& w = call.input(1);
   const ForwardWindow window(call, spatial_dims(w));
@@ -24,7 +31,7 @@ Outputs conv(const OpCall& call) {
   const std::vector<int64_t> end = window.numbers(&ounce::ops::WindowAxis::pad_end);
   const std::vector<int64_t> none(begin.size(), 0);
   const bool even = begin == end;
-  const at::Tensor x = even ? call.input(0) : pad_last(call.input(0), begin, end);
+  const at::Tensor x = channels_last(even ? call.input(0) : pad_last(call.input(0), begin, end));
   return {at::convolution(x, w, bias_of(call), window.stride(), even ? begin : none,
                           window.dilation(), false, none, call.attributes().get_int("group", 1))};
 }
