@@ -166,7 +166,7 @@ function outcome(run, seed) {
     }
   }
   for (const [kind, [sum, count]] of sums) values[kind] = sum / count;
-  const early = records[Math.floor(records.length / 5)];
+  const early = records[Math.round(records.length / 5) - 1]; // a fifth of the way
   values['early loss'] = early.loss;
   if (before) values['loss before'] = before.loss;
   return values;

@@ -163,21 +163,26 @@ class Run {
   void log_before(const Stage& stage) {
     const auto before = before_training(stage, network_, train_, test_, recipe_.data.normalization);
     if (!before || !writes_) return;
-    log_.add({stage.name, 0, 0, before->loss, before->accuracy, 0, {}}, steps_before_);
+    log_.add({.stage = stage.name, .loss = before->loss, .test_accuracy = before->accuracy},
+             steps_before_);
   }
 
   void log_epoch(const Stage& stage, StageTraining& training, const train::Progress& progress) {
-    if ((progress.epoch + 1) % stage.test_every != 0 && progress.step != progress.steps) return;
-    const double accuracy = train::accuracy(training.student(), test_, recipe_.data.normalization);
+    EpochRecord record = {.stage = stage.name,
+                          .epoch = progress.epoch + 1,
+                          .step = progress.step,
+                          .loss = progress.loss,
+                          .learning_rate = progress.learning_rate};
+    // All processes test: the network's state is theirs together.
+    if (record.epoch % stage.test_every == 0 || progress.step == progress.steps) {
+      record.test_accuracy = train::accuracy(training.student(), test_, recipe_.data.normalization);
+    }
     if (!writes_) return;
     train::World alone;
     const train::Membership membership(alone);  // the others do not measure
     const train::ImageSet some = test_.spread(kMeasured);
-    const std::map<std::string, double> measures =
-        training.measures(train::normalize(some.images, recipe_.data.normalization));
-    log_.add({stage.name, progress.epoch + 1, progress.step, progress.loss, accuracy,
-              progress.learning_rate, measures},
-             steps_before_);
+    record.measures = training.measures(train::normalize(some.images, recipe_.data.normalization));
+    log_.add(record, steps_before_);
   }
 
   void finish_stage(const Stage& stage, train::Module& module, int64_t steps) {

@@ -32,8 +32,8 @@ void RunLog::add(const EpochRecord& record, int64_t steps_before) {
                {"epoch", record.epoch},
                {"step", record.step},
                {"loss", record.loss},
-               {"test_accuracy", record.test_accuracy},
                {"learning_rate", record.learning_rate}};
+  if (record.test_accuracy) line["test_accuracy"] = *record.test_accuracy;
   if (!record.measures.empty()) line["measures"] = record.measures;
   lines_ += line.dump() + '\n';
   formats::AtomicFile file(path_);
@@ -41,7 +41,7 @@ void RunLog::add(const EpochRecord& record, int64_t steps_before) {
   file.commit();
   std::map<std::string, double> scalars = record.measures;
   scalars["loss"] = record.loss;
-  scalars["test_accuracy"] = record.test_accuracy;
+  if (record.test_accuracy) scalars["test_accuracy"] = *record.test_accuracy;
   scalars["learning_rate"] = record.learning_rate;
   events_.add(steps_before + record.step, scalars);
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "recipes/event_file.h"
@@ -15,9 +16,9 @@ struct EpochRecord {
   int64_t epoch = 0;  // of the stage, from 1
   int64_t step = 0;   // of the stage
   double loss = 0;
-  double test_accuracy = 0;
+  std::optional<double> test_accuracy = {};  // where the epoch ended with a look at the test set
   double learning_rate = 0;
-  std::map<std::string, double> measures;  // the method's
+  std::map<std::string, double> measures = {};  // the method's
 };
 
 /// `log.jsonl`, a line an epoch, and the same numbers for TensorBoard.

@@ -143,11 +143,10 @@ class Shift : public torch::autograd::Function<Shift> {
     const Layout layout(x);
     const std::vector<float> shifts = layout.columns_of(shift);
     at::Tensor result = at::empty_like(x);
-    for_each_element(x, layout,
-                     [from = x.data_ptr<float>(), by = shifts.data(),
-                      to = result.data_ptr<float>()](int64_t i, int64_t c) {
-                       to[i] = from[i] + by[c];
-                     });
+    for_each_element(
+        x, layout,
+        [from = x.data_ptr<float>(), by = shifts.data(), to = result.data_ptr<float>()](
+            int64_t i, int64_t c) { to[i] = from[i] + by[c]; });
     return result;
   }
 
@@ -184,15 +183,15 @@ class PRelu : public torch::autograd::Function<PRelu> {
     const Layout layout(x);
     const std::vector<float> slopes = layout.columns_of(saved[1]);
     at::Tensor result = at::empty_like(x);
-    const at::Tensor of_slopes = sums_of_channels(
-        x, layout,
-        [from = x.data_ptr<float>(), g = above.data_ptr<float>(), by = slopes.data(),
-         to = result.data_ptr<float>()](int64_t i, int64_t c) {
-          const float value = from[i];
-          const float below = by[c];
-          to[i] = g[i] * (value > 0.0F ? 1.0F : below);
-          return g[i] * (value > 0.0F ? 0.0F : value);
-        });
+    const at::Tensor of_slopes =
+        sums_of_channels(x, layout,
+                         [from = x.data_ptr<float>(), g = above.data_ptr<float>(),
+                          by = slopes.data(), to = result.data_ptr<float>()](int64_t i, int64_t c) {
+                           const float value = from[i];
+                           const float below = by[c];
+                           to[i] = g[i] * (value > 0.0F ? 1.0F : below);
+                           return g[i] * (value > 0.0F ? 0.0F : value);
+                         });
     return {result, of_slopes};
   }
 };
@@ -203,8 +202,7 @@ std::optional<at::Tensor> channel_values(const at::Tensor& x, const at::Tensor& 
   const auto fits = [](const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   if (!fits(x) || !fits(operand) || x.dim() < 3 || x.numel() == 0 || !is_dense(x)) return {};
   const int64_t axis = operand.dim() - (x.dim() - 1);  // of the operand: 0, or 1 behind a 1
-  if ((axis != 0 && axis != 1) || operand.size(axis) != x.size(1) ||
-      operand.numel() != x.size(1)) {
+  if ((axis != 0 && axis != 1) || operand.size(axis) != x.size(1) || operand.numel() != x.size(1)) {
     return {};
   }
   return operand.reshape({-1});

@@ -82,12 +82,14 @@ TEST(Crc32c, IsThatOfTheStandardsExamples) {
 TEST(RunLog, WritesTheSameNumbersAsLinesAndForTensorBoard) {
   const ounce::testing::TemporaryFolder folder;
   RunLog log(folder.path());
-  log.add({"float", 1, 10, 2.5, 0.25, 0.1, {}}, 0);
+  log.add({"float", 1, 10, 2.5, {}, 0.1, {}}, 0);
   log.add({"low", 1, 10, 1.5, 0.5, 0.05, {{"flip_rate/conv", 0.125}}}, 20);
   const auto lines = lines_of(folder.path() / "log.jsonl");
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0]["stage"], "float");
   EXPECT_FALSE(lines[0].contains("measures"));
+  EXPECT_FALSE(lines[0].contains("test_accuracy"));
+  EXPECT_EQ(lines[1]["test_accuracy"], 0.5);
   EXPECT_EQ(lines[1]["loss"], 1.5);
   EXPECT_EQ(lines[1]["measures"]["flip_rate/conv"], 0.125);
   const auto files = event_files(folder.path());
@@ -96,6 +98,7 @@ TEST(RunLog, WritesTheSameNumbersAsLinesAndForTensorBoard) {
   ASSERT_EQ(events.size(), 4U);
   EXPECT_EQ(events[0].file_version(), "brain.Event:2");
   EXPECT_EQ(events[2].step(), 10);
+  EXPECT_EQ(scalars_of(events[2]).count("test_accuracy"), 0U);
   EXPECT_EQ(events[3].step(), 30);
   EXPECT_GT(events[3].wall_time(), 1.6e9);
   EXPECT_EQ(scalars_of(events[3]), (std::map<std::string, float>{{"loss", 1.5F},
@@ -107,7 +110,7 @@ TEST(RunLog, WritesTheSameNumbersAsLinesAndForTensorBoard) {
 TEST(RunLog, OfARunThatGoesOnHasEachEpochOnce) {
   const ounce::testing::TemporaryFolder folder;
   const auto record = [](const char* stage, int64_t epoch, double loss) {
-    return EpochRecord{stage, epoch, 10 * epoch, loss, 0, 0, {}};
+    return EpochRecord{stage, epoch, 10 * epoch, loss, {}, 0, {}};
   };
   {
     RunLog log(folder.path());

@@ -67,8 +67,9 @@ TEST_P(PerChannel, OperandsThatBroadcastAlongAxisOneAreTaken) {
 INSTANTIATE_TEST_SUITE_P(Shapes, PerChannel,
                          ::testing::Values(Case{{2, 3, 5, 7}, false}, Case{{2, 3, 5, 7}, true},
                                            Case{{9, 16, 32, 33}, false},
-                                           Case{{9, 16, 32, 33}, true}, Case{{4, 1000, 1, 1}, false},
-                                           Case{{3, 6, 40}, false}, Case{{5, 2, 1}, false}));
+                                           Case{{9, 16, 32, 33}, true},
+                                           Case{{4, 1000, 1, 1}, false}, Case{{3, 6, 40}, false},
+                                           Case{{5, 2, 1}, false}));
 
 }  // namespace
 }  // namespace ounce::train
