@@ -1,9 +1,8 @@
 #include <cmath>
 
-#include "train/distributed.h"
+#include "train/ops/batch_norm.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
-#include "train/ops/synchronised_norm.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -22,14 +21,15 @@ Outputs batch_normalization(const OpCall& call) {
   if (call.training && rows.numel() <= rows.size(1)) {
     throw Error("one value a channel has no variance", {}, "a larger batch");
   }
-  if (call.training && world().size() > 1) {
-    return {synchronised_batch_norm(rows, call.input(1), call.input(2), call.input(3),
-                                    call.input(4), kept, epsilon_of(call))
-                .reshape(x.sizes())};
-  }
-  return {at::batch_norm(rows, call.input(1), call.input(2), call.input(3), call.input(4),
-                         call.training, 1.0 - kept, epsilon_of(call), true)
-              .reshape(x.sizes())};
+  const at::Tensor& scale = call.input(1);
+  const at::Tensor& bias = call.input(2);
+  const at::Tensor& mean = call.input(3);
+  const at::Tensor& variance = call.input(4);
+  const at::Tensor y =
+      call.training
+          ? trained_batch_norm(rows, scale, bias, mean, variance, kept, epsilon_of(call))
+          : at::batch_norm(rows, scale, bias, mean, variance, false, 0.0, epsilon_of(call), true);
+  return {y.reshape(x.sizes())};
 }
 
 Outputs group_normalization(const OpCall& call) {
