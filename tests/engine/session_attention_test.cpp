@@ -17,6 +17,7 @@ struct BitAttentionGraph {
   bool key_signs_transposed = false;  // Binarize(k') for Binarize(k)'
   bool divided = false;               // scores over a number, not times one
   bool scales_of_heads = false;
+  Shape biases;  // of the scores, or none
   // Values that are looked at from outside.
   ValueId scores = kNoValue, map = kNoValue;
 
@@ -47,6 +48,10 @@ struct BitAttentionGraph {
     scores = b.node("MatMul", {q, k});
     scores = divided ? b.node("Div", {scores, b.constant(Tensor::scalar(6.3F))})
                      : b.node("Mul", {b.constant(Tensor::scalar(0.158F)), scores});
+    if (!biases.empty()) {
+      scores = b.node("Add", {b.constant(random_tensor(biases, 35)), scores});
+      scores = b.node("Mul", {scores, b.constant(Tensor::scalar(1.5F))});
+    }
     AttributeMap last;
     last.set("axis", int64_t{-1});
     map = binarize(b, b.node("Softmax", {scores}, last), 0.047F, true);
@@ -80,6 +85,24 @@ TEST(SessionBitAttention, OtherWaysToWriteIt) {
     const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-6);
     EXPECT_EQ(kernels.size(), 1U) << "way " << way;
   }
+}
+
+TEST(SessionBitAttention, BiasesOfScores) {
+  for (const Shape& biases : {Shape{3, 37, 37}, Shape{37, 37}, Shape{2, 1, 37, 37}}) {
+    BitAttentionGraph made;
+    made.batch = 2;
+    made.biases = biases;
+    const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-5);
+    EXPECT_EQ(count_kernels(kernels, "attention_bits"), 1);
+    EXPECT_EQ(count_kernels(kernels, "softmax_f32"), 0);
+  }
+}
+
+TEST(SessionBitAttention, BiasesOfOtherShapesRunInParts) {
+  BitAttentionGraph made;
+  made.biases = {1, 37};
+  const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-4);
+  EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
 }
 
 TEST(SessionBitAttention, OperandsThatAreComputedFirst) {

@@ -38,23 +38,36 @@ struct Heads {
                   y.data() + head * shape.value_dim,
                   &softmax,
                   0.25F};
+      if (!biases.empty()) items[h].bias_weights = bias_weights.data() + head * biases_of_head();
     }
     return items;
+  }
+
+  int64_t biases_of_head() const { return shape.tokens * shape.keys; }
+  const float* biases_of(size_t head) const {
+    return biases.empty() ? nullptr : biases.data() + static_cast<int64_t>(head) * biases_of_head();
+  }
+  void set_biases(std::vector<float> values) {
+    biases = std::move(values);
+    bias_weights = bit_bias_weights(biases, shape.keys);
   }
 
   AttentionShape shape;
   double score_scale, map_scale;
   BitSoftmax softmax;
   std::vector<float> q, k, v;
+  std::vector<float> biases;  // [heads, tokens, keys], or none
+  std::vector<uint32_t> bias_weights;
   std::vector<BitAttentionItem> items;
 };
 
 /// Every level gives the reference's numbers, which are far enough from ties to be the only ones.
 void expect_reference(Heads& heads, const std::string& what) {
   std::vector<float> expected;
-  for (const BitAttentionItem& item : heads.into(expected)) {
-    const double gap =
-        reference::attention_bits(item, heads.shape, heads.score_scale, heads.map_scale);
+  const auto items_of_expected = heads.into(expected);
+  for (size_t h = 0; h < items_of_expected.size(); ++h) {
+    const double gap = reference::attention_bits(
+        items_of_expected[h], heads.shape, heads.score_scale, heads.map_scale, heads.biases_of(h));
     ASSERT_GT(gap, 1e-6) << what << ": a probability ties with the threshold";
   }
   on_every_isa([&](ThreadPool& pool) {
@@ -107,6 +120,31 @@ TEST(AttentionBits, EqualAndOppositeRowsReachBothEndsOfTheScores) {
     }
   }
   expect_reference(h, "extremes");
+}
+
+TEST(AttentionBits, BiasesJoinTheScores) {
+  Random random(76);
+  for (const AttentionShape& shape : kShapes) {
+    for (const double score : {0.02, 0.3}) {
+      Heads h(random, 3, shape, score, 1.9 / static_cast<double>(shape.keys));
+      h.set_biases(random.floats(3 * shape.tokens * shape.keys));
+      expect_reference(h, std::to_string(shape.keys) + " keys of " +
+                              std::to_string(shape.head_dim) + ", score scale " +
+                              std::to_string(score));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(AttentionBits, MaskedKeysAreNotInTheMap) {
+  Random random(77);
+  Heads h(random, 2, {21, 49, 32, 32}, 0.17, 0.03);
+  std::vector<float> biases = random.floats(2 * 21 * 49);
+  for (size_t i = 0; i < biases.size(); ++i) {
+    if (i % 49 < 30) biases[i] -= 100.0F;  // the nearest keys are among them
+  }
+  h.set_biases(biases);
+  expect_reference(h, "masked");
 }
 
 TEST(AttentionBits, WritesSignsInPlaceOfNumbers) {

@@ -75,5 +75,21 @@ TEST(Swin, QVitTrainsItToIntegersThatTheEngineComputes) {
   EXPECT_EQ(ounce::testing::kernels_named(frozen, "matmul_u8"), 6);
 }
 
+TEST(Swin, BiVitRunsItsWindowsOnBits) {
+  at::manual_seed(1);
+  train::Module teacher(small_swin());
+  ASSERT_TRUE(ounce::testing::train_on_pictures(teacher, ounce::testing::adamw(6)));
+  teacher.freeze_parameters();
+  const auto method = ounce::testing::method_of("bi-vit", "rad = 1.0\n");
+  const train::Student student = method->student(teacher.graph());
+  train::Module module(student.graph, student.quantizers);
+  ASSERT_TRUE(ounce::testing::train_on_pictures(module, ounce::testing::adamw(4), method.get(),
+                                                nullptr, &teacher));
+  const Graph frozen = train::freeze(module);
+  ounce::testing::expect_parity(frozen, 4);
+  // Biases, and masks where windows are shifted, join the scores.
+  EXPECT_EQ(ounce::testing::kernels_named(frozen, "attention_bits"), 3);
+}
+
 }  // namespace
 }  // namespace ounce::methods

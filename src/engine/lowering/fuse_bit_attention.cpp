@@ -7,9 +7,9 @@
 #include "engine/lowering/rewriter.h"
 #include "graph/pattern.h"
 
-// Binarize(q) Binarize(k)' * scale -> Softmax -> unsigned Binarize -> times Binarize(v) becomes one
-// node. Scores and map exist only inside of it: where one of them is an output (a tap, say), the
-// parts run one by one.
+// Binarize(q) Binarize(k)' * scale + biases -> Softmax -> unsigned Binarize -> times Binarize(v)
+// becomes one node; the biases are constants, or none. Scores and map exist only inside of it:
+// where one of them is an output (a tap, say), the parts run one by one.
 namespace ounce::engine {
 namespace {
 
@@ -108,16 +108,40 @@ class AttentionMatcher {
     return Scaling{i, node.input(input), times >= 0 ? double{*number} : 1.0 / double{*number}};
   }
 
-  /// Through multiplications with numbers to the product of q and k.
+  /// The node that adds finite constants to `value`'s other operand, which `x` becomes.
+  int biasing(ValueId value, ValueId& x) {
+    const int i = rewriter_.producer(value, "Add");
+    if (i < 0 || biases_) return -1;
+    const Node& node = rewriter_.node(i);
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      const Tensor* constant = graph().constant(node.input(side));
+      if (constant == nullptr || constant->dtype() != DType::f32) continue;
+      const auto values = constant->data<float>();
+      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+        return -1;
+      }
+      biases_ = *constant;
+      bias_factor_ = factor_;
+      x = node.input(1 - side);
+      return i;
+    }
+    return -1;
+  }
+
+  /// Through multiplications with numbers and a sum with constants to the product of q and k.
   bool match_scores() {
     int reader = softmax_;
     ValueId value = rewriter_.node(softmax_).input(0);
     while ((scores_ = only_for(value, "MatMul", reader)) < 0) {
-      const auto scaled = scaling(value);
-      if (!scaled || rewriter_.only_consumer(value) != reader) return false;
-      reader = scaled->node;
-      value = scaled->x;
-      factor_ *= scaled->factor;
+      if (rewriter_.only_consumer(value) != reader) return false;
+      if (const auto scaled = scaling(value)) {
+        reader = scaled->node;
+        value = scaled->x;
+        factor_ *= scaled->factor;
+      } else {
+        reader = biasing(value, value);
+        if (reader < 0) return false;
+      }
       absorbed_.push_back(reader);
     }
     absorbed_.push_back(scores_);
@@ -213,7 +237,20 @@ class AttentionMatcher {
         return false;
       }
     }
-    return shape_of(q).back() <= kMostBitHeadDim;
+    return shape_of(q).back() <= kMostBitHeadDim && fit_biases(shape_of(q), shape_of(k));
+  }
+
+  /// Whether the biases, times what the scores are multiplied by behind them, are [.., tokens,
+  /// keys] with leading axes that broadcast to those of q.
+  bool fit_biases(const Shape& q, const Shape& k) const {
+    if (!biases_) return true;
+    const Shape& shape = biases_->shape();
+    const size_t rank = shape.size();
+    if (rank < 2 || rank > q.size() || k[k.size() - 2] > kMostBiasedKeys) return false;
+    for (size_t i = 0; i + 2 < rank; ++i) {
+      if (shape[i] != 1 && shape[i] != q[q.size() - rank + i]) return false;
+    }
+    return shape[rank - 2] == q[q.size() - 2] && shape[rank - 1] == k[k.size() - 2];
   }
 
   /// The operand as its product reads it.
@@ -244,6 +281,12 @@ class AttentionMatcher {
     node.attributes.set("score_scales", tensor(product(product(q.scales, k.scales), {factor_})));
     node.attributes.set("map_scales", tensor(map_scales_));
     node.attributes.set("y_scales", tensor(product(map_scales_, v.scales)));
+    if (biases_) {
+      for (float& bias : biases_->mutable_data<float>()) {
+        bias = static_cast<float>(bias * bias_factor_);
+      }
+      node.attributes.set("biases", *biases_);
+    }
     store_norm(node.attributes, "q", q);
     store_norm(node.attributes, "k", k);
     node.inputs = {arranged(q, ".q"), arranged(k, ".k"), arranged(v, ".v")};
@@ -257,6 +300,8 @@ class AttentionMatcher {
   int softmax_ = -1;
   int scores_ = -1;
   double factor_ = 1.0;
+  std::optional<Tensor> biases_;
+  double bias_factor_ = 1.0;  // of the products behind the sum
   Scales map_scales_;
   std::vector<int> absorbed_;
 };

@@ -55,10 +55,11 @@ inline constexpr std::string_view kPackBits = "engine.PackBits";
 inline constexpr std::string_view kQAttention = "engine.QAttention";
 /// (q [.., tokens, head_dim], k [.., keys, head_dim], v [.., keys, value_dim], all f32) -> f32
 /// [.., tokens, value_dim]: attention between their signs (kernels/attention_bits.h). score_scales,
-/// map_scales and y_scales hold one f32, or one a head, the last axis of the batch. With q_epsilon,
-/// q is normalized over head_dim first: q_gamma, q_beta (f32 tensors, optional); and so is k. With
-/// signs_only the output is the words u64 of the signs of the result; view_out is that of the
-/// result.
+/// map_scales and y_scales hold one f32, or one a head, the last axis of the batch.
+/// `biases` [.., tokens, keys] (f32, optional) join the scores; its leading axes broadcast. With
+/// q_epsilon, q is normalized over head_dim first: q_gamma, q_beta (f32 tensors, optional); and so
+/// is k. With signs_only the output is the words u64 of the signs of the result; view_out is that
+/// of the result.
 inline constexpr std::string_view kBitAttention = "engine.BitAttention";
 /// (x u8) -> u8 by `table`
 inline constexpr std::string_view kLookup = "engine.Lookup";

@@ -13,6 +13,7 @@ class BitAttentionStep final : public Step {
         heads_(request),
         signs_only_(node_.attributes.get_int("signs_only", 0) != 0) {
     prepare_items();
+    prepare_biases(batch_of(result_view(request).shape));
     norms_.q = prepare_norm("q", q_norm_);
     norms_.k = prepare_norm("k", k_norm_);
   }
@@ -55,6 +56,17 @@ class BitAttentionStep final : public Step {
     }
   }
 
+  /// Biases [.., tokens, keys] whose leading axes broadcast to `batch`, that of the heads.
+  void prepare_biases(const Shape& batch) {
+    const Tensor* biases = node_.attributes.get_tensor("biases");
+    if (biases == nullptr) return;
+    bias_weights_ = bit_bias_weights(biases->data<float>(), heads_.shape.keys);
+    const auto offsets = matrix_offsets(contiguous_view(biases->shape()), batch);
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i].bias_weights = bias_weights_.data() + offsets[i];
+    }
+  }
+
   void bind_signs(const float* q, const float* k, const float* v, uint64_t* words) {
     constexpr int64_t kWordBits = 64;
     for (size_t i = 0; i < items_.size(); ++i) {
@@ -84,6 +96,7 @@ class BitAttentionStep final : public Step {
   BitRowNorm q_norm_, k_norm_;
   BitRowNorms norms_;
   std::vector<BitSoftmax> softmaxes_;
+  std::vector<uint32_t> bias_weights_;
   std::vector<BitAttentionItem> items_;
 };
 

@@ -35,16 +35,18 @@ struct Head {
     q = cursor.take<uint32_t>(kRows * size.head_words);
     map = cursor.take<uint32_t>(kRows * size.key_words);
     counts = cursor.take<uint8_t>(kRows * size.row_counts);
+    weights = cursor.take<uint64_t>(size.row_counts);
   }
   const BitAttentionItem& item;
   const AttentionShape& shape;
   const BitRowNorms& norms;
   const BitAttentionScratch& size;
-  uint8_t* keys;    // [panel][byte of head_dim][64 keys]
-  uint8_t* values;  // [panel][byte of keys][64 elements of a value]
-  uint32_t* q;      // [kRows][head_words]
-  uint32_t* map;    // [kRows][key_words]
-  uint8_t* counts;  // [kRows][row_counts] differing signs of q and every key
+  uint8_t* keys;      // [panel][byte of head_dim][64 keys]
+  uint8_t* values;    // [panel][byte of keys][64 elements of a value]
+  uint32_t* q;        // [kRows][head_words]
+  uint32_t* map;      // [kRows][key_words]
+  uint8_t* counts;    // [kRows][row_counts] differing signs of q and every key
+  uint64_t* weights;  // [row_counts] of one row whose scores have biases
 };
 
 // Rows of one head lie far apart, so that no hardware foresees the next: asks for the row that
@@ -212,6 +214,54 @@ void make_map(const Head& h, int64_t rows, int32_t* in_map) {
   }
 }
 
+// The weights of all keys for one row, and their sum.
+HWY_INLINE uint64_t weigh_keys(const uint8_t* counts, uint8_t nearest, const uint32_t* table,
+                               const uint32_t* biases, int64_t keys, uint64_t* weights) {
+  uint64_t sum = 0;
+  for (int64_t j = 0; j < keys; ++j) {
+    weights[j] = uint64_t{table[counts[j] - nearest]} * biases[j] >> 16;
+    sum += weights[j];
+  }
+  return sum;
+}
+
+// Bit j is set where weights[j] > bound.
+HWY_INLINE uint64_t weights_above(const uint64_t* weights, uint64_t bound) {
+  const hn::ScalableTag<uint64_t> d;
+  constexpr int64_t kStep = HWY_LANES(uint64_t);
+  const auto limit = hn::Set(d, bound);
+  uint64_t bits = 0;
+  for (int64_t j = 0; j < kColumns; j += kStep) {
+    uint8_t bytes[8] = {};
+    hn::StoreMaskBits(d, hn::Gt(hn::Load(d, weights + j), limit), bytes);
+    bits |= uint64_t{bytes[0]} << j;
+  }
+  return bits;
+}
+
+// The map of `rows` rows from token `first` on, whose scores have biases.
+void make_biased_map(const Head& h, int64_t first, int64_t rows, int32_t* in_map) {
+  constexpr double kMost = 1.8e19;  // below 2^64
+  const BitSoftmax& softmax = *h.item.softmax;
+  const int64_t keys = h.shape.keys;
+  std::fill(h.weights + keys, h.weights + h.size.row_counts, uint64_t{0});
+  for (int64_t i = 0; i < rows; ++i) {
+    const uint8_t* counts = h.counts + i * h.size.row_counts;
+    const uint64_t sum =
+        weigh_keys(counts, least_byte(counts, h.size.row_counts), softmax.weights.data(),
+                   h.item.bias_weights + (first + i) * keys, keys, h.weights);
+    // A weight is an integer: it lies above the product where it lies above its whole part.
+    const double product = static_cast<double>(sum) * softmax.half_map_scale;
+    const auto bound = static_cast<uint64_t>(std::min(product, kMost));
+    in_map[i] = 0;
+    for (int64_t panel = 0; panel < h.size.key_panels; ++panel) {
+      const uint64_t bits = weights_above(h.weights + panel * kColumns, bound);
+      in_map[i] += std::popcount(bits);
+      expand_word(bits, h.map + i * h.size.key_words + panel * 8);
+    }
+  }
+}
+
 // y = (keys in the map - 2 * those of them whose value is negative) * scale, of one panel of
 // values. negative(i, j): the latter for row i and columns j on.
 template <class Negative>
@@ -278,7 +328,11 @@ void attend(const Head& h, int64_t first, int64_t last) {
     pack_queries(h, first, rows);
     count_differences(h);
     int32_t in_map[kRows];
-    make_map(h, rows, in_map);
+    if (h.item.bias_weights != nullptr) {
+      make_biased_map(h, first, rows, in_map);
+    } else {
+      make_map(h, rows, in_map);
+    }
     mix_values(h, in_map, first, rows);
   }
 }
@@ -302,9 +356,13 @@ HWY_AFTER_NAMESPACE();
 namespace ounce::engine {
 OUNCE_EXPORT(attention_bits);
 
-BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale) {
-  constexpr double kUnit = 4294967295.0;  // weight of the nearest key
-  constexpr double kMost = 1.8e19;        // below 2^64
+namespace {
+constexpr double kUnit = 4294967295.0;  // weight of the nearest key, and of the largest bias
+}
+
+BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale)
+    : half_map_scale(map_scale / 2) {
+  constexpr double kMost = 1.8e19;  // below 2^64
   const auto distances = static_cast<size_t>(head_dim) + 1;
   limits.assign(std::bit_ceil(distances + 1) - 1, 0);
   for (size_t d = 0; d < distances; ++d) {
@@ -320,6 +378,19 @@ BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale) {
       weight_planes[p * kPlane + d] = static_cast<uint8_t>(weights[d] >> (8 * p));
     }
   }
+}
+
+std::vector<uint32_t> bit_bias_weights(std::span<const float> biases, int64_t keys) {
+  std::vector<uint32_t> weights;
+  weights.reserve(biases.size());
+  for (size_t row = 0; row < biases.size(); row += static_cast<size_t>(keys)) {
+    const auto of_row = biases.subspan(row, static_cast<size_t>(keys));
+    const double most = *std::max_element(of_row.begin(), of_row.end());
+    for (const float bias : of_row) {
+      weights.push_back(static_cast<uint32_t>(std::llround(std::exp(bias - most) * kUnit)));
+    }
+  }
+  return weights;
 }
 
 void attention_bits(const Context& context, std::span<const BitAttentionItem> items,

@@ -26,10 +26,19 @@ struct BitSoftmax {
   std::vector<uint32_t> weights;  // [head_dim + 1], falling, (2^32 - 1) * e(d)
   // The same as planes of bytes, lowest first: [4][128], zero behind; empty for head_dim > 127.
   AlignedVector<uint8_t> weight_planes;
+  double half_map_scale = 0.0;  // r / 2
   // Falling: the bit of a key at distance d from the nearest is set where S < limits[d]. One less
   // than a power of two of them, for the search; those behind head_dim are zero.
   std::vector<uint64_t> limits;
 };
+
+/// Biases of the scores of one head, [tokens, keys], finite: distances of windows, masks. A key's
+/// weight e(c - m) is then times exp(bias - the row's largest bias), kept as an integer of 32 bits
+/// below the point, too; of the product the upper 48 bits count.
+std::vector<uint32_t> bit_bias_weights(std::span<const float> biases, int64_t keys);
+
+/// Most keys with biases: the sum of their weights is one of 64 bits.
+inline constexpr int64_t kMostBiasedKeys = 32768;
 
 /// One head of one picture.
 struct BitAttentionItem {
@@ -38,7 +47,8 @@ struct BitAttentionItem {
   const float* v = nullptr;
   float* y = nullptr;
   const BitSoftmax* softmax = nullptr;
-  float y_scale = 1.0F;  // r times the scale of v
+  float y_scale = 1.0F;                    // r times the scale of v
+  const uint32_t* bias_weights = nullptr;  // [tokens, keys] of bit_bias_weights, or null
   // In place of y: the signs of its rows, ldy / 64 words apart. value_dim is a multiple of 64.
   uint64_t* signs = nullptr;
 };

@@ -35,7 +35,8 @@ struct BitAttentionScratch {
     return ScratchCursor::need<uint8_t>(key_size()) + ScratchCursor::need<uint8_t>(value_size()) +
            ScratchCursor::need<uint32_t>(kBitAttentionRows * head_words) +
            ScratchCursor::need<uint32_t>(kBitAttentionRows * key_words) +
-           ScratchCursor::need<uint8_t>(kBitAttentionRows * row_counts);
+           ScratchCursor::need<uint8_t>(kBitAttentionRows * row_counts) +
+           ScratchCursor::need<uint64_t>(row_counts);
   }
 };
 

@@ -46,7 +46,7 @@ void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
 }
 
 double attention_bits(const BitAttentionItem& item, const AttentionShape& s, double score_scale,
-                      double map_scale) {
+                      double map_scale, const float* biases) {
   const auto sign = [](float x) { return x < 0.0F ? -1 : 1; };
   double nearest = INFINITY;
   std::vector<double> map(static_cast<size_t>(s.keys));
@@ -56,7 +56,8 @@ double attention_bits(const BitAttentionItem& item, const AttentionShape& s, dou
       for (int64_t d = 0; d < s.head_dim; ++d) {
         score += sign(item.q[i * s.ldq + d]) * sign(item.k[j * s.ldk + d]);
       }
-      map[static_cast<size_t>(j)] = score_scale * static_cast<double>(score);
+      map[static_cast<size_t>(j)] = score_scale * static_cast<double>(score) +
+                                    (biases == nullptr ? 0.0 : double{biases[i * s.keys + j]});
     }
     const double most = *std::max_element(map.begin(), map.end());
     double sum = 0;

@@ -20,9 +20,10 @@ void gemm_bits(const int8_t* a, const int8_t* b, WeightLayout layout, int64_t m,
 void conv_bits(const int8_t* image, const int8_t* ohwi, const ConvShape& shape,
                int32_t a_zero_point, const int32_t* bias, const IntegerEpilogue& epilogue);
 
-/// One head by the float formula, in double, with the scales that made item.softmax. Returns the
-/// least |P / (r / 2) - 1| of its probabilities: how far they keep from the threshold.
+/// One head by the float formula, in double, with the scales that made item.softmax and the biases
+/// [tokens, keys] (or null) that made item.bias_weights. Returns the least |P / (r / 2) - 1| of its
+/// probabilities: how far they keep from the threshold.
 double attention_bits(const BitAttentionItem& item, const AttentionShape& shape, double score_scale,
-                      double map_scale);
+                      double map_scale, const float* biases = nullptr);
 
 }  // namespace ounce::engine::reference
