@@ -11,6 +11,11 @@ endforeach()
 # The BLAS that libtorch itself calls.
 find_library(OUNCE_BLAS blas REQUIRED)
 target_link_libraries(ounce_torch INTERFACE ${OUNCE_BLAS})
+# And the oneDNN of its convolutions, whose matrix product it does not call.
+find_library(OUNCE_DNNL dnnl REQUIRED)
+find_path(OUNCE_DNNL_INCLUDE dnnl.h REQUIRED)
+target_link_libraries(ounce_torch INTERFACE ${OUNCE_DNNL})
+target_include_directories(ounce_torch SYSTEM INTERFACE ${OUNCE_DNNL_INCLUDE})
 
 # Its loops over elements are OpenMP's, in headers as in the library.
 find_package(OpenMP REQUIRED COMPONENTS CXX)

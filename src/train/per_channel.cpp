@@ -5,11 +5,7 @@
 #include <array>
 #include <vector>
 
-// GCC does not vectorize comparisons that might raise a floating-point exception. Before the loops:
-// it inlines no function into one of other options.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-trapping-math")
-#endif
+#include "train/vector_clones.h"
 
 #include "train/channel_loops.h"
 

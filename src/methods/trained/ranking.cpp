@@ -10,12 +10,9 @@
 #include <vector>
 
 #include "graph/error.h"
-#include "methods/trained/row_sums.h"
+#include "train/vector_clones.h"
 
-// GCC does not vectorize comparisons that might raise a floating-point exception.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-trapping-math")
-#endif
+#include "methods/trained/row_sums.h"
 
 namespace ounce::methods {
 namespace {

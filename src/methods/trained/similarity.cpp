@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "methods/trained/row_sums.h"
 #include "train/batched_product.h"
+#include "train/vector_clones.h"
+
+#include "methods/trained/row_sums.h"
 
 namespace ounce::methods {
 namespace {
@@ -23,7 +25,7 @@ at::Tensor gram(const at::Tensor& x) {
 }
 
 /// Divides the rows of a matrix [tokens, tokens] by their lengths, which it returns in `lengths`.
-void normalize_rows(float* matrix, int64_t tokens, float* lengths) {
+OUNCE_VECTOR_CLONES void normalize_rows(float* matrix, int64_t tokens, float* lengths) {
   for (int64_t i = 0; i < tokens; ++i) {
     float* row = matrix + i * tokens;
     lengths[i] = std::max(std::sqrt(dot(row, row, tokens)), kLeastLength);
@@ -34,8 +36,8 @@ void normalize_rows(float* matrix, int64_t tokens, float* lengths) {
 
 /// The distance of two matrices with rows of length 1; `teacher` becomes its slope by the student's
 /// rows before they were divided by `lengths`.
-float distance_and_slope(const float* student, float* teacher, const float* lengths,
-                         int64_t tokens) {
+OUNCE_VECTOR_CLONES float distance_and_slope(const float* student, float* teacher,
+                                             const float* lengths, int64_t tokens) {
   const int64_t size = tokens * tokens;
   for (int64_t i = 0; i < size; ++i) teacher[i] = student[i] - teacher[i];
   const float distance = std::sqrt(dot(teacher, teacher, size));

@@ -1,6 +1,7 @@
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/per_channel.h"
+#include "train/row_softmax.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -73,7 +74,9 @@ Outputs shrink(const OpCall& call) {
 }
 
 Outputs softmax(const OpCall& call) {
-  return {at::softmax(call.input(0), axis_of(call, -1))};
+  const at::Tensor& x = call.input(0);
+  const int64_t axis = axis_of(call, -1);
+  return {axis == x.dim() - 1 ? row_softmax(x) : at::softmax(x, axis)};
 }
 
 Outputs log_softmax(const OpCall& call) {

@@ -1,9 +1,11 @@
 #include <cmath>
 
 #include "train/batched_product.h"
+#include "train/linear_product.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/ops/window.h"
+#include "train/row_softmax.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -76,6 +78,10 @@ Outputs gemm(const OpCall& call) {
   return {at::addmm(call.inputs[2], a, b, beta, alpha)};
 }
 
+at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b) {
+  return b.dim() == 2 ? linear_product(a, b) : batched_product(a, b);
+}
+
 Outputs einsum(const OpCall& call) {
   const std::vector<at::Tensor> operands(call.inputs.begin(), call.inputs.end());
   return {at::einsum(call.attributes().get_string("equation", ""), operands)};
@@ -93,7 +99,7 @@ Outputs attention(const OpCall& call) {
               ? map.masked_fill(mask.logical_not(), -std::numeric_limits<double>::infinity())
               : map + mask;
   }
-  return {batched_product(at::softmax(map, -1), call.input(2))};
+  return {batched_product(row_softmax(map), call.input(2))};
 }
 
 /// (a, b) -> (a cos - b sin, a sin + b cos) for each pair of features: (i, i + half), or
@@ -119,7 +125,7 @@ constexpr OpRow kRows[] = {
     {"ConvTranspose", conv_transpose},
     {"Einsum", einsum},
     {"Gemm", gemm},
-    {"MatMul", binary<batched_product>},
+    {"MatMul", binary<matrix_product>},
     {"RotaryEmbedding", rotary_embedding},
 };
 

@@ -6,11 +6,7 @@
 #include <array>
 #include <vector>
 
-// GCC keeps branches around comparisons that might raise a floating-point exception, which nobody
-// asks for here, and does not vectorize loops with branches. (Clang takes it for granted.)
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-trapping-math")
-#endif
+#include "train/vector_clones.h"
 
 namespace ounce::train {
 namespace {
@@ -44,7 +40,8 @@ float code_of(float x, float clamped, const Step& step) {
 /// Steps of consecutive elements: one for all, or one each.
 struct SharedStep {
   Step step;
-  const Step& operator[](int64_t /*i*/) const { return step; }
+  // By value: the compiler takes what a reference names for something that results may overwrite.
+  Step operator[](int64_t /*i*/) const { return step; }
 };
 struct StepRow {
   const float* scale;
@@ -54,7 +51,7 @@ struct StepRow {
 };
 
 template <Levels levels, class Steps>
-void forward_run(const float* x, float* result, int64_t count, const Steps& steps) {
+OUNCE_VECTOR_CLONES void forward_run(const float* x, float* result, int64_t count, Steps steps) {
   for (int64_t i = 0; i < count; ++i) {
     const Step step = steps[i];
     result[i] = step.scale * code_of<levels>(x[i], step.clamp(x[i] / step.scale), step);
@@ -93,8 +90,8 @@ float tree_sum(Terms& terms) {
 }
 
 template <Levels levels>
-Sums backward_run(const float* x, const float* gradient, float* result, int64_t count,
-                  const Step& step) {
+OUNCE_VECTOR_CLONES Sums backward_run(const float* x, const float* gradient, float* result,
+                                      int64_t count, Step step) {
   Sums sums;
   Terms scale;
   Terms outside;
@@ -116,8 +113,9 @@ Sums backward_run(const float* x, const float* gradient, float* result, int64_t 
 /// A row of elements with a step each; adds to one sum each. Told apart (`__restrict`) because
 /// nine pointers are too many for the compiler to compare before it vectorizes.
 template <Levels levels>
-void backward_row(const float* x, const float* gradient, float* __restrict result, int64_t count,
-                  const StepRow& steps, float* __restrict scale, float* __restrict outside) {
+OUNCE_VECTOR_CLONES void backward_row(const float* x, const float* gradient,
+                                      float* __restrict result, int64_t count, StepRow steps,
+                                      float* __restrict scale, float* __restrict outside) {
   for (int64_t i = 0; i < count; ++i) {
     const Term term = term_of<levels>(x[i], gradient[i], steps[i]);
     result[i] = term.x;

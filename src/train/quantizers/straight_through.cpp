@@ -3,10 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// GCC does not vectorize comparisons that might raise a floating-point exception.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-trapping-math")
-#endif
+#include "train/vector_clones.h"
 
 namespace ounce::train {
 namespace {
@@ -28,6 +25,18 @@ float magnitude(float x) {
 
 constexpr int64_t kGrain = 32768;  // elements worth a thread
 
+template <class Function>
+OUNCE_VECTOR_CLONES void each_of_run(const float* from, float* to, int64_t count,
+                                     const Function& f) {
+  for (int64_t i = 0; i < count; ++i) to[i] = f(from[i]);
+}
+
+template <class Function>
+OUNCE_VECTOR_CLONES void slopes_of_run(const float* from, const float* above, float* to,
+                                       int64_t count, const Function& slope) {
+  for (int64_t i = 0; i < count; ++i) to[i] = above[i] * slope(from[i]);
+}
+
 /// `f(x)` of each element.
 template <class Function>
 at::Tensor each(const at::Tensor& x, const Function& f) {
@@ -35,7 +44,7 @@ at::Tensor each(const at::Tensor& x, const Function& f) {
   const float* from = x.data_ptr<float>();
   float* to = result.data_ptr<float>();
   at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = f(from[i]);
+    each_of_run(from + begin, to + begin, end - begin, f);
   });
   return result;
 }
@@ -50,7 +59,7 @@ at::Tensor each_slope(const at::Tensor& x, const at::Tensor& gradient, const Fun
   const float* above = paired.data_ptr<float>();
   float* to = result.data_ptr<float>();
   at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = above[i] * slope(from[i]);
+    slopes_of_run(from + begin, above + begin, to + begin, end - begin, slope);
   });
   return result;
 }
