@@ -1,15 +1,16 @@
 // What each part of a trained method is worth: its arms side by side on CIFAR-10, over seeds.
-//   node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENT [SEEDS] [JOBS] [RUNS]
+//   node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENTS [SEEDS] [JOBS] [RUNS]
 //
-// PICTURES has the folders train and test; EXPERIMENT is a key of the table below. Arms of one seed
-// begin with the same network and see the same batches. Runs that are done are not run again; a
-// stopped one goes on where it was. RUNS (runs/ablations) keeps them; the table goes to stdout.
+// PICTURES has the folders train and test; EXPERIMENTS are keys of the table below, with commas
+// between them, or "all". Arms of one seed begin with the same network and see the same batches.
+// Runs that are done are not run again; a stopped one goes on where it was. RUNS (runs/ablations)
+// keeps them; tables go to stdout.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const [program, pictures, name, seeds = '5', jobs = '2', runs = 'runs/ablations'] =
+const [program, pictures, chosen, seeds = '5', jobs = '2', runs = 'runs/ablations'] =
   process.argv.slice(2);
 const recipes = join(dirname(fileURLToPath(import.meta.url)), '..', 'recipes', 'ablations');
 
@@ -79,10 +80,10 @@ const experiments = {
   ],
 };
 
-const arms = experiments[name];
-if (!program || !pictures || !arms) {
+const names = chosen === 'all' ? Object.keys(experiments) : (chosen ?? '').split(',');
+if (!program || !pictures || !names.every((name) => name in experiments)) {
   console.error(
-    'node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENT [SEEDS] [JOBS] [RUNS]; experiments: ' +
+    'node ablations.mjs OUNCE-TRAIN PICTURES EXPERIMENTS [SEEDS] [JOBS] [RUNS]; experiments: all, ' +
       Object.keys(experiments).join(', '),
   );
   process.exit(1);
@@ -103,18 +104,22 @@ function parameters(run, seed) {
   return [...words, '--threads', '1'];
 }
 
-// One thread a run: runs side by side finish sooner than threads that share a step.
+// One thread a run: runs side by side finish sooner than threads that share a step. Earlier seeds go
+// before later ones: what is known early is known of everything.
 const started = new Map();
-let free = Number(jobs);
 const waiting = [];
-async function slot(work) {
-  if (free === 0) await new Promise((wake) => waiting.push(wake));
-  else --free;
-  try {
-    return await work();
-  } finally {
-    if (waiting.length > 0) waiting.shift()();
-    else ++free;
+let running = 0;
+function turn(seed) {
+  return new Promise((go) => {
+    waiting.push({ seed, go });
+    waiting.sort((a, b) => a.seed - b.seed);
+    setTimeout(next);
+  });
+}
+function next() {
+  while (running < Number(jobs) && waiting.length > 0) {
+    ++running;
+    waiting.shift().go();
   }
 }
 
@@ -129,6 +134,8 @@ function launch(run, seed) {
     });
     child.on('exit', (code) => {
       closeSync(log);
+      --running;
+      next();
       if (code === 0) done();
       else fail(new Error(`exit code ${code}: see ${folder}/output.txt`));
     });
@@ -142,7 +149,7 @@ function ensure(run, seed) {
     started.set(
       folder,
       Promise.all(before).then(() =>
-        existsSync(join(folder, 'model.ounce')) ? null : slot(() => launch(run, seed)),
+        existsSync(join(folder, 'model.ounce')) ? null : turn(seed).then(() => launch(run, seed)),
       ),
     );
   }
@@ -183,22 +190,31 @@ const text = (values, digits) => {
 };
 
 const numbers = Array.from({ length: Number(seeds) }, (_, i) => i + 1);
-await Promise.all(numbers.flatMap((seed) => arms.map((arm) => ensure(arm, seed))));
-const results = arms.map((arm) => numbers.map((seed) => outcome(arm, seed)));
-const measures = Object.keys(results.at(-1)[0]).filter((key) => key !== 'accuracy');
-const first = results[0].map((values) => values.accuracy);
-console.log(`| arm | accuracy, % | over the first, paired | ${measures.join(' | ')} |`);
-console.log(`|${' --- |'.repeat(3 + measures.length)}`);
-arms.forEach((arm, i) => {
-  const accuracy = results[i].map((values) => values.accuracy);
-  const paired = i === 0 ? '' : text(accuracy.map((value, s) => value - first[s]), 2);
-  const others = measures.map((key) =>
-    key in results[i][0] ? text(results[i].map((values) => values[key]), 4) : '');
-  console.log(`| ${arm.label} | ${text(accuracy, 2)} | ${paired} | ${others.join(' | ')} |`);
-});
-for (const seed of numbers) {
-  console.error(
-    `seed ${seed}: ${arms.map((arm, i) => `${arm.label} ${results[i][seed - 1].accuracy.toFixed(2)}`)
-      .join(', ')}`,
-  );
+
+function print(name) {
+  const arms = experiments[name];
+  const results = arms.map((arm) => numbers.map((seed) => outcome(arm, seed)));
+  const measures = Object.keys(results.at(-1)[0]).filter((key) => key !== 'accuracy');
+  const first = results[0].map((values) => values.accuracy);
+  console.log(`\n| ${name} | accuracy, % | over the first, paired | ${measures.join(' | ')} |`);
+  console.log(`|${' --- |'.repeat(3 + measures.length)}`);
+  arms.forEach((arm, i) => {
+    const accuracy = results[i].map((values) => values.accuracy);
+    const paired = i === 0 ? '' : text(accuracy.map((value, s) => value - first[s]), 2);
+    const others = measures.map((key) =>
+      key in results[i][0] ? text(results[i].map((values) => values[key]), 4) : '');
+    console.log(`| ${arm.label} | ${text(accuracy, 2)} | ${paired} | ${others.join(' | ')} |`);
+  });
+  numbers.forEach((seed, s) => {
+    const line = arms.map((arm, i) => `${arm.label} ${results[i][s].accuracy.toFixed(2)}`);
+    console.error(`${name}, seed ${seed}: ${line.join(', ')}`);
+  });
 }
+
+const done = new Map(names.map((name) => [name, []]));
+for (const seed of numbers) {
+  for (const name of names) {
+    done.get(name).push(...experiments[name].map((arm) => ensure(arm, seed)));
+  }
+}
+await Promise.all(names.map((name) => Promise.all(done.get(name)).then(() => print(name))));
