@@ -37,14 +37,12 @@ TEST_P(LinearProduct, ValueAndGradientsAreThoseOfMatmul) {
   for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(at::allclose(got[i], wanted[i], 1e-5, 1e-5));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, LinearProduct,
-                         ::testing::Values(Case{{2, 66, 64}, {64, 192}, false, false},
-                                           Case{{3, 2, 5, 7}, {7, 4}, true, false},
-                                           Case{{5, 7}, {7, 4}, false, true},
-                                           Case{{5, 7}, {7, 4}, true, true},
-                                           Case{{1, 7}, {7, 1}, false, false},
-                                           Case{{6, 1}, {1, 5}, false, false},
-                                           Case{{1, 1}, {1, 1}, true, true}));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, LinearProduct,
+    ::testing::Values(Case{{2, 66, 64}, {64, 192}, false, false},
+                      Case{{3, 2, 5, 7}, {7, 4}, true, false}, Case{{5, 7}, {7, 4}, false, true},
+                      Case{{5, 7}, {7, 4}, true, true}, Case{{1, 7}, {7, 1}, false, false},
+                      Case{{6, 1}, {1, 5}, false, false}, Case{{1, 1}, {1, 1}, true, true}));
 
 TEST(LinearProductViews, ScatteredRowsAreCopied) {
   const at::Tensor x = at::randn({4, 6, 10}).slice(2, 0, 10, 2);

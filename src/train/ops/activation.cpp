@@ -1,7 +1,7 @@
+#include "train/engine_functions.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/per_channel.h"
-#include "train/row_softmax.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -53,7 +53,9 @@ Outputs hard_sigmoid(const OpCall& call) {
 }
 
 Outputs gelu(const OpCall& call) {
-  return {at::gelu(call.input(0), call.attributes().get_string("approximate", "none"))};
+  const std::string approximate = call.attributes().get_string("approximate", "none");
+  const at::Tensor& x = call.input(0);
+  return {approximate == "none" ? erf_gelu(x) : at::gelu(x, approximate)};
 }
 
 Outputs softplus(const OpCall& call) {

@@ -1,11 +1,11 @@
 #include <cmath>
 
 #include "train/batched_product.h"
+#include "train/engine_functions.h"
 #include "train/linear_product.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/ops/window.h"
-#include "train/row_softmax.h"
 
 namespace ounce::train::ops {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/row_softmax.h"
+#include "train/engine_functions.h"
 
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -44,6 +44,21 @@ TEST(RowSoftmax, ScatteredAndOtherTypes) {
   EXPECT_TRUE(at::allclose(row_softmax(x), at::softmax(x, -1)));
   const at::Tensor exact = at::randn({4, 5}, at::kDouble);
   EXPECT_TRUE(at::equal(row_softmax(exact), at::softmax(exact, -1)));
+}
+
+TEST(ErfGelu, ValueAndGradientAreThoseOfLibtorch) {
+  at::manual_seed(7);
+  const at::Tensor x = (at::randn({3, 70000}).transpose(0, 1) * 3).requires_grad_(true);
+  const at::Tensor ours = erf_gelu(x);
+  EXPECT_TRUE(at::allclose(ours, at::gelu(x), 1e-6, 1e-6));
+  const at::Tensor slope = at::randn_like(x);
+  const at::Tensor got = torch::autograd::grad({ours}, {x}, {slope})[0];
+  const at::Tensor wanted = torch::autograd::grad({at::gelu(x)}, {x}, {slope})[0];
+  EXPECT_TRUE(at::allclose(got, wanted, 1e-5, 1e-5));
+  EXPECT_TRUE(
+      at::isnan(erf_gelu(at::full({1}, std::numeric_limits<float>::quiet_NaN()))).item<bool>());
+  const at::Tensor exact = at::randn({4, 5}, at::kDouble);
+  EXPECT_TRUE(at::equal(erf_gelu(exact), at::gelu(exact)));
 }
 
 }  // namespace
