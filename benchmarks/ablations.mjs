@@ -48,6 +48,13 @@ const meanScale = {
 const experiments = {
   'q-vit': qVit(2),
   'q-vit-4': qVit(4).filter((_, i) => i === 0 || i === 3),
+  // How much there is to gain: LSQ at 2 bits, and the same with an attention of 8 bits.
+  'q-vit-limit': [0, 8].map((attention) => ({
+    ...qVit(2)[0],
+    ...(attention && {
+      label: 'attention of 8 bits', arm: 'w2-attention-8', set: { ...qVit(2)[0].set, attention },
+    }),
+  })),
   tervit: [
     tervit('A: layer, direct', 'layer-direct', 'layer', false),
     tervit('B: channel, direct', 'channel-direct', 'channel', false),

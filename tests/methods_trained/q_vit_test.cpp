@@ -185,6 +185,21 @@ TEST(QVit, GivesEndsEightBitsAndTheRestItsOwn) {
   EXPECT_EQ(std::get<train::AffineGrid>(map.freeze({})).lowest, 0);
 }
 
+TEST(QVit, GivesAttentionBitsOfItsOwn) {
+  QVitSettings settings;
+  settings.weight_bits = settings.activation_bits = 2;
+  settings.attention_bits = 8;
+  const train::Student student = q_vit(small_deit(), settings);
+  const auto highest = [&](const std::string& value) {
+    const auto grid = student.quantizers.at(value + ".quant")->freeze({});
+    return std::get<train::AffineGrid>(grid).highest - std::get<train::AffineGrid>(grid).lowest;
+  };
+  train::Module module(student.graph, student.quantizers);
+  module(train::normalize(small_pictures(8, 1).images, kSmallNormalization));
+  EXPECT_EQ(highest("blocks.0.attn.softmax"), 255);
+  EXPECT_EQ(highest("blocks.0.mlp.act"), 3);
+}
+
 TEST(QVit, DistillsWhatItSaysItDoes) {
   const auto method = method_of("q-vit", "dgd = 2\n");
   const Graph& network = trained_teacher();

@@ -113,13 +113,15 @@ class QVitInserter {
 
   /// Both matrices are activations. A map begins at 0 and has no use for another zero point.
   void quantize_product(int node) {
+    const int bits =
+        settings_.attention_bits == 0 ? settings_.activation_bits : settings_.attention_bits;
     const bool is_mix = std::find(mixes_.begin(), mixes_.end(), node) != mixes_.end();
     for (const size_t operand : {size_t{0}, size_t{1}}) {
       const Graph& graph = inserter_.graph();
       const ValueId value = graph.nodes[static_cast<size_t>(node)].input(operand);
       const bool is_map = is_mix && operand == 0;
-      activation(node, operand, settings_.activation_bits,
-                 settings_.per_head ? heads_of(graph, value) : train::Slices{}, !is_map);
+      activation(node, operand, bits, settings_.per_head ? heads_of(graph, value) : train::Slices{},
+                 !is_map);
     }
   }
 
@@ -251,6 +253,7 @@ std::unique_ptr<TrainedMethod> read_q_vit(Settings& stage) {
       static_cast<int>(stage.integer("weights", 2, 8).value_or(settings.weight_bits));
   settings.activation_bits =
       static_cast<int>(stage.integer("activations", 2, 8).value_or(settings.activation_bits));
+  settings.attention_bits = static_cast<int>(stage.integer("attention", 2, 8).value_or(0));
   settings.irm = stage.flag("irm").value_or(settings.irm);
   settings.dgd = stage.number("dgd", 0, 1e6).value_or(settings.dgd);
   settings.per_head = stage.flag("per_head").value_or(settings.per_head);

@@ -11,6 +11,9 @@ namespace ounce::methods {
 struct QVitSettings {
   int weight_bits = 4;      // 2 .. 8
   int activation_bits = 4;  // 2 .. 8
+  /// Of queries, keys, values and the map, 2 .. 8; 0: those of activations. More of them tell what
+  /// a perfect attention would bring (the paper's bottleneck study).
+  int attention_bits = 0;
   /// The information rectification module: normalised queries and keys.
   bool irm = true;
   /// Weight of the distribution guided distillation, which needs a teacher; 0: none.
@@ -31,7 +34,7 @@ train::Student q_vit(const Graph& graph, const QVitSettings& settings);
 /// `Error` when their number of features is not known.
 Graph insert_irm(Graph graph);
 
-/// The keys `weights`, `activations`, `irm`, `dgd`, `per_head` of a stage.
+/// The keys `weights`, `activations`, `attention`, `irm`, `dgd`, `per_head` of a stage.
 std::unique_ptr<TrainedMethod> read_q_vit(Settings& stage);
 
 }  // namespace ounce::methods
