@@ -121,5 +121,20 @@ TEST_F(RecipeFile, MistakesAreNamedWithLineAndKey) {
   EXPECT_NE(message(kGood, {"stage.1.method=lsq"}).find("distillation"), std::string::npos);
 }
 
+TEST(Recipes, ThoseOfTheProjectAreRead) {
+  int64_t count = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(OUNCE_RECIPES)) {
+    if (entry.path().extension() != ".toml") continue;
+    SCOPED_TRACE(entry.path());
+    ++count;
+    const Recipe recipe = read_recipe(entry.path(), {});
+    EXPECT_EQ(recipe.name, entry.path().stem());
+    if (recipe.model.file.empty()) {
+      EXPECT_FALSE(initial_network(recipe, 10).nodes.empty());
+    }
+  }
+  EXPECT_GE(count, 15);
+}
+
 }  // namespace
 }  // namespace ounce::recipes
