@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
 
 #include "engine/kernels/dispatch.h"
 
@@ -257,16 +258,19 @@ OUNCE_EXPORT(sign_windows);
 
 namespace {
 
+// Which taps lie inside of the image. (A vector of bools takes kilobytes of code.)
+using Inside = std::vector<uint8_t>;
+
 // Output positions that have the same taps inside get the same class.
 class TapClasses {
  public:
   TapClasses(int64_t outputs, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
              int64_t inputs) {
     for (int64_t at = 0; at < outputs; ++at) {
-      std::vector<bool> inside(static_cast<size_t>(taps));
+      Inside inside(static_cast<size_t>(taps));
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t from = at * stride - pad + tap * dilation;
-        inside[static_cast<size_t>(tap)] = from >= 0 && from < inputs;
+        inside[static_cast<size_t>(tap)] = from >= 0 && from < inputs ? 1 : 0;
       }
       const auto found = std::find(classes.begin(), classes.end(), inside);
       of.push_back(static_cast<int32_t>(found - classes.begin()));
@@ -274,7 +278,7 @@ class TapClasses {
     }
   }
   std::vector<int32_t> of;
-  std::vector<std::vector<bool>> classes;
+  std::vector<Inside> classes;
 };
 
 TapClasses row_classes(const ConvShape& s) {
@@ -290,8 +294,8 @@ struct InsideTaps {
   int64_t sum = 0;      // of their signs
   int64_t outside = 0;  // weights of -1 whose taps are padding
 };
-InsideTaps inside_taps(const int8_t* weights, const ConvShape& s, const std::vector<bool>& rows,
-                       const std::vector<bool>& columns) {
+InsideTaps inside_taps(const int8_t* weights, const ConvShape& s, const Inside& rows,
+                       const Inside& columns) {
   InsideTaps result;
   for (size_t y = 0; y < rows.size(); ++y) {
     for (size_t x = 0; x < columns.size(); ++x) {
@@ -299,7 +303,7 @@ InsideTaps inside_taps(const int8_t* weights, const ConvShape& s, const std::vec
           weights +
           (static_cast<int64_t>(y) * s.kernel_w + static_cast<int64_t>(x)) * s.in_channels;
       const int64_t minus = std::count(tap, tap + s.in_channels, int8_t{-1});
-      if (rows[y] && columns[x]) {
+      if (rows[y] != 0 && columns[x] != 0) {
         result.count += s.in_channels;
         result.sum += s.in_channels - 2 * minus;
       } else {
@@ -311,8 +315,8 @@ InsideTaps inside_taps(const int8_t* weights, const ConvShape& s, const std::vec
 }
 
 // Calls set(place in a table of classes, channel, what lies inside).
-template <class Set>
-void for_classes(const SignWindows& w, const int8_t* ohwi, const Set& set) {
+void for_classes(const SignWindows& w, const int8_t* ohwi,
+                 const std::function<void(size_t, int64_t, const InsideTaps&)>& set) {
   const ConvShape& s = w.shape;
   const TapClasses rows = row_classes(s);
   const TapClasses columns = column_classes(s);
