@@ -5,7 +5,7 @@ namespace ounce {
 int fold_constants(Graph& graph, const Evaluator& evaluator) {
   InferOptions options;
   options.evaluator = &evaluator;
-  options.max_folded_growth = 2;
+  options.max_folded_growth = 8;  // masks of windows with biases of heads, say
   infer_shapes(graph, options);
   return remove_dead_nodes(graph);
 }

@@ -214,15 +214,55 @@ void make_map(const Head& h, int64_t rows, int32_t* in_map) {
   }
 }
 
-// The weights of all keys for one row, and their sum.
-HWY_INLINE uint64_t weigh_keys(const uint8_t* counts, uint8_t nearest, const uint32_t* table,
-                               const uint32_t* biases, int64_t keys, uint64_t* weights) {
-  uint64_t sum = 0;
-  for (int64_t j = 0; j < keys; ++j) {
-    weights[j] = uint64_t{table[counts[j] - nearest]} * biases[j] >> 16;
-    sum += weights[j];
+// entries[j] = softmax.weights[counts[j] - nearest] of 64 keys; anything beyond the last key.
+HWY_INLINE void weights_of_counts(const uint8_t* counts, uint8_t nearest, const BitSoftmax& softmax,
+                                  int64_t keys, uint32_t* entries) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if (!softmax.weight_planes.empty()) {
+    return entries_of_table(counts, nearest, softmax.weight_planes.data(), entries);
   }
-  return sum;
+#endif
+  for (int64_t j = 0; j < std::min(keys, kColumns); ++j) {
+    entries[j] = softmax.weights[counts[j] - nearest];
+  }
+}
+
+// The weights of all keys for one row, zero behind the last up to a whole panel, and their sum.
+HWY_INLINE uint64_t weigh_keys(const uint8_t* counts, uint8_t nearest, const BitSoftmax& softmax,
+                               const uint32_t* biases, int64_t keys, uint64_t* weights) {
+  uint64_t total = 0;
+  for (int64_t first = 0; first < keys; first += kColumns) {
+    alignas(64) uint32_t entries[kColumns];
+    weights_of_counts(counts + first, nearest, softmax, keys - first, entries);
+    const int64_t count = std::min(keys - first, kColumns);
+    uint64_t* own = weights + first;
+    std::fill(own + count / kLanes * kLanes, own + kColumns, uint64_t{0});
+#if HWY_TARGET == HWY_SCALAR
+    for (int64_t j = 0; j < count; ++j) {
+      own[j] = uint64_t{entries[j]} * biases[first + j] >> 16;
+      total += own[j];
+    }
+#else
+    const hn::ScalableTag<uint32_t> d32;
+    const hn::ScalableTag<uint64_t> d64;
+    const auto odd_of = [&](auto v) HWY_ATTR {
+      return hn::BitCast(d32, hn::ShiftRight<32>(hn::BitCast(d64, v)));
+    };
+    auto sum = hn::Zero(d64);
+    for (int64_t j = 0; j < count; j += kLanes) {
+      const auto present =
+          hn::FirstN(d32, static_cast<size_t>(std::min<int64_t>(count - j, kLanes)));
+      const auto weight = hn::Load(d32, entries + j);
+      const auto bias = hn::MaskedLoad(present, d32, biases + first + j);
+      const auto even = hn::ShiftRight<16>(hn::MulEven(weight, bias));
+      const auto odd = hn::ShiftRight<16>(hn::MulEven(odd_of(weight), odd_of(bias)));
+      sum = hn::Add(sum, hn::Add(even, odd));
+      hn::StoreInterleaved2(even, odd, d64, own + j);
+    }
+    total += hn::GetLane(hn::SumOfLanes(d64, sum));
+#endif
+  }
+  return total;
 }
 
 // Bit j is set where weights[j] > bound.
@@ -244,12 +284,10 @@ void make_biased_map(const Head& h, int64_t first, int64_t rows, int32_t* in_map
   constexpr double kMost = 1.8e19;  // below 2^64
   const BitSoftmax& softmax = *h.item.softmax;
   const int64_t keys = h.shape.keys;
-  std::fill(h.weights + keys, h.weights + h.size.row_counts, uint64_t{0});
   for (int64_t i = 0; i < rows; ++i) {
     const uint8_t* counts = h.counts + i * h.size.row_counts;
-    const uint64_t sum =
-        weigh_keys(counts, least_byte(counts, h.size.row_counts), softmax.weights.data(),
-                   h.item.bias_weights + (first + i) * keys, keys, h.weights);
+    const uint64_t sum = weigh_keys(counts, least_byte(counts, h.size.row_counts), softmax,
+                                    h.item.bias_weights + (first + i) * keys, keys, h.weights);
     // A weight is an integer: it lies above the product where it lies above its whole part.
     const double product = static_cast<double>(sum) * softmax.half_map_scale;
     const auto bound = static_cast<uint64_t>(std::min(product, kMost));
@@ -382,7 +420,7 @@ BitSoftmax::BitSoftmax(int64_t head_dim, double score_scale, double map_scale)
 
 std::vector<uint32_t> bit_bias_weights(std::span<const float> biases, int64_t keys) {
   std::vector<uint32_t> weights;
-  weights.reserve(biases.size());
+  weights.reserve(biases.size() + kPanelColumns);
   for (size_t row = 0; row < biases.size(); row += static_cast<size_t>(keys)) {
     const auto of_row = biases.subspan(row, static_cast<size_t>(keys));
     const double most = *std::max_element(of_row.begin(), of_row.end());
@@ -390,6 +428,7 @@ std::vector<uint32_t> bit_bias_weights(std::span<const float> biases, int64_t ke
       weights.push_back(static_cast<uint32_t>(std::llround(std::exp(bias - most) * kUnit)));
     }
   }
+  weights.resize(biases.size() + kPanelColumns);  // vectors may read behind the last row
   return weights;
 }
 

@@ -184,6 +184,33 @@ HWY_INLINE void sums_of_table(const uint8_t* bytes, int64_t stride, int64_t rows
         _mm512_reduce_add_epi64(_mm512_add_epi64(lower, _mm512_slli_epi64(upper, 16))));
   }
 }
+
+// entries[j] = table[bytes[j] - least] for 64 bytes, with the table as above; any number where the
+// difference is 128 or more.
+HWY_INLINE void entries_of_table(const uint8_t* bytes, uint8_t least, const uint8_t* planes,
+                                 uint32_t* entries) {
+  // Joining planes of bytes works in quarters of a register: byte 16 q + 4 v + r of the planes
+  // becomes number 4 q + r of vector v, which is to be entry 16 v + 4 q + r.
+  alignas(64) static constexpr uint8_t kOrder[64] = {
+      0,  1,  2,  3,  16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51,   // q = 0
+      4,  5,  6,  7,  20, 21, 22, 23, 36, 37, 38, 39, 52, 53, 54, 55,   // q = 1
+      8,  9,  10, 11, 24, 25, 26, 27, 40, 41, 42, 43, 56, 57, 58, 59,   // q = 2
+      12, 13, 14, 15, 28, 29, 30, 31, 44, 45, 46, 47, 60, 61, 62, 63};  // q = 3
+  const __m512i distance =
+      _mm512_sub_epi8(_mm512_loadu_si512(bytes), _mm512_set1_epi8(static_cast<char>(least)));
+  const __m512i at = _mm512_permutexvar_epi8(_mm512_load_si512(kOrder), distance);
+  const auto plane = [&](int p) HWY_ATTR {
+    return _mm512_permutex2var_epi8(_mm512_load_si512(planes + p * 128), at,
+                                    _mm512_load_si512(planes + p * 128 + 64));
+  };
+  const __m512i p0 = plane(0), p1 = plane(1), p2 = plane(2), p3 = plane(3);
+  const __m512i low0 = _mm512_unpacklo_epi8(p0, p1), high0 = _mm512_unpackhi_epi8(p0, p1);
+  const __m512i low1 = _mm512_unpacklo_epi8(p2, p3), high1 = _mm512_unpackhi_epi8(p2, p3);
+  _mm512_store_si512(entries, _mm512_unpacklo_epi16(low0, low1));
+  _mm512_store_si512(entries + 16, _mm512_unpackhi_epi16(low0, low1));
+  _mm512_store_si512(entries + 32, _mm512_unpacklo_epi16(high0, high1));
+  _mm512_store_si512(entries + 48, _mm512_unpackhi_epi16(high0, high1));
+}
 #endif
 
 }  // namespace ounce::engine::HWY_NAMESPACE
