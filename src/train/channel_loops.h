@@ -149,9 +149,4 @@ at::Tensor sums_of_channels(const at::Tensor& x, const ChannelLayout& layout, co
   return result;
 }
 
-/// `tensor` with its elements in the order of memory of `x`.
-inline at::Tensor in_layout_of(const at::Tensor& x, const at::Tensor& tensor) {
-  return tensor.strides() == x.strides() ? tensor : at::empty_like(x).copy_(tensor);
-}
-
 }  // namespace ounce::train

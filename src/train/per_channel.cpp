@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "train/layout.h"
 #include "train/vector_clones.h"
 
 #include "train/channel_loops.h"

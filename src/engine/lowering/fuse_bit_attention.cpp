@@ -108,7 +108,8 @@ class AttentionMatcher {
     return Scaling{i, node.input(input), times >= 0 ? double{*number} : 1.0 / double{*number}};
   }
 
-  /// The node that adds finite constants to `value`'s other operand, which `x` becomes.
+  /// The node that adds constants to `value`'s other operand, which `x` becomes. What the scores
+  /// are multiplied by behind it must leave them finite.
   int biasing(ValueId value, ValueId& x) {
     const int i = rewriter_.producer(value, "Add");
     if (i < 0 || biases_) return -1;
@@ -116,12 +117,12 @@ class AttentionMatcher {
     for (const size_t side : {size_t{0}, size_t{1}}) {
       const Tensor* constant = graph().constant(node.input(side));
       if (constant == nullptr || constant->dtype() != DType::f32) continue;
-      const auto values = constant->data<float>();
-      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
-        return -1;
+      Tensor biases = *constant;
+      for (float& bias : biases.mutable_data<float>()) {
+        bias = static_cast<float>(bias * factor_);
+        if (!std::isfinite(bias)) return -1;
       }
-      biases_ = *constant;
-      bias_factor_ = factor_;
+      biases_ = std::move(biases);
       x = node.input(1 - side);
       return i;
     }
@@ -240,8 +241,7 @@ class AttentionMatcher {
     return shape_of(q).back() <= kMostBitHeadDim && fit_biases(shape_of(q), shape_of(k));
   }
 
-  /// Whether the biases, times what the scores are multiplied by behind them, are [.., tokens,
-  /// keys] with leading axes that broadcast to those of q.
+  /// Whether the biases are [.., tokens, keys] with leading axes that broadcast to those of q.
   bool fit_biases(const Shape& q, const Shape& k) const {
     if (!biases_) return true;
     const Shape& shape = biases_->shape();
@@ -281,12 +281,7 @@ class AttentionMatcher {
     node.attributes.set("score_scales", tensor(product(product(q.scales, k.scales), {factor_})));
     node.attributes.set("map_scales", tensor(map_scales_));
     node.attributes.set("y_scales", tensor(product(map_scales_, v.scales)));
-    if (biases_) {
-      for (float& bias : biases_->mutable_data<float>()) {
-        bias = static_cast<float>(bias * bias_factor_);
-      }
-      node.attributes.set("biases", *biases_);
-    }
+    if (biases_) node.attributes.set("biases", *biases_);
     store_norm(node.attributes, "q", q);
     store_norm(node.attributes, "k", k);
     node.inputs = {arranged(q, ".q"), arranged(k, ".k"), arranged(v, ".v")};
@@ -300,8 +295,7 @@ class AttentionMatcher {
   int softmax_ = -1;
   int scores_ = -1;
   double factor_ = 1.0;
-  std::optional<Tensor> biases_;
-  double bias_factor_ = 1.0;  // of the products behind the sum
+  std::optional<Tensor> biases_;  // in units of what the softmax reads
   Scales map_scales_;
   std::vector<int> absorbed_;
 };

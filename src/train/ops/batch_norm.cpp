@@ -8,6 +8,8 @@
 
 #include "train/channel_loops.h"
 #include "train/distributed.h"
+#include "train/layout.h"
+#include "train/ops/common.h"
 
 namespace ounce::train::ops {
 namespace {
@@ -24,9 +26,7 @@ std::vector<int64_t> elements_of(const at::Tensor& x) {
 
 /// `values` [C] as a view that broadcasts with `x`, in its dtype.
 at::Tensor by_channel(const at::Tensor& values, const at::Tensor& x) {
-  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
-  shape[1] = x.size(1);
-  return values.to(x.scalar_type()).view(shape);
+  return along_axis(values.to(x.scalar_type()), 1, x.dim());
 }
 
 // Of `x` and, where there is one, `dy` of the same layout; numbers of channels in f64.

@@ -6,6 +6,7 @@
 #include <array>
 #include <vector>
 
+#include "train/layout.h"
 #include "train/vector_clones.h"
 
 namespace ounce::train {
@@ -308,8 +309,7 @@ at::Tensor step_forward(const at::Tensor& x, const at::Tensor& scale, const at::
 StepGradients step_backward(const at::Tensor& x, const at::Tensor& gradient,
                             const at::Tensor& scale, const at::Tensor& zero_point,
                             const StepGrid& grid) {
-  const at::Tensor paired =
-      gradient.strides() == x.strides() ? gradient : at::empty_like(x).copy_(gradient);
+  const at::Tensor paired = in_layout_of(x, gradient);
   at::Tensor result = at::empty_like(x);
   const AllSteps steps(scale, zero_point, grid);
   const Buffers memory = {x.data_ptr<float>(), paired.data_ptr<float>(), result.data_ptr<float>()};

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "train/layout.h"
 #include "train/vector_clones.h"
 
 namespace ounce::train {
@@ -52,8 +53,7 @@ at::Tensor each(const at::Tensor& x, const Function& f) {
 /// `gradient * slope(x)` of each pair; both in one layout.
 template <class Function>
 at::Tensor each_slope(const at::Tensor& x, const at::Tensor& gradient, const Function& slope) {
-  const at::Tensor paired =
-      gradient.strides() == x.strides() ? gradient : at::empty_like(x).copy_(gradient);
+  const at::Tensor paired = in_layout_of(x, gradient);
   at::Tensor result = at::empty_like(x);
   const float* from = x.data_ptr<float>();
   const float* above = paired.data_ptr<float>();
