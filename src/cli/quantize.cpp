@@ -138,6 +138,7 @@ void QuantizeRun::write_models() {
                             {"method", options_.method},
                             {"weights", request_.weight_bits},
                             {"activations", request_.activation_bits},
+                            {"dynamic", quantize::name_of(request_.activation_grid)},
                             {"bits", bits_label(request_)},
                             {"seed", options_.common.seed},
                             {"model_hash", report_.provenance.model_hash},
@@ -280,6 +281,7 @@ report::Json QuantizeRun::manifest() const {
   json["method"] = options_.method;
   json["weights"] = request_.weight_bits;
   json["activations"] = request_.activation_bits;
+  json["dynamic"] = quantize::name_of(request_.activation_grid);
   json["bits"] = bits_label(request_);
   json["options"] = request_.options;
   json["set"] = options_.overrides;
@@ -311,6 +313,7 @@ constexpr const char* kExamples =
     "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
     "  ounce quantize model.onnx --data photos/ --weights ternary --set 'blocks.0.*:weights=4'\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations f32\n"
+    "  ounce quantize model.onnx --data none --weights 4 --activations 8 --dynamic token\n"
     "  ounce quantize model.onnx --dry-run\n";
 
 }  // namespace

@@ -40,17 +40,19 @@ void set_bits(methods::Request& request, const QuantizeOptions& options) {
   request.weight_bits = weights.bits;
   request.ternary = weights.ternary;
   request.activation_bits = quantize::bits_from_text(options.activations).value_or(0);
+  request.activation_grid = *quantize::activation_grid_from_name(options.dynamic);
 }
 
 methods::Request request_from(const QuantizeOptions& options) {
   if (options.data.data.empty() && !options.dry_run) {
     throw Error("is required", "--data", "a folder of pictures");
   }
-  if (options.data.data == "none" && !is_float_activation(options.activations)) {
-    throw Error("the ranges of activations need data", "--data none", "--activations f32");
-  }
   methods::Request request;
   set_bits(request, options);
+  if (options.data.data == "none" && request.needs_ranges()) {
+    throw Error("the ranges of activations need data", "--data none",
+                "--activations f32, or --dynamic token");
+  }
   request.threads = options.common.threads;
   for (const std::string& text : options.method_options) {
     const size_t equals = text.find('=');
@@ -76,8 +78,8 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "Folder to fill (default: the model's name and the bits)");
   add_data_options(
       app, options.data,
-      "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none for "
-      "weight-only",
+      "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none where "
+      "activations stay float or are dynamic",
       false);
   app.add_option("--method", options.method, "Method, one of those that `ounce methods` lists")
       ->capture_default_str();
@@ -86,6 +88,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
       ->capture_default_str();
   app.add_option("--activations", options.activations, "Bits of activations, or f32 for none")
       ->check(activation_bits())
+      ->capture_default_str();
+  app.add_option("--dynamic", options.dynamic,
+                 "Activations of linear layers on grids made while the model runs, one a tensor or "
+                 "one a token, instead of calibrated ones; everything else stays float")
+      ->check(CLI::IsMember({"off", "tensor", "token"}))
       ->capture_default_str();
   app.add_option("--set", options.overrides,
                  "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
@@ -115,20 +122,34 @@ methods::Request make_request(const QuantizeOptions& options) {
   }
 }
 
+namespace {
+
+bool is_dynamic(const methods::Request& request) {
+  return request.activation_bits != 0 &&
+         request.activation_grid != quantize::ActivationGrid::kCalibrated;
+}
+
+}  // namespace
+
 std::filesystem::path output_folder(const QuantizeOptions& options,
                                     const methods::Request& request) {
   if (!options.output.empty()) return options.output;
   std::string bits = bits_label(request);
   std::transform(bits.begin(), bits.end(), bits.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (is_dynamic(request)) bits += "-dynamic";
   return std::filesystem::path(options.model).stem().string() + "-" + bits;
 }
 
 std::string settings_text(const methods::Request& request) {
-  return fmt::format(
-      "weights {}, activations {}",
-      request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),
-      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits));
+  std::string activations =
+      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits);
+  if (is_dynamic(request)) {
+    activations += fmt::format(" dynamic per {}", quantize::name_of(request.activation_grid));
+  }
+  return fmt::format("weights {}, activations {}",
+                     request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),
+                     activations);
 }
 
 std::string bits_label(const methods::Request& request) {

@@ -23,6 +23,7 @@ struct QuantizeOptions {
   std::string method = "q-yolo";
   std::string weights = "8";      // bits, or "ternary"
   std::string activations = "8";  // bits, or "f32"
+  std::string dynamic = "off";    // "tensor" or "token": grids made while the model runs
   int64_t calibration = 128;
   int64_t compare = 16;
   int runs = 30;

@@ -142,16 +142,16 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   layer.weights.ternary = request.ternary;
   layer.float_activations = request.activation_bits == 0;
   if (!layer.float_activations) layer.activation_bits = request.activation_bits;
+  layer.activation_grid = request.activation_grid;
   const std::string range = option_text(request, common[0]);
   options.search_few_bits = range == "auto";
   const auto rule = quantize::weight_rule_from_name(options.search_few_bits ? "minmax" : range);
   if (!rule) refuse(common[0], range, "minmax, mse, auto");
   layer.weights.rule = *rule;
   quantize::set_granularity(layer.weights, option_text(request, common[1]));
-  // Correcting weight-only models would make them depend on data that they otherwise do without.
-  options.bias_correction =
-      flag_or_auto(request, common[2],
-                   request.activation_bits != 0 && fewest_bits(request) < quantize::kMaxBits);
+  // Correcting models without ranges would make them depend on data that they otherwise do without.
+  options.bias_correction = flag_or_auto(
+      request, common[2], request.needs_ranges() && fewest_bits(request) < quantize::kMaxBits);
   options.keep_ends8 =
       flag_or_auto(request, common[3], fewest_bits(request) < quantize::kFewestPlainBits);
   options.embeddings8 =

@@ -15,10 +15,17 @@ struct Request {
   int weight_bits = 8;      // 1 .. 8
   bool ternary = false;     // the weights are -1, 0, 1 times a scale; `weight_bits` is 2
   int activation_bits = 8;  // 1 .. 8; 0: activations stay float
+  quantize::ActivationGrid activation_grid = quantize::ActivationGrid::kCalibrated;
   int threads = 1;
   /// Options of the method by name (`Method::options`).
   std::map<std::string, std::string> options;
   std::vector<quantize::Override> overrides;
+
+  /// Whether ranges of activations must be found in data.
+  bool needs_ranges() const {
+    const bool dynamic = activation_grid != quantize::ActivationGrid::kCalibrated;
+    return activation_bits == 1 || (activation_bits != 0 && !dynamic);
+  }
 };
 
 struct MethodOption {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <tuple>
 
 #include "engine/reference/reference.h"
 #include "graph/operator.h"
@@ -154,6 +156,7 @@ class Inserter {
     if (!plan.weights) return;
     const QuantizedLayer& layer = calibration_.layers[i];
     const auto node = static_cast<size_t>(plan.node);
+    if (plan.reads_dynamic_grid()) insert_dynamic_grid(plan);
     const std::string name = source_.value(plan.weights->weights).name;
     const Tensor codes = pack_codes(layer.weights.codes, layer.bits);
     const Tensor zeros =
@@ -165,6 +168,25 @@ class Inserter {
         dequantized_constant(name, codes, layer.weights.scales, zeros, std::move(attributes));
     graph_.nodes[node].inputs[1] = weights;
     if (layer.bias.defined()) insert_bias(plan, layer, name);
+  }
+
+  /// Layers that read a value alike share what rounds it.
+  void insert_dynamic_grid(const LayerPlan& plan) {
+    ValueId& operand = graph_.nodes[static_cast<size_t>(plan.node)].inputs[0];
+    const Value& value = source_.value(source_.nodes[static_cast<size_t>(plan.node)].input(0));
+    const bool per_token = plan.settings.activation_grid == ActivationGrid::kDynamicToken;
+    const auto [found, added] =
+        dynamic_.try_emplace({operand, plan.settings.activation_bits, per_token}, kNoValue);
+    if (added) {
+      AttributeMap attributes;
+      attributes.set("bits", int64_t{plan.settings.activation_bits});
+      attributes.set("per_token", int64_t{per_token});
+      const std::string name = value.name + "_dynamic" + std::to_string(dynamic_.size());
+      const auto shape = value.shape;
+      found->second = graph_.add_node("DynamicFakeQuant", {operand}, std::move(attributes), name);
+      rename(found->second, name, DType::f32, shape);
+    }
+    graph_.nodes[static_cast<size_t>(plan.node)].inputs[0] = found->second;
   }
 
   ValueId dequantized_weights(const std::string& name, const Tensor& codes,
@@ -236,6 +258,7 @@ class Inserter {
   const Calibration& calibration_;
   GraphIndex index_;
   Graph graph_;
+  std::map<std::tuple<ValueId, int, bool>, ValueId> dynamic_;  // by what is read, bits, per token
 };
 
 }  // namespace

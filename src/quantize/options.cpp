@@ -10,7 +10,7 @@ namespace ounce::quantize {
 namespace {
 
 constexpr std::string_view kKeys =
-    "weights=1..8|ternary|float, activations=1..8|float, "
+    "weights=1..8|ternary|float, activations=1..8|float, dynamic=off|tensor|token, "
     "range=minmax|percentile|mse|symmetric-mse|kl|uh, "
     "percentile=NUMBER, weight-range=minmax|mse, granularity=tensor|channel|group:N";
 
@@ -38,6 +38,10 @@ void apply(LayerSettings& layer, const Override& setting) {
     const auto bits = bits_from_text(value);
     if (!bits) refuse(setting);
     layer.activation_bits = *bits;
+  } else if (setting.key == "dynamic") {
+    const auto grid = activation_grid_from_name(value);
+    if (!grid) refuse(setting);
+    layer.activation_grid = *grid;
   } else if (setting.key == "range") {
     const auto rule = range_rule_from_name(value);
     if (!rule) refuse(setting);
@@ -62,6 +66,26 @@ bool names(const Override& setting, const Node& node) {
 }
 
 }  // namespace
+
+std::optional<ActivationGrid> activation_grid_from_name(std::string_view name) {
+  for (const auto grid : {ActivationGrid::kCalibrated, ActivationGrid::kDynamicTensor,
+                          ActivationGrid::kDynamicToken}) {
+    if (name == name_of(grid)) return grid;
+  }
+  return std::nullopt;
+}
+
+std::string_view name_of(ActivationGrid grid) {
+  switch (grid) {
+    case ActivationGrid::kCalibrated:
+      return "off";
+    case ActivationGrid::kDynamicTensor:
+      return "tensor";
+    case ActivationGrid::kDynamicToken:
+      return "token";
+  }
+  return {};
+}
 
 bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,10 +16,22 @@ namespace ounce::quantize {
 /// are searched, and no guard puts into float what is bound to lose much without training.
 inline constexpr int kFewestPlainBits = 4;
 
+/// Where the grids of a linear layer's activations come from.
+enum class ActivationGrid : uint8_t {
+  kCalibrated,     // one a tensor, from data
+  kDynamicTensor,  // from the values themselves while the model runs, one a tensor
+  kDynamicToken,   // likewise, one a row
+};
+
+/// "off", "tensor" or "token"; nullopt otherwise.
+std::optional<ActivationGrid> activation_grid_from_name(std::string_view name);
+std::string_view name_of(ActivationGrid grid);
+
 /// How a layer's numbers are quantized.
 struct LayerSettings {
   WeightOptions weights;
-  int activation_bits = 8;         // 1 .. 8
+  int activation_bits = 8;  // 1 .. 8
+  ActivationGrid activation_grid = ActivationGrid::kCalibrated;
   bool float_weights = false;      // weights stay f32 (then the layer stays in float)
   bool float_activations = false;  // weight-only quantization of this layer
   RangeRule range = RangeRule::kMse;
@@ -33,8 +46,9 @@ struct Override {
 };
 
 /// Parses "PATTERN:KEY=VALUE". Keys: `weights` (1 .. 8, "ternary" or "float"), `activations` (1 ..
-/// 8 or "float"), `range` (a range rule), `percentile`, `weight-range` ("minmax", "mse"),
-/// `granularity` ("tensor", "channel", "group:N"). Throws `Error` that lists what is possible.
+/// 8 or "float"), `dynamic` ("off", "tensor", "token"), `range` (a range rule), `percentile`,
+/// `weight-range` ("minmax", "mse"), `granularity` ("tensor", "channel", "group:N"). Throws `Error`
+/// that lists what is possible.
 Override parse_override(std::string_view text);
 
 /// Whether a word asks for numbers as they are: "f32" or "float".

@@ -58,6 +58,8 @@ void Planner::select_layers() {
     layer.settings = settings_for(options_, node);
     layer.weights = product_weights(graph_, index_, i);
     layer.weight_only = layer.settings.float_activations;
+    // A convolution's windows overlap, and have borders that need a zero point: no dynamic grids.
+    if (layer.reads_dynamic_grid() && node.op == "Conv") layer.weight_only = true;
     const std::string reason = why_float(i, layer);
     if (!reason.empty()) {
       keep_float(i, reason);
@@ -78,6 +80,7 @@ std::string Planner::why_float(int node, const LayerPlan& layer) const {
   if (!layer.weights) {
     if (layer.settings.float_activations) return "asked for by an override";
     if (!options_.quantize_attention) return "products of two activations stay in float";
+    if (layer.reads_dynamic_grid()) return "dynamic grids are for products with weights";
   }
   return {};
 }

@@ -43,8 +43,14 @@ struct LayerPlan {
   /// Its activations are binarized. Such a layer takes part in no grid: it reads signs through
   /// Binarize and gives floats.
   bool reads_signs() const { return !weight_only && settings.activation_bits == 1; }
-  /// Its activations are codes of a grid.
-  bool reads_grid() const { return !weight_only && !reads_signs(); }
+  /// Its activations are codes of a grid that is made while the model runs. Such a layer takes part
+  /// in no grid either: it reads floats through DynamicFakeQuant and gives floats.
+  bool reads_dynamic_grid() const {
+    return !weight_only && !reads_signs() &&
+           settings.activation_grid != ActivationGrid::kCalibrated;
+  }
+  /// Its activations are codes of a calibrated grid.
+  bool reads_grid() const { return !weight_only && !reads_signs() && !reads_dynamic_grid(); }
 };
 
 /// A node that stays in float, and why.

@@ -19,6 +19,9 @@ void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) 
     out << "activations float";
   } else {
     out << "activations " << layer.settings.activation_bits << " bit";
+    if (layer.reads_dynamic_grid()) {
+      out << " dynamic per " << name_of(layer.settings.activation_grid);
+    }
   }
   out << (layer.is_end ? ", first or last layer\n" : "\n");
 }

@@ -172,6 +172,19 @@ TEST_F(Commands, WeightOnlyQuantizationNeedsNoData) {
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 
+TEST_F(Commands, DynamicQuantizationNeedsNoData) {
+  const Json json =
+      run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data", "none", "--dynamic",
+                "token", "--runs", "2", "--compare", "0", "--keep-slow"});
+  EXPECT_EQ(json["settings"], "weights 8 bit, activations 8 bit dynamic per token");
+  EXPECT_LT(json["bytes"], json["float_bytes"]);
+  EXPECT_EQ(Json::parse(contents(path("out/manifest.json")))["dynamic"], "token");
+  const CliResult bench = run_cli({"bench", text("out/model.ounce"), "--runs", "2", "--profile"});
+  EXPECT_NE(bench.out.find("gemm_dynamic_codes"), std::string::npos) << bench.out;
+  const CliResult onnx = run_cli({"bench", text("out/model.onnx"), "--runs", "2"});
+  EXPECT_EQ(onnx.code, 0) << onnx.err;
+}
+
 TEST_F(Commands, EveryNumberOfBitsIsPlanned) {
   for (const auto& [weights, activations, label] : {std::tuple{"8", "8", "W8A8"},
                                                     {"6", "4", "W6A4"},

@@ -92,6 +92,29 @@ TEST(SessionLowBit, LinearLayersThatQuantizeTheirInputThemselves) {
   }
 }
 
+TEST(SessionLowBit, LinearLayersOnGridsOfTheirOwnInput) {
+  for (const DType dtype : {DType::u1, DType::i2, DType::i4, DType::i8}) {
+    for (const int64_t block : {0, 32}) {
+      for (const int64_t rows : {1, 3, 21}) {
+        for (const int variant : {0, 1, 2}) {
+          AttributeMap given;
+          given.set("bits", int64_t{variant == 2 ? 4 : 8});
+          given.set("per_token", int64_t{variant != 0});
+          given.set("symmetric", int64_t{variant == 2});
+          GraphBuilder b;
+          const ValueId x = b.node("DynamicFakeQuant", {b.input("x", {2, rows, 96})}, given);
+          const ValueId w = b.low_bit_weights({96, 40}, dtype, block == 0 ? 1 : 0, block);
+          const ValueId y = b.node("MatMul", {x, w});
+          b.output(b.node("Gelu", {b.node("Add", {y, b.weights({40})})}));
+          const auto kernels = expect_close(b.graph, {2, rows, 96}, 2e-4);
+          EXPECT_EQ(count_kernels(kernels, "gemm_dynamic_codes"), 1)
+              << name_of(dtype) << ", blocks of " << block << ", " << rows << " rows, " << variant;
+        }
+      }
+    }
+  }
+}
+
 TEST(SessionLowBit, DynamicLayersOfUnsignedWeightsAreComputedAsWritten) {
   AttributeMap to_f32;
   to_f32.set("to", int64_t{1});

@@ -518,6 +518,23 @@ TEST(ExpandFused, binarize_per_tensor_and_axis) {
   check_expansion(b.done({plain, tensor, axis, zero_or_scale}), 21, "Binarize");
 }
 
+TEST(ExpandFused, dynamic_grids_of_rows_and_tensors) {
+  for (const int per_token : {0, 1}) {
+    for (const int symmetric : {0, 1}) {
+      for (const int bits : {2, 4, 8}) {
+        AttributeMap given = attributes("bits", bits);
+        given.set("per_token", int64_t{per_token});
+        given.set("symmetric", int64_t{symmetric});
+        Builder b;
+        // Rows of zeros, too.
+        const ValueId x =
+            b.op("Mul", {b.input("x", {2, 3, 9}), b.op("Relu", {b.weights({3, 1}, 8)})});
+        check_expansion(b.done({b.op("DynamicFakeQuant", {x}, given)}), 21, "DynamicFakeQuant");
+      }
+    }
+  }
+}
+
 TEST(ExpandFused, group_normalization_for_older_opsets) {
   Builder b;
   const ValueId x = b.input("x", {2, 6, 4, 5});

@@ -78,6 +78,52 @@ TEST(LowBitPlan, what_cannot_be_negative_is_binarized_to_zero_and_one) {
   EXPECT_EQ(graph.value(node_named(graph, "mixed").input(0)).name, "softmax_binarized");
 }
 
+Options dynamic(Options options, ActivationGrid grid) {
+  options.layer.activation_grid = grid;
+  return options;
+}
+
+TEST(LowBitPlan, dynamic_layers_take_part_in_no_grid) {
+  const Planned result =
+      planned(testing::vit_block(), dynamic(bits(4, 8), ActivationGrid::kDynamicToken));
+  const std::string text = to_text(result.graph, result.plan);
+  EXPECT_TRUE(result.plan.grids.empty()) << text;
+  ASSERT_NE(result.layer("fc1.matmul"), nullptr) << text;
+  EXPECT_TRUE(result.layer("fc1.matmul")->reads_dynamic_grid());
+  ASSERT_NE(result.kept("scores"), nullptr) << text;
+  EXPECT_NE(text.find("activations 8 bit dynamic per token"), std::string::npos) << text;
+  const Graph graph = inserted(result);
+  EXPECT_EQ(count_of(graph, "QuantizeLinear"), 0);
+  const int reader = GraphIndex(graph).producer(node_named(graph, "fc1.matmul").input(0));
+  ASSERT_GE(reader, 0);
+  const Node& rounding = graph.nodes[static_cast<size_t>(reader)];
+  EXPECT_EQ(rounding.op, "DynamicFakeQuant");
+  EXPECT_EQ(rounding.attributes.get_int("bits", 0), 8);
+  EXPECT_EQ(rounding.attributes.get_int("per_token", 0), 1);
+}
+
+TEST(LowBitPlan, convolutions_have_no_dynamic_grids) {
+  const Planned result =
+      planned(testing::residual_network(), dynamic(bits(8, 8), ActivationGrid::kDynamicTensor));
+  EXPECT_TRUE(result.plan.grids.empty());
+  ASSERT_NE(result.layer("block1.conv1"), nullptr);
+  EXPECT_TRUE(result.layer("block1.conv1")->weight_only);
+  ASSERT_NE(result.layer("fc"), nullptr);
+  EXPECT_TRUE(result.layer("fc")->reads_dynamic_grid());
+}
+
+TEST(LowBitPlan, layers_that_read_a_value_alike_share_its_dynamic_grid) {
+  testing::Builder b(5);
+  const ValueId x = b.input("x", {6, 8});
+  const Graph source = b.finish({b.linear(x, 8, 4, "one"), b.linear(x, 8, 4, "another"),
+                                 b.linear(x, 8, 4, "narrow"), b.linear(x, 8, 4, "static")});
+  const Planned result = planned(source, with(dynamic(bits(8, 8), ActivationGrid::kDynamicToken),
+                                              {"narrow*:activations=4", "static*:dynamic=off"}));
+  const Graph graph = inserted(result);
+  EXPECT_EQ(count_of(graph, "DynamicFakeQuant"), 2) << to_text(result.graph, result.plan);
+  EXPECT_EQ(count_of(graph, "QuantizeLinear"), 1);
+}
+
 TEST(LowBitPlan, layers_of_one_and_of_eight_bits_read_the_same_value) {
   testing::Builder b(5);
   const ValueId x = b.op("Relu", {b.input("x", {1, 8, 6, 6})}, "relu");

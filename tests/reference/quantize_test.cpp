@@ -141,6 +141,31 @@ TEST(MatMulInteger, subtracts_zero_points_of_rows_and_columns) {
   EXPECT_EQ(y.to_i64(), (Codes{20, 20, 20, 20}));
 }
 
+TEST(DynamicFakeQuant, rounds_on_the_grid_of_a_row_or_of_all) {
+  // A row from -1 to 2 in steps of 1, one of zeros, one that is never negative in steps of 4.
+  const Tensor x = floats({-1.0F, 0.4F, 2.0F, 0, 0, 0, 12.0F, 5.9F, 2.1F}, {3, 3});
+  AttributeMap rows = attributes_of({{"bits", int64_t{2}}, {"per_token", int64_t{1}}});
+  EXPECT_EQ(evaluate_one("DynamicFakeQuant", {x}, rows).to_f32(),
+            (Floats{-1, 0, 2, 0, 0, 0, 12, 4, 4}));
+  // Symmetric: codes -2 to 1, one step the greatest magnitude.
+  rows.set("symmetric", int64_t{1});
+  EXPECT_EQ(evaluate_one("DynamicFakeQuant", {x}, rows).to_f32(),
+            (Floats{0, 0, 2, 0, 0, 0, 12, 0, 0}));
+  // All of them: from -1 to 12 in three steps of 13 / 3; -1 is nearest to zero.
+  const auto all =
+      evaluate_one("DynamicFakeQuant", {x}, attributes_of({{"bits", int64_t{2}}})).to_f32();
+  const float step = 13.0F / 3.0F;
+  EXPECT_EQ(all, (Floats{0, 0, 0, 0, 0, 0, 3 * step, step, 0}));
+}
+
+TEST(DynamicFakeQuant, eight_bits_of_a_tensor_are_those_of_onnx) {
+  const Tensor x = ::ounce::testing::random_tensor({4, 33}, 3);
+  const auto codes =
+      engine::reference::evaluate(make_node("DynamicQuantizeLinear", {}, 3), std::vector{x});
+  EXPECT_EQ(evaluate_one("DynamicFakeQuant", {x}).to_f32(),
+            evaluate_one("DequantizeLinear", {codes[0], codes[1], codes[2]}).to_f32());
+}
+
 TEST(Binarize, takes_the_sign_with_zero_positive) {
   const Tensor x = floats({-2.0F, -0.0F, 0.0F, 3.0F}, {2, 2});
   EXPECT_EQ(evaluate_one("Binarize", {x}).to_f32(), (Floats{-1, 1, 1, 1}));

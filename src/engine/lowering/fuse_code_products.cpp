@@ -4,7 +4,8 @@
 #include "graph/product.h"
 
 // MatMul / Gemm whose weights are codes that no integer accumulator takes: f32 activations
-// (weight-only quantization), or weights with scales of groups along the reduction.
+// (weight-only quantization), activations on a grid of their own (DynamicFakeQuant), or weights
+// with scales of groups along the reduction.
 namespace ounce::engine {
 namespace {
 
@@ -73,7 +74,13 @@ void fuse(Rewriter& rewriter, int i) {
   fused.attributes.set("group", weights->group);
   if (weights->zero_points.defined()) fused.attributes.set("zero_points", weights->zero_points);
   ValueId x = node.input(0);
-  if (const auto input = dequantized(rewriter, graph, x)) {
+  if (const int i_dynamic = rewriter.producer(x, "DynamicFakeQuant"); i_dynamic >= 0) {
+    const Node& dynamic = rewriter.node(i_dynamic);
+    x = dynamic.input(0);
+    fused.attributes.set("dynamic_bits", dynamic.attributes.get_int("bits", 8));
+    fused.attributes.set("dynamic_per_token", dynamic.attributes.get_int("per_token", 0));
+    fused.attributes.set("dynamic_symmetric", dynamic.attributes.get_int("symmetric", 0));
+  } else if (const auto input = dequantized(rewriter, graph, x)) {
     x = input->codes;
     fused.attributes.set("x_scale", input->quantization.scale);
     fused.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});

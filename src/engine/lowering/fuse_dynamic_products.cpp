@@ -53,7 +53,7 @@ void fuse(Rewriter& rewriter, int i) {
   fused.op = internal::kCodeMatMul;
   fused.name = node.name;
   fused.scope = node.scope;
-  fused.attributes.set("dynamic", int64_t{1});
+  fused.attributes.set("dynamic_bits", int64_t{8});
   fused.attributes.set("scales", *scales);
   const OutputChain chain = follow_float(rewriter, rewriter.node(scaling).output(0), columns);
   fused.inputs = {quantize.input(0), node.input(1)};

@@ -45,7 +45,8 @@ inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
 /// (x [.., K] f32, or u8 with x_scale and x_zero_point; w signed codes constant [K, N]; bias f32
 /// constant?; residual f32?) -> f32. `scales` (f32) and `zero_points` (i8, optional) are [groups,
 /// N] or, with n_by_k, [N, groups]; `group` elements of the reduction share one, 0: all. With
-/// `dynamic`, f32 x becomes u8 codes on the grid of its own extent first (DynamicQuantizeLinear).
+/// `dynamic_bits`, f32 x becomes codes of so many bits first, on a grid of its own extent: of all
+/// of it or, with `dynamic_per_token`, of each row; `dynamic_symmetric` as DynamicFakeQuant has it.
 inline constexpr std::string_view kCodeMatMul = "engine.CodeMatMul";
 /// (x f32 [.., channels]) -> u64 [.., words] as the two above read x
 inline constexpr std::string_view kPackBits = "engine.PackBits";

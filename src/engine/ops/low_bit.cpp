@@ -120,6 +120,39 @@ class CodeMatMulStep final : public Step {
   PackedCodes packed_;
 };
 
+/// Activations that are quantized while the model runs, on a grid of their own.
+class DynamicInput {
+ public:
+  DynamicInput(const Node& node, const MatrixShape& shape)
+      : shape_(shape), bits_(static_cast<int>(node.attributes.get_int("dynamic_bits", 0))) {
+    per_token_ = node.attributes.get_int("dynamic_per_token", 0) != 0;
+    if (node.attributes.get_int("dynamic_symmetric", 0) != 0) grid_ = DynamicGrid::kSymmetric;
+  }
+
+  size_t bytes() const {
+    return ScratchCursor::need<uint8_t>(shape_.m * shape_.k) + ScratchCursor::need<float>(grids()) +
+           ScratchCursor::need<int32_t>(grids());
+  }
+  QuantizedRows quantize(const Context& context, const float* x, ScratchCursor& cursor) const {
+    DynamicCodes out;
+    out.codes = cursor.take<uint8_t>(shape_.m * shape_.k);
+    out.stride = shape_.k;
+    out.scales = cursor.take<float>(grids());
+    out.zero_points = cursor.take<int32_t>(grids());
+    const auto make = per_token_ ? quantize_rows : quantize_tensor;
+    make(context, x, shape_.k, shape_.m, shape_.k, grid_, bits_, out);
+    return {out.codes, out.stride, out.scales, out.zero_points, !per_token_};
+  }
+
+ private:
+  int64_t grids() const { return per_token_ ? shape_.m : 1; }
+
+  MatrixShape shape_;
+  int bits_;
+  bool per_token_ = false;
+  DynamicGrid grid_ = DynamicGrid::kAsymmetric;
+};
+
 /// f32 out: f32 activations, as they are or quantized here, or codes and weights with scales of
 /// groups.
 class CodeFloatMatMulStep final : public Step {
@@ -131,7 +164,8 @@ class CodeFloatMatMulStep final : public Step {
         output_(float_output(request, shape_.n)),
         input_(input_of(request)),
         x_scale_(node_.attributes.get_float("x_scale", 1.0F)),
-        x_zero_point_(static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0))) {
+        x_zero_point_(static_cast<int32_t>(node_.attributes.get_int("x_zero_point", 0))),
+        dynamic_(node_, shape_) {
     const Tensor& weight = *request.constant(node_.input(1));
     const Tensor codes = cast(weight, DType::i8);
     CodeMatrix matrix = code_matrix(request, shape_, codes, code_format(weight));
@@ -150,25 +184,18 @@ class CodeFloatMatMulStep final : public Step {
       return gemm_f32_codes(context.kernels, context.at<const float>(node_.input(0)), shape_.k,
                             packed_, shape_.m, c, shape_.n, epilogue);
     }
-    if (input_ == Input::kCodes) {
-      const QuantizedRows a = {context.at<const uint8_t>(node_.input(0)), shape_.k, &x_scale_,
-                               &x_zero_point_, true};
-      return gemm_quantized_codes(context.kernels, a, packed_, shape_.m, c, shape_.n, epilogue);
-    }
+    QuantizedRows a;
     ScratchCursor cursor(context.kernels.scratch);
-    auto* const codes = cursor.take<uint8_t>(shape_.m * shape_.k);
-    float scale = 0;
-    int32_t zero_point = 0;
-    quantize_tensor(context.kernels, context.at<const float>(node_.input(0)), shape_.k, shape_.m,
-                    shape_.k, DynamicGrid::kAsymmetric, 8,
-                    {codes, shape_.k, &scale, &zero_point, nullptr});
+    if (input_ == Input::kCodes) {
+      a = {context.at<const uint8_t>(node_.input(0)), shape_.k, &x_scale_, &x_zero_point_, true};
+    } else {
+      a = dynamic_.quantize(context.kernels, context.at<const float>(node_.input(0)), cursor);
+    }
     const Context rest = {context.kernels.pool, cursor.rest(context.kernels.scratch)};
-    gemm_quantized_codes(rest, {codes, shape_.k, &scale, &zero_point, true}, packed_, shape_.m, c,
-                         shape_.n, epilogue);
+    gemm_quantized_codes(rest, a, packed_, shape_.m, c, shape_.n, epilogue);
   }
   size_t scratch_bytes() const override {
-    const size_t codes =
-        input_ == Input::kDynamic ? ScratchCursor::need<uint8_t>(shape_.m * shape_.k) : 0;
+    const size_t codes = input_ == Input::kDynamic ? dynamic_.bytes() : 0;
     return codes + gemm_codes_scratch_bytes(packed_, shape_.m, threads_);
   }
   int64_t weight_bytes() const override { return packed_.packed_bytes(); }
@@ -186,7 +213,7 @@ class CodeFloatMatMulStep final : public Step {
   enum class Input : uint8_t { kF32, kCodes, kDynamic };
   static Input input_of(const StepRequest& request) {
     if (request.dtype(request.node.input(0)) == DType::u8) return Input::kCodes;
-    return request.node.attributes.get_int("dynamic", 0) != 0 ? Input::kDynamic : Input::kF32;
+    return request.node.attributes.has("dynamic_bits") ? Input::kDynamic : Input::kF32;
   }
 
   Node node_;
@@ -196,6 +223,7 @@ class CodeFloatMatMulStep final : public Step {
   Input input_;
   float x_scale_;
   int32_t x_zero_point_;
+  DynamicInput dynamic_;
   PackedCodes packed_;
 };
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engine/kernels/int8/dynamic_grid.h"
 #include "engine/reference/families.h"
 #include "engine/reference/quantized.h"
 #include "graph/ops/shape_rules.h"
@@ -134,6 +135,32 @@ void binarize(OperatorContext& context) {
   });
 }
 
+/// The grid of each row, or of all of them as one.
+void dynamic_fake_quant(OperatorContext& context) {
+  const Tensor& x = input(context, 0);
+  const AttributeMap& attributes = context.attributes();
+  const auto bits = static_cast<int>(attributes.get_int("bits", 8));
+  const bool per_token = attributes.get_int("per_token", 0) != 0;
+  const DynamicGrid kind =
+      attributes.get_int("symmetric", 0) != 0 ? DynamicGrid::kSymmetric : DynamicGrid::kAsymmetric;
+  const std::vector<float> from = x.to_f32();
+  std::vector<float> to(from.size());
+  const size_t run = per_token ? static_cast<size_t>(x.shape().back()) : from.size();
+  for (size_t first = 0; first < from.size(); first += run) {
+    Extent extent;
+    for (size_t i = first; i < first + run; ++i) {
+      extent.lo = from[i] < extent.lo ? from[i] : extent.lo;
+      extent.hi = from[i] > extent.hi ? from[i] : extent.hi;
+    }
+    const Grid grid = grid_of(extent, kind, bits);
+    for (size_t i = first; i < first + run && grid.scale > 0.0F; ++i) {
+      const int64_t code = to_code(from[i] / grid.scale, grid.zero_point, {grid.lo, grid.hi});
+      to[i] = static_cast<float>(code - grid.zero_point) * grid.scale;
+    }
+  }
+  store(context, 0, cast(Tensor::of(to, x.shape()), x.dtype()));
+}
+
 /// How it rounds is known to a quantizer of the trainer alone.
 void fake_quant(OperatorContext&) {
   throw Error("is still being trained", {}, "the frozen graph");
@@ -142,6 +169,7 @@ void fake_quant(OperatorContext&) {
 constexpr OperatorEntry kEntries[] = {
     {"Binarize", widened<binarize>},
     {"DequantizeLinear", dequantize_linear},
+    {"DynamicFakeQuant", dynamic_fake_quant},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
     {"FakeQuant", fake_quant},
     {"QuantizeLinear", quantize_linear},

@@ -89,6 +89,19 @@ void infer_binarize(InferenceContext& context) {
   infer_same_as_input(context);
 }
 
+/// y = (code - zero_point) * scale with code = clamp(round_half_even(x / scale) + zero_point) of
+/// `bits` (2 to 8) bits, on a grid made from x itself: one a row of the last axis with `per_token`,
+/// else one for all; symmetric around 0 with `symmetric`, else from min(x, 0) to max(x, 0).
+void infer_dynamic_fake_quant(InferenceContext& context) {
+  const int64_t bits = context.attributes().get_int("bits", 8);
+  if (bits < 2 || bits > 8) throw Error("bits is " + std::to_string(bits) + ", not 2 to 8");
+  const SymbolicShape* x = context.shape(0);
+  if (x != nullptr && x->empty() && context.attributes().get_int("per_token", 0) != 0) {
+    throw Error("a scalar has no tokens");
+  }
+  infer_same_as_input(context);
+}
+
 const OperatorSchema kRows[] = {
     {.name = "QuantizeLinear",
      .min_inputs = 2,
@@ -106,6 +119,7 @@ const OperatorSchema kRows[] = {
      .since_opset = 11,
      .infer = infer_dynamic_quantize},
     {.name = "Binarize", .domain = "ounce", .max_inputs = 2, .infer = infer_binarize},
+    {.name = "DynamicFakeQuant", .domain = "ounce", .infer = infer_dynamic_fake_quant},
     // Rounding that is being trained: its quantizer goes by the node's name.
     {.name = "FakeQuant", .domain = "ounce", .infer = infer_same_as_input},
 };

@@ -192,6 +192,39 @@ void expand_binarize(Expansion& e) {
   }
 }
 
+/// DynamicQuantizeLinear's formula with any number of bits and grids of rows.
+void expand_dynamic_fake_quant(Expansion& e) {
+  const AttributeMap& given = e.node().attributes;
+  const double levels = std::exp2(given.get_int("bits", 8));
+  const bool symmetric = given.get_int("symmetric", 0) != 0;
+  const ValueId x = e.input(0);
+  const ValueId zero = e.number(0);
+  std::vector<int64_t> axes = {-1};
+  if (given.get_int("per_token", 0) == 0) {
+    for (size_t i = 1; i < e.rank(0); ++i) axes.push_back(-1 - static_cast<int64_t>(i));
+  }
+  const ValueId along = e.integers(std::move(axes));
+  const ValueId low = e.step("Min", {e.step("ReduceMin", {x, along}), zero});
+  const ValueId high = e.step("Max", {e.step("ReduceMax", {x, along}), zero});
+  const ValueId below = e.step("Neg", {low});
+  const ValueId scale =
+      symmetric ? e.step("Div", {e.step("Max", {below, high}), e.number(levels / 2 - 1)})
+                : e.step("Div", {e.step("Add", {below, high}), e.number(levels - 1)});
+  const ValueId some = e.step("Greater", {scale, zero});
+  e.set_dtype(some, DType::boolean);
+  const ValueId divisor = e.step("Where", {some, scale, e.number(1)});
+  const ValueId steps = e.step("Round", {e.step("Div", {x, divisor})});
+  if (symmetric) {
+    const ValueId codes = e.step("Clip", {steps, e.number(-levels / 2), e.number(levels / 2 - 1)});
+    e.finish("Mul", {codes, scale});
+    return;
+  }
+  const ValueId zero_point = e.step("Round", {e.step("Div", {below, divisor})});
+  const ValueId codes =
+      e.step("Clip", {e.step("Add", {steps, zero_point}), zero, e.number(levels - 1)});
+  e.finish("Mul", {e.step("Sub", {codes, zero_point}), scale});
+}
+
 void expand_gelu(Expansion& e) {
   const ValueId x = e.input(0);
   ValueId gate = kNoValue;
@@ -253,6 +286,7 @@ constexpr int kNever = std::numeric_limits<int>::max();
 constexpr ExpansionRule kRules[] = {
     {"Attention", kNever, expand_attention},
     {"Binarize", kNever, expand_binarize},
+    {"DynamicFakeQuant", kNever, expand_dynamic_fake_quant},
     {"RMSNorm", kNever, expand_rms_norm},
     {"RotaryEmbedding", kNever, expand_rotary},
     {"Silu", kNever, expand_silu},

@@ -111,9 +111,32 @@ Outputs binarize(const OpCall& call) {
   return {straight_through(x, signs_of(x), Slope::kClip) * scale};
 }
 
+/// Rounds on a grid of x's own, of each row with `per_token`. The gradient is x's: no value lies
+/// outside.
+Outputs dynamic_fake_quant(const OpCall& call) {
+  const at::Tensor& x = call.input(0);
+  const AttributeMap& attributes = call.attributes();
+  const double levels = std::exp2(attributes.get_int("bits", 8));
+  const at::Tensor values = x.detach();
+  const bool per_token = attributes.get_int("per_token", 0) != 0;
+  const at::Tensor rows = per_token ? values : values.reshape({-1});
+  const at::Tensor low = at::clamp_max(rows.amin(-1, per_token), 0);
+  const at::Tensor high = at::clamp_min(rows.amax(-1, per_token), 0);
+  const bool symmetric = attributes.get_int("symmetric", 0) != 0;
+  const at::Tensor scale =
+      symmetric ? at::maximum(-low, high) / (levels / 2 - 1) : (high - low) / (levels - 1);
+  const at::Tensor divisor = scale.masked_fill(scale == 0, 1);
+  const at::Tensor zero_point = symmetric ? at::zeros_like(scale) : at::round(-low / divisor);
+  const double lowest = symmetric ? -levels / 2 : 0;
+  const at::Tensor codes =
+      at::clamp(rounded(x / divisor) + zero_point, lowest, lowest + levels - 1);
+  return {(codes - zero_point) * scale};
+}
+
 constexpr OpRow kRows[] = {
     {"Binarize", binarize},
     {"DequantizeLinear", dequantize_linear},
+    {"DynamicFakeQuant", dynamic_fake_quant},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
     {"QuantizeLinear", quantize_linear},
 };
