@@ -76,6 +76,36 @@ const experiments = {
     },
     { label: 'D: adaptive gamma', ...fromReact('rebnn-minireact', 'adaptive', {}) },
   ],
+  // The released code's amplitude of 0.02 weighs its gradients of the task by 50 against the penalty.
+  'rebnn-remedies': [
+    meanScale,
+    { label: 'D: adaptive gamma', ...fromReact('rebnn-minireact', 'adaptive', {}) },
+    {
+      label: 'gamma 2e-4 / 50',
+      ...fromReact('rebnn-minireact', 'constant-4e-6', { gamma: 'constant', constant_gamma: 4e-6 }),
+    },
+    {
+      label: 'adaptive gamma of 1e-5 and more',
+      ...fromReact('rebnn-minireact', 'clamped', { clamp_gamma: true }),
+    },
+    {
+      label: 'gradients of the released code',
+      ...fromReact('rebnn-minireact', 'released', { gradient: 'released' }),
+    },
+  ],
+  'rbonn-remedies': [
+    meanScale,
+    {
+      label: 'B: lambda 1e-4 / 50',
+      ...fromReact('rbonn-minireact', 'tau-1-2e-6', { tau: 1, lambda: 2e-6 }),
+    },
+    { label: 'C: lambda 1e-4 / 50', ...fromReact('rbonn-minireact', 'lambda-2e-6', { lambda: 2e-6 }) },
+    {
+      label: 'C: lambda 1e-4 / 50, released gradients',
+      ...fromReact('rbonn-minireact', 'released-2e-6', { lambda: 2e-6, gradient: 'released' }),
+    },
+    { label: 'mode of the paper', ...fromReact('rbonn-minireact', 'paper', { mode: 'paper', lambda: 2e-6 }) },
+  ],
   rbonn: [
     meanScale,
     { label: 'B: learned, tau 1', ...fromReact('rbonn-minireact', 'tau-1', { tau: 1 }) },

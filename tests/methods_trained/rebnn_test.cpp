@@ -78,6 +78,9 @@ TEST(Rebnn, SettingsThatMeanNothingTogetherAreRefused) {
   EXPECT_THROW(method_of("rebnn", "scale = \"mean\"\ngradient = \"released\""), Error);
   EXPECT_THROW(method_of("rebnn", "gamma = \"zero\"\nclamp_gamma = true"), Error);
   EXPECT_NO_THROW(method_of("rebnn", "clamp_gamma = true"));
+  EXPECT_THROW(method_of("rebnn", "constant_gamma = 1e-5"), Error);
+  EXPECT_THROW(method_of("rebnn", "clamp_gamma = true\nconstant_gamma = 1e-6"), Error);
+  EXPECT_NO_THROW(method_of("rebnn", "gamma = \"constant\"\nconstant_gamma = 1e-6"));
 }
 
 class RebnnArm : public ::testing::TestWithParam<const char*> {};

@@ -10,7 +10,7 @@ train::LearnedSignOptions sign_options(const train::Slices& channels,
                                        const RebnnSettings& settings) {
   train::LearnedSignOptions options;
   options.channels = channels;
-  options.gamma = settings.gamma == Gamma::kConstant ? kConstantGamma : 0.0;
+  options.gamma = settings.gamma == Gamma::kConstant ? settings.constant_gamma : 0.0;
   options.window = !settings.released_gradient;
   options.latent_scale_gradient = settings.released_gradient;
   options.adaptive = settings.gamma == Gamma::kAdaptive;
@@ -42,15 +42,16 @@ class Rebnn final : public TrainedMethod {
 ResilientSignWeight::ResilientSignWeight(const train::Slices& channels,
                                          const RebnnSettings& settings)
     : LearnedSignWeight(sign_options(channels, settings)),
-      is_adaptive_(settings.gamma == Gamma::kAdaptive),
-      clamps_(settings.clamp_gamma) {}
+      is_adaptive_(settings.gamma == Gamma::kAdaptive) {
+  if (settings.clamp_gamma) most_ = settings.constant_gamma;
+}
 
 void ResilientSignWeight::on_step(const train::SignStep& step) {
   // A layer that no gradient has reached keeps its gamma.
   if (!is_adaptive_ || !step.gradient.defined()) return;
   at::Tensor gamma =
       train::flips_of_channels(step, channels()) * train::largest_gradients(step, channels());
-  if (clamps_) gamma = gamma.clamp(kLeastGamma, kConstantGamma);
+  if (most_) gamma = gamma.clamp(kLeastGamma, *most_);
   set_gamma(gamma);
 }
 
@@ -79,6 +80,14 @@ RebnnSettings read_rebnn_settings(Settings& stage) {
     }
   }
   settings.clamp_gamma = stage.flag("clamp_gamma").value_or(false);
+  const double least = settings.clamp_gamma ? kLeastGamma : 0.0;
+  if (const auto constant = stage.number("constant_gamma", least, 1)) {
+    settings.constant_gamma = *constant;
+    if (settings.gamma != Gamma::kConstant && !settings.clamp_gamma) {
+      throw stage.error("constant_gamma", "is that of a constant or clamped gamma",
+                        "gamma = \"constant\"");
+    }
+  }
   if (settings.clamp_gamma && settings.gamma != Gamma::kAdaptive) {
     throw stage.error("clamp_gamma", "keeps an adaptive gamma in its range",
                       "gamma = \"adaptive\"");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "methods/trained/binary_network.h"
 #include "methods/trained/method.h"
@@ -15,17 +16,18 @@ struct RebnnSettings {
 
   /// alpha = mean|w| without gradient (ReActNet), or learned from there.
   Scale scale = Scale::kLearned;
-  /// Weight of the reconstruction error: none, 2e-4, or from flips and gradients.
+  /// Weight of the reconstruction error: none, `constant_gamma`, or from flips and gradients.
   Gamma gamma = Gamma::kAdaptive;
-  /// Adaptive gammas are kept within [1e-5, 2e-4].
+  /// The released code's 2e-4 unless set.
+  double constant_gamma = 2e-4;
+  /// Adaptive gammas are kept within [1e-5, `constant_gamma`].
   bool clamp_gamma = false;
   /// Gradients of the released code (`LearnedSignOptions`) instead of the paper's.
   bool released_gradient = false;
   Ends ends = Ends::kFloat;
 };
 
-/// Gamma of the released code.
-inline constexpr double kConstantGamma = 2e-4;
+/// The least of clamped gammas, in the released code.
 inline constexpr double kLeastGamma = 1e-5;
 
 /// alpha * sign(w) with ReBNN's gamma, a channel each (arXiv 2302.00956, sheet section 4.3):
@@ -40,14 +42,14 @@ class ResilientSignWeight : public train::LearnedSignWeight {
 
  private:
   bool is_adaptive_;
-  bool clamps_;
+  std::optional<double> most_;  // gammas are clamped up to it
 };
 
 /// Resilient binary neural network: signs of activations and weights, alpha learned with the
 /// penalty gamma / 2 ||w - alpha sign(w)||^2, which is part of the loss.
 train::Student rebnn(const Graph& graph, const RebnnSettings& settings);
 
-/// The keys `scale`, `gamma`, `clamp_gamma`, `gradient`, `ends` of a stage.
+/// The keys `scale`, `gamma`, `constant_gamma`, `clamp_gamma`, `gradient`, `ends` of a stage.
 RebnnSettings read_rebnn_settings(Settings& stage);
 std::unique_ptr<TrainedMethod> read_rebnn(Settings& stage);
 
