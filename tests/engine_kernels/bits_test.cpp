@@ -115,35 +115,6 @@ TEST(BitPlanes, SignsAreToldFromCodes) {
   }
 }
 
-TEST(BitPlanes, FloatsBecomeTheNearestCodes) {
-  Random random(4);
-  for (const BitFormat format : kFormats) {
-    if (format == kSignBits) continue;
-    for (const int64_t channels : {1, 63, 64, 129}) {
-      const int64_t rows = 9;
-      auto x = random.floats(rows * channels, -5.0F, 5.0F);
-      for (size_t i = 0; i < x.size(); i += 5) x[i] = static_cast<float>(i % 7) - 2.5F;  // ties
-      x[0] = std::numeric_limits<float>::quiet_NaN();
-      if (channels > 1) x[1] = std::numeric_limits<float>::infinity();
-      const int32_t zero = format.coding == BitCoding::kUnsigned ? 1 : 0;
-      std::vector<int8_t> values(x.size());
-      for (size_t i = 0; i < x.size(); ++i) {
-        const float scaled = std::isnan(x[i]) ? 0.0F : x[i] * 0.75F;
-        const float q = std::nearbyint(scaled) + static_cast<float>(zero);
-        values[i] = static_cast<int8_t>(std::clamp(q, static_cast<float>(format.lowest()),
-                                                   static_cast<float>(format.highest())));
-      }
-      const auto expected = reference::pack_rows(values, rows, channels, format);
-      on_every_isa([&](ThreadPool& pool) {
-        std::vector<uint64_t> bits(expected.size());
-        quantize_bits({pool, {}}, x.data(), channels, rows, channels, format, 0.75F, zero,
-                      bits.data());
-        expect_equal(expected, bits, bit_name(format));
-      });
-    }
-  }
-}
-
 TEST(PackedBits, UnpackGivesTheWeightsAgainAndPanelsHoldTrueBits) {
   Random random(5);
   for (const BitFormat format : kFormats) {

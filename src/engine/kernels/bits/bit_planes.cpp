@@ -149,28 +149,6 @@ void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows,
   });
 }
 
-void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
-                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
-                   uint64_t* bits) {
-  const ValueCodes to(format);
-  const VF factor = constant(inverse_scale);
-  // Bounds are integers, so clamping before rounding gives what clamping after it would.
-  const VF lo = constant(static_cast<float>(format.lowest() - zero_point));
-  const VF hi = constant(static_cast<float>(format.highest() - zero_point));
-  const VI offset = hn::Set(DI(), zero_point + to.offset);
-  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
-    const auto codes = [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
-      for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
-        const VF y = hn::Mul(load_lanes(x + i * ld + first + j, lanes), factor);
-        const VF number = hn::IfThenElseZero(hn::Eq(y, y), y);
-        const VI q = hn::Add(round_to_i32(hn::Min(hn::Max(number, lo), hi)), offset);
-        store_codes(hn::And(q, hn::Set(DI(), 0xFF)), bytes + j);
-      });
-    };
-    pack_row(channels, format.planes, to.first_bit, bits + i * format.words(channels), codes);
-  });
-}
-
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -180,7 +158,6 @@ OUNCE_EXPORT(pack_rows);
 OUNCE_EXPORT(pack_codes);
 OUNCE_EXPORT(pack_signs);
 OUNCE_EXPORT(pack_code_signs);
-OUNCE_EXPORT(quantize_bits);
 
 void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
                int64_t channels, BitFormat format, uint64_t* bits) {
@@ -197,12 +174,6 @@ void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows
 void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
                      const uint8_t* limits, const uint64_t* flips, uint64_t* bits) {
   OUNCE_DISPATCH(pack_code_signs)(context, codes, rows, channels, limits, flips, bits);
-}
-void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
-                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
-                   uint64_t* bits) {
-  OUNCE_DISPATCH(quantize_bits)
-  (context, x, ld, rows, channels, format, inverse_scale, zero_point, bits);
 }
 
 bool is_valid(BitFormat format) {
