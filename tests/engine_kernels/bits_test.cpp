@@ -238,49 +238,48 @@ TEST(GemmBits, EqualRowsGivePlusKAndOppositeRowsMinusK) {
 
 TEST(MatmulBits, BatchesOfActivationsGiveTheIntegersInBothLayouts) {
   Random random(10);
-  const std::pair<BitFormat, BitFormat> pairs[] = {{kSignBits, kSignBits},
-                                                   {kMapBits, kSignBits},
-                                                   {kSignBits, {BitCoding::kSigned, 3}},
-                                                   {{BitCoding::kSigned, 2}, kMapBits},
-                                                   {kSignBits, kTernaryBits},
-                                                   {kTernaryBits, kTernaryBits}};
-  for (const auto& [a_format, b_format] : pairs) {
+  for (const BitFormat format : {kSignBits, kMapBits, BitFormat{BitCoding::kUnsigned, 2}}) {
     for (const auto layout : {WeightLayout::kNxK, WeightLayout::kKxN}) {
-      for (const Product& p : {Product{197, 64, 197}, Product{3, 50, 64}, Product{1, 17, 31}}) {
+      for (const Product& p :
+           {Product{197, 64, 197}, Product{3, 50, 64}, Product{1, 17, 31}, Product{5, 1, 1}}) {
         for (const int64_t items : {1, 7}) {
-          MatmulBitsShape s = {p.m, p.n,    p.k,      a_format.words(p.k) + 1,
-                               0,   layout, a_format, b_format};
+          MatmulBitsShape s = {p.m, p.n, p.k, format.words(p.k) + 1, 0, layout, format};
           const bool transposed = layout == WeightLayout::kKxN;
           const int64_t b_rows = transposed ? p.k : p.n, b_columns = transposed ? p.n : p.k;
-          s.ldb = b_format.words(b_columns);
-          std::vector<int32_t> expected(static_cast<size_t>(items * p.m * p.n));
+          s.ldb = kSignBits.words(b_columns);
+          std::vector<float> expected(static_cast<size_t>(items * p.m * p.n));
           std::vector<uint64_t> a_bits, b_bits;
+          std::vector<AlignedVector<float>> scales;
           IntegerEpilogue e;
+          e.output = IntegerOutput::kF32;
           e.ldc = p.n;
           for (int64_t i = 0; i < items; ++i) {
-            const auto a = bit_values(random, a_format, p.m * p.k);
-            const auto b = bit_values(random, b_format, p.n * p.k);
+            const auto a = bit_values(random, format, p.m * p.k);
+            const auto b = bit_values(random, kSignBits, p.n * p.k);
+            scales.emplace_back(static_cast<size_t>(round_up(p.n, kPanelColumns)),
+                                0.3F + 0.01F * static_cast<float>(i));
             e.c = expected.data() + i * p.m * p.n;
+            e.scale = scales.back().data();
             reference::gemm_bits(a.data(), b.data(), layout, p.m, p.n, p.k, 0, nullptr, e);
-            const auto packed = reference::pack_rows(a, p.m, p.k, a_format);
+            const auto packed = reference::pack_rows(a, p.m, p.k, format);
             for (int64_t row = 0; row < p.m; ++row) {
               const auto begin = packed.begin() + row * (s.lda - 1);
               a_bits.insert(a_bits.end(), begin, begin + s.lda - 1);
               a_bits.push_back(~uint64_t{0});  // not of the row
             }
-            const auto right = reference::pack_rows(b, b_rows, b_columns, b_format);
+            const auto right = reference::pack_rows(b, b_rows, b_columns, kSignBits);
             b_bits.insert(b_bits.end(), right.begin(), right.end());
           }
           on_every_isa([&](ThreadPool& pool) {
             Scratch scratch(matmul_bits_scratch_bytes(s, items, pool.size()));
-            std::vector<int32_t> c(expected.size());
+            std::vector<float> c(expected.size());
             std::vector<MatmulBitsItem> list;
             for (int64_t i = 0; i < items; ++i) {
               list.push_back({a_bits.data() + i * p.m * s.lda, b_bits.data() + i * b_rows * s.ldb,
-                              c.data() + i * p.m * p.n});
+                              c.data() + i * p.m * p.n, scales[static_cast<size_t>(i)].data()});
             }
             matmul_bits({pool, scratch.span()}, list, s, e);
-            expect_equal(expected, c, bit_name(a_format) + " x " + bit_name(b_format));
+            expect_equal(expected, c, bit_name(format) + " K " + std::to_string(p.k));
           });
           if (HasFailure()) return;
         }
