@@ -21,28 +21,6 @@ constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 17};
 
 constexpr Fill kFills[] = {Fill::kRandom, Fill::kHighest, Fill::kLowest, Fill::kAlternating};
 
-TEST(BitPlanes, PackThenUnpackIsTheIdentityAndHoldsTrueBits) {
-  Random random(1);
-  for (const BitFormat format : kFormats) {
-    for (const int64_t channels : kLengths) {
-      const int64_t rows = 11;
-      const auto values = bit_values(random, format, rows * channels);
-      const auto expected = reference::pack_rows(values, rows, channels, format);
-      ASSERT_EQ(expected.size() * 64,
-                static_cast<size_t>(rows * format.planes * round_up(channels, 64)));
-      on_every_isa([&](ThreadPool& pool) {
-        std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
-        pack_rows({pool, {}}, values.data(), channels, rows, channels, format, bits.data());
-        expect_equal(expected, bits, bit_name(format) + " channels " + std::to_string(channels));
-        std::vector<int8_t> again(values.size());
-        unpack_rows(bits.data(), rows, channels, format, again.data(), channels);
-        expect_equal(values, again, "unpacked " + bit_name(format));
-      });
-      if (HasFailure()) return;
-    }
-  }
-}
-
 TEST(BitPlanes, UnsignedCodesArePackedAsTheyAre) {
   Random random(2);
   for (const int planes : {1, 2, 3}) {

@@ -52,6 +52,11 @@ class BatchMatMulStep final : public Step {
   std::vector<MatmulF32Item> items_;
 };
 
+/// One scale of sums, for all columns of whole panels.
+AlignedVector<float> column_scales(int64_t columns, float scale) {
+  return AlignedVector<float>(static_cast<size_t>(round_up(columns, kPanelColumns)), scale);
+}
+
 /// What a product of codes does with its sums, by the attributes product_scale and y_...: f32, or
 /// codes. Returns the scales, which the epilogue is to point to.
 AlignedVector<float> product_output(const AttributeMap& attributes, int64_t columns,

@@ -62,10 +62,6 @@ BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedVi
   return plan;
 }
 
-AlignedVector<float> column_scales(int64_t columns, float scale) {
-  return AlignedVector<float>(static_cast<size_t>(round_up(columns, kPanelColumns)), scale);
-}
-
 HeadsPlan::HeadsPlan(const StepRequest& request) {
   const StridedView q_view = operand_view(request, 0);
   const StridedView k_view = operand_view(request, 1);

@@ -40,9 +40,6 @@ struct BatchPlan {
 };
 BatchPlan batch_plan(const StridedView& a, const StridedView& b, const StridedView& c);
 
-/// One scale of sums, for all columns of whole panels.
-AlignedVector<float> column_scales(int64_t columns, float scale);
-
 /// Where q, k, v and y of every head of a node (q, k, v, ..) -> y lie.
 struct HeadsPlan {
   explicit HeadsPlan(const StepRequest& request);

@@ -85,13 +85,6 @@ bool is_valid(BitFormat format);
 /// others as kSigned with two planes, which has all of its values.
 bool can_multiply(BitFormat a, BitFormat b);
 
-/// Rows of int8 values of the format (others: unspecified bits) <-> bits [rows][plane][word].
-/// `ld`: elements between rows of values.
-void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
-               int64_t channels, BitFormat format, uint64_t* bits);
-void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat format,
-                 int8_t* values, int64_t ld);
-
 /// Unsigned codes (values in [0, 2^planes)) to kUnsigned bits.
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits);
