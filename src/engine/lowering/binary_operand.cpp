@@ -113,19 +113,9 @@ Shape shape_of(const Graph& graph, const BinaryOperand& operand) {
 }
 
 ValueId arranged(Rewriter& rewriter, int root, const BinaryOperand& operand,
-                 std::string_view name) {
+                 std::string_view suffix) {
   if (std::is_sorted(operand.perm.begin(), operand.perm.end())) return operand.x;
-  const Shape shape = shape_of(rewriter.graph(), operand);
-  Node node;
-  node.op = "Transpose";
-  node.name = rewriter.node(root).name + std::string(name);
-  node.scope = rewriter.node(root).scope;
-  node.attributes.set("perm", operand.perm);
-  node.inputs = {operand.x};
-  node.outputs = {rewriter.graph().add_value(node.name, DType::f32, symbolic(shape))};
-  const ValueId result = node.outputs[0];
-  rewriter.insert_after(root, std::move(node));
-  return result;
+  return rewriter.insert_transpose(root, operand.x, operand.perm, suffix);
 }
 
 }  // namespace ounce::engine

@@ -28,13 +28,13 @@ struct Scaling {
 };
 std::optional<Scaling> scaling(const Rewriter& rewriter, ValueId value);
 
-/// Binarize'd elements of `x` with its axes moved by `perm`: sign(x) * scales or, where there are
-/// thresholds, (x > threshold ? 1 : 0) * scales.
+/// sign(x) * scales or, of a map, (x > map_scale / 2 ? 1 : 0) * scales. Axis i of what the product
+/// reads is axis perm[i] of x.
 struct BinaryOperand {
   ValueId x = kNoValue;
   std::vector<int64_t> perm;
   Scales scales;
-  Scales map_scales;  // twice the thresholds; empty: signs
+  Scales map_scales;  // empty: signs
 };
 
 /// Binarize with Transpose nodes and products with positive numbers around it. Those before it
@@ -44,8 +44,8 @@ std::optional<BinaryOperand> binary_operand(const Rewriter& rewriter, ValueId va
 /// As a product reads it.
 Shape shape_of(const Graph& graph, const BinaryOperand& operand);
 
-/// The value x with its axes moved, by a Transpose directly after node `root`, which it is named
-/// for, where they are.
-ValueId arranged(Rewriter& rewriter, int root, const BinaryOperand& operand, std::string_view name);
+/// The value x with its axes moved: where they are, by a Transpose directly after node `root`.
+ValueId arranged(Rewriter& rewriter, int root, const BinaryOperand& operand,
+                 std::string_view suffix);
 
 }  // namespace ounce::engine

@@ -163,10 +163,7 @@ class AttentionMatcher {
   }
 
   void replace(const Signs& q, const Signs& k, const Signs& v) {
-    Node node;
-    node.op = internal::kBitAttention;
-    node.name = rewriter_.node(root_).name;
-    node.scope = rewriter_.node(root_).scope;
+    Node node = rewriter_.successor(root_, internal::kBitAttention);
     node.attributes.set("score_scales",
                         scales_tensor(product(product(q.scales, k.scales), {factor_})));
     node.attributes.set("map_scales", scales_tensor(map_scales_));

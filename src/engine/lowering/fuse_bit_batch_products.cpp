@@ -11,10 +11,7 @@ void fuse(Rewriter& rewriter, int i) {
   const auto a = binary_operand(rewriter, rewriter.node(i).input(0));
   const auto b = binary_operand(rewriter, rewriter.node(i).input(1));
   if (!a || !b || !b->map_scales.empty()) return;
-  Node node;
-  node.op = internal::kBitBatchMatMul;
-  node.name = rewriter.node(i).name;
-  node.scope = rewriter.node(i).scope;
+  Node node = rewriter.successor(i, internal::kBitBatchMatMul);
   if (!a->map_scales.empty()) node.attributes.set("map_scales", scales_tensor(a->map_scales));
   node.attributes.set("product_scales", scales_tensor(product(a->scales, b->scales)));
   node.inputs = {arranged(rewriter, i, *a, ".a"), arranged(rewriter, i, *b, ".b")};

@@ -26,7 +26,7 @@ class PackedMatrices {
     packed.insert(packed.end(), {rows_, row_words()});
     offsets_ = matrix_offsets(contiguous_view(packed), batch);
     for (const float scale : map_scales) {
-      shifts_.emplace_back(static_cast<size_t>(channels_), map_shift(scale));
+      shifts_.insert(shifts_.end(), static_cast<size_t>(channels_), map_shift(scale));
     }
   }
 
@@ -39,7 +39,8 @@ class PackedMatrices {
   void pack(const Context& context, const float* x, uint64_t* bits) const {
     for_items(context, count(), 0, [&](const Context& own, int64_t i) {
       const auto matrix = static_cast<size_t>(i);
-      const float* shift = shifts_.empty() ? nullptr : shifts_[matrix % shifts_.size()].data();
+      const size_t head = matrix * static_cast<size_t>(channels_);
+      const float* shift = shifts_.empty() ? nullptr : &shifts_[head % shifts_.size()];
       uint64_t* rows = bits + i * rows_ * row_words();
       pack_signs(own, x + sources_[matrix], stride_, rows_, channels_, shift, row_words(), rows);
       if (shift != nullptr) invert_bits(rows, rows_, channels_);
@@ -52,7 +53,7 @@ class PackedMatrices {
   int64_t stride_, rows_, channels_;
   std::vector<int64_t> sources_;  // first element of every matrix
   std::vector<int64_t> offsets_;
-  std::vector<std::vector<float>> shifts_;  // see map_shift
+  std::vector<float> shifts_;  // [1 or heads, channels] of map_shift, or empty
 };
 
 class BitBatchMatMulStep final : public Step {
@@ -70,7 +71,7 @@ class BitBatchMatMulStep final : public Step {
     auto* c = context.at<float>(node_.output(0));
     for (size_t i = 0; i < items_.size(); ++i) {
       items_[i] = {a + a_.offset(i), b + b_.offset(i), c + plan_.c_offsets[i],
-                   scales_[i % scales_.size()].data()};
+                   scales_.data() + i * columns_ % scales_.size()};
     }
     matmul_bits({context.kernels.pool, cursor.rest(context.kernels.scratch)}, items_, shape_,
                 epilogue_);
@@ -90,6 +91,7 @@ class BitBatchMatMulStep final : public Step {
         plan_(batch_plan(a, b, c)),
         a_(a, {WeightLayout::kKxN, plan_.lda}, batch_of(c.shape), numbers("map_scales")),
         b_(b, plan_.b, batch_of(c.shape), {}),
+        columns_(static_cast<size_t>(round_up(plan_.n, kPanelColumns))),
         items_(plan_.count()) {
     shape_ = {plan_.m,
               plan_.n,
@@ -101,7 +103,7 @@ class BitBatchMatMulStep final : public Step {
     epilogue_.output = IntegerOutput::kF32;
     epilogue_.ldc = plan_.ldc;
     for (const float scale : numbers("product_scales")) {
-      scales_.push_back(column_scales(plan_.n, scale));
+      scales_.insert(scales_.end(), columns_, scale);
     }
   }
 
@@ -115,7 +117,8 @@ class BitBatchMatMulStep final : public Step {
   int threads_;
   BatchPlan plan_;
   PackedMatrices a_, b_;
-  std::vector<AlignedVector<float>> scales_;  // one, or one a head
+  size_t columns_;               // of whole panels
+  AlignedVector<float> scales_;  // [1 or heads, columns_]
   std::vector<MatmulBitsItem> items_;
   MatmulBitsShape shape_;
   IntegerEpilogue epilogue_;

@@ -25,18 +25,18 @@ uint64_t turn_square(uint64_t x) {
 
 // A word of 32 k of 8 columns from `count` rows, the bytes of which hold these columns.
 void turn_columns(const std::byte* rows, int64_t stride, int64_t count, uint32_t* columns) {
-  uint32_t words[8] = {};
-  for (int64_t first = 0; first < count; first += 8) {
+  std::fill_n(columns, 8, 0U);
+  auto* bytes = reinterpret_cast<std::byte*>(columns);
+  for (; count > 0; count -= 8, rows += 8 * stride, ++bytes) {
     uint64_t square = 0;
-    for (int64_t i = 0; i < std::min<int64_t>(8, count - first); ++i) {
-      square |= std::to_integer<uint64_t>(rows[(first + i) * stride]) << (8 * i);
+    for (int i = 0; i < std::min<int64_t>(8, count); ++i) {
+      square |= std::to_integer<uint64_t>(rows[i * stride]) << (8 * i);
     }
     square = turn_square(square);
     for (int c = 0; c < 8; ++c) {
-      words[c] |= static_cast<uint32_t>(square >> (8 * c) & 0xFF) << first;
+      bytes[c * 4] = static_cast<std::byte>(square >> (8 * c));
     }
   }
-  std::memcpy(columns, words, sizeof(words));
 }
 
 // The panels [first, last) of the right operand of an item.
@@ -52,11 +52,13 @@ void pack_bit_panels(const uint64_t* b, const MatmulBitsShape& s, int64_t first,
       if (s.b_layout == WeightLayout::kKxN) {
         const std::byte* rows = bytes + w * kWordBits * stride + column / 8;
         const int64_t count = std::clamp<int64_t>(s.k - w * kWordBits, 0, kWordBits);
+#pragma GCC unroll 1
         for (int64_t c = 0; c < kPanelColumns; c += 8) {
           turn_columns(rows + c / 8, stride, count, out + c);
         }
         continue;
       }
+#pragma GCC unroll 1
       for (int64_t c = 0; c < kPanelColumns; ++c) {
         out[c] = 0;
         if (column + c >= s.n) continue;
