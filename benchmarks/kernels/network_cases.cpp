@@ -107,7 +107,8 @@ KernelCase attention_u8_case(Half half) {
   return one;
 }
 
-// With the packing of both operands, which are floats: signs of q, k and v, and a map.
+// With the packing of both operands, which are floats. A map is packed as signs are, from its
+// threshold on.
 KernelCase attention_bits_case(Half half) {
   KernelCase one = attention_case(half, "1");
   one.multiplication = {Arithmetic::kBits, 1, 1, 1};
@@ -126,6 +127,7 @@ KernelCase attention_bits_case(Half half) {
             left = AlignedVector<uint64_t>(static_cast<size_t>(kHeads * kTokens * shape.lda)),
             right = AlignedVector<uint64_t>(static_cast<size_t>(kHeads * kTokens * shape.ldb)),
             scale = AlignedVector<float>(kTokens + kPanelColumns, 0.125F),
+            threshold = AlignedVector<float>(kTokens, -0.5F),
             items = std::vector<MatmulBitsItem>(kHeads),
             scratch = Scratch(matmul_bits_scratch_bytes(shape, kHeads, 1))]() mutable {
       const Context context = {one_thread(), scratch};
@@ -135,8 +137,8 @@ KernelCase attention_bits_case(Half half) {
         const float* b = q + (scores ? 1 : 2) * kHeads * kHead;
         uint64_t* a_bits = left.data() + h * kTokens * shape.lda;
         uint64_t* b_bits = right.data() + h * kTokens * shape.ldb;
-        pack_signs(context, a, scores ? kRow : kTokens, kTokens, shape.k, nullptr, shape.lda,
-                   a_bits);
+        pack_signs(context, a, scores ? kRow : kTokens, kTokens, shape.k,
+                   scores ? nullptr : threshold.data(), shape.lda, a_bits);
         pack_signs(context, b, kRow, kTokens, kHead, nullptr, shape.ldb, b_bits);
         float* c = out.data() + h * (scores ? kTokens * kTokens : kHead);
         items[static_cast<size_t>(h)] = {a_bits, b_bits, c, scale.data()};
