@@ -1,6 +1,7 @@
 #include "benchmarks/kernels/kernel_case.h"
 #include "engine/kernels/bits/conv_bits.h"
 #include "engine/kernels/bits/gemm_bits.h"
+#include "engine/kernels/reference/reference_bits.h"
 
 namespace ounce::engine {
 namespace {
@@ -39,10 +40,9 @@ AlignedVector<int8_t> random_bit_values(int64_t count, BitFormat format) {
 }
 
 AlignedVector<uint64_t> random_bits(int64_t rows, int64_t channels, BitFormat format) {
-  AlignedVector<uint64_t> bits(static_cast<size_t>(rows * format.words(channels)));
   const auto values = random_bit_values(rows * channels, format);
-  pack_rows({one_thread(), {}}, values.data(), channels, rows, channels, format, bits.data());
-  return bits;
+  const auto bits = reference::pack_rows({values.begin(), values.end()}, rows, channels, format);
+  return {bits.begin(), bits.end()};
 }
 
 KernelCase bit_case(std::string op, std::string shape, double operations, const Formats& formats) {

@@ -1,4 +1,5 @@
 #include "benchmarks/kernels/kernel_case.h"
+#include "engine/kernels/bits/gemm_bits.h"
 #include "engine/kernels/f32/gemm_f32.h"
 
 namespace ounce::engine {
@@ -106,6 +107,51 @@ KernelCase attention_u8_case(Half half) {
   return one;
 }
 
+// With the packing of both operands, which are floats. A map is packed as signs are, from its
+// threshold on.
+KernelCase attention_bits_case(Half half) {
+  KernelCase one = attention_case(half, "1");
+  one.multiplication = {Arithmetic::kBits, 1, 1, 1};
+  one.prepare = [=]() -> std::function<void()> {
+    const bool scores = half == Half::kScores;
+    const int64_t head_words = BitFormat::plane_words(kHead);
+    const int64_t map_words = BitFormat::plane_words(kTokens);
+    const MatmulBitsShape shape =
+        scores
+            ? MatmulBitsShape{kTokens, kTokens, kHead, head_words, head_words, WeightLayout::kNxK}
+            : MatmulBitsShape{kTokens, kHead, kTokens, map_words, head_words, WeightLayout::kKxN,
+                              kMapBits};
+    return [=, qkv = random_values<float>(kTokens * kRow),
+            map = random_values<float>(kHeads * kTokens * kTokens),
+            out = AlignedVector<float>(static_cast<size_t>(kHeads * kTokens * kTokens)),
+            left = AlignedVector<uint64_t>(static_cast<size_t>(kHeads * kTokens * shape.lda)),
+            right = AlignedVector<uint64_t>(static_cast<size_t>(kHeads * kTokens * shape.ldb)),
+            scale = AlignedVector<float>(kTokens + kPanelColumns, 0.125F),
+            threshold = AlignedVector<float>(kTokens, -0.5F),
+            items = std::vector<MatmulBitsItem>(kHeads),
+            scratch = Scratch(matmul_bits_scratch_bytes(shape, kHeads, 1))]() mutable {
+      const Context context = {one_thread(), scratch};
+      for (int64_t h = 0; h < kHeads; ++h) {
+        const float* q = qkv.data() + h * kHead;
+        const float* a = scores ? q : map.data() + h * kTokens * kTokens;
+        const float* b = q + (scores ? 1 : 2) * kHeads * kHead;
+        uint64_t* a_bits = left.data() + h * kTokens * shape.lda;
+        uint64_t* b_bits = right.data() + h * kTokens * shape.ldb;
+        pack_signs(context, a, scores ? kRow : kTokens, kTokens, shape.k,
+                   scores ? nullptr : threshold.data(), shape.lda, a_bits);
+        pack_signs(context, b, kRow, kTokens, kHead, nullptr, shape.ldb, b_bits);
+        float* c = out.data() + h * (scores ? kTokens * kTokens : kHead);
+        items[static_cast<size_t>(h)] = {a_bits, b_bits, c, scale.data()};
+      }
+      IntegerEpilogue e;
+      e.output = IntegerOutput::kF32;
+      e.ldc = scores ? kTokens : kHeads * kHead;
+      matmul_bits(context, items, shape, e);
+    };
+  };
+  return one;
+}
+
 std::vector<Image> network_images() {
   std::vector<Image> images = {
       {224, 3, 64, 7, 2, 1},     {56, 64, 64, 3, 1, 1},     {56, 64, 128, 3, 2, 1},
@@ -146,6 +192,7 @@ KernelCases network_cases() {
   for (const Half half : {Half::kScores, Half::kValues}) {
     cases.push_back(attention_f32_case(half));
     cases.push_back(attention_u8_case(half));
+    cases.push_back(attention_bits_case(half));
   }
   return cases;
 }

@@ -2,6 +2,7 @@
 
 #include "tests/engine/graphs.h"
 #include "tests/engine/session_checks.h"
+#include "tests/engine_kernels/kernel_test.h"
 
 // Attention as one step: between signs, on codes, in f32.
 namespace ounce::engine {
@@ -103,6 +104,7 @@ TEST(SessionBitAttention, BiasesOfOtherShapesRunInParts) {
   made.biases = {1, 37};
   const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-4);
   EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
+  EXPECT_EQ(count_kernels(kernels, "matmul_bits"), 2);
 }
 
 TEST(SessionBitAttention, OperandsThatAreComputedFirst) {
@@ -141,6 +143,7 @@ TEST(SessionBitAttention, LargeHeadsAndSharedMapsRunInParts) {
   made.heads = 1;
   auto kernels = expect_close(made.graph(), made.input_shape(), 1e-4);
   EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
+  EXPECT_EQ(count_kernels(kernels, "matmul_bits"), 2);
 
   GraphBuilder b;
   made.dim = 24;
@@ -148,24 +151,42 @@ TEST(SessionBitAttention, LargeHeadsAndSharedMapsRunInParts) {
   b.output(made.map);
   kernels = expect_close(b.graph, made.input_shape(), 1e-4);
   EXPECT_EQ(count_kernels(kernels, "attention_bits"), 0);
+  EXPECT_EQ(count_kernels(kernels, "matmul_bits"), 2);
 }
 
 TEST(SessionBitAttention, TapsSeeScoresAndMapWithoutChangingResults) {
-  BitAttentionGraph made;
-  Graph graph = made.graph();
-  infer_shapes(graph);
-  const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
-  const std::vector<Tensor> expected = Session(graph).run(inputs);
-  SessionOptions options;
-  options.taps = {graph.value(made.scores).name, graph.value(made.map).name};
-  Session session(graph, options);
-  std::map<std::string, Tensor> seen;
-  const auto actual = session.run(inputs, [&](std::string_view name, const Tensor& value) {
-    seen[std::string(name)] = Tensor::of(value.to_f32(), value.shape());
-  });
-  EXPECT_TRUE(close(actual[0], expected[0], 1e-5));
-  ASSERT_EQ(seen.size(), 2U);
-  for (const float p : seen.at(options.taps[1]).to_f32()) EXPECT_TRUE(p == 0.0F || p == 0.047F);
+  for (const bool scales_of_heads : {false, true}) {
+    BitAttentionGraph made;
+    made.batch = 2;
+    made.scales_of_heads = scales_of_heads;
+    Graph graph = made.graph();
+    infer_shapes(graph);
+    const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
+    const std::string scores = graph.value(made.scores).name;
+    const std::string map = graph.value(made.map).name;
+    for (const auto& taps : {std::vector{scores, map}, std::vector{scores}, std::vector{map}}) {
+      SessionOptions options;
+      options.taps = taps;
+      const auto kernels = kernels_of(graph, inputs, options);
+      EXPECT_EQ(count_kernels(kernels, "matmul_bits"), 2);
+      EXPECT_EQ(count_kernels(kernels, "matmul_f32"), 0);
+      EXPECT_EQ(count_kernels(kernels, "transpose"), 0);
+      on_every_isa([&](ThreadPool& pool) {
+        options.threads = pool.size();
+        const std::vector<Tensor> expected = Session(graph).run(inputs);
+        std::map<std::string, Tensor> seen;
+        const auto actual =
+            Session(graph, options).run(inputs, [&](std::string_view name, const Tensor& value) {
+              seen[std::string(name)] = Tensor::of(value.to_f32(), value.shape());
+            });
+        // No probability of these inputs lies within rounding of a threshold.
+        EXPECT_TRUE(close(actual[0], expected[0], 1e-6));
+        EXPECT_EQ(seen.size(), taps.size());
+        if (scales_of_heads || taps.back() != map) return;
+        for (const float p : seen.at(map).to_f32()) EXPECT_TRUE(p == 0.0F || p == 0.047F) << p;
+      });
+    }
+  }
 }
 
 /// Attention on codes: one tensor of q, k and v, quantized; the map too; and y where wanted.

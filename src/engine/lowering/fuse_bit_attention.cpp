@@ -2,10 +2,9 @@
 #include <cmath>
 
 #include "engine/kernels/attention/attention_bits.h"
+#include "engine/lowering/binary_operand.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
-#include "engine/lowering/rewriter.h"
-#include "graph/pattern.h"
 
 // Binarize(q) Binarize(k)' * scale + biases -> Softmax -> unsigned Binarize -> times Binarize(v)
 // becomes one node; the biases are constants, or none. Scores and map exist only inside of it:
@@ -13,36 +12,8 @@
 namespace ounce::engine {
 namespace {
 
-using Scales = std::vector<double>;  // one for all, or one a head
-
-/// Whether there is one scale, or one a slice of `axis`, which must be that of the heads.
-std::optional<Scales> scales_of(const Graph& graph, const Node& binarize, int64_t head_axis) {
-  if (binarize.input(1) == kNoValue) return Scales{1.0};
-  const Tensor* scale = graph.constant(binarize.input(1));
-  if (scale == nullptr || scale->dtype() != DType::f32) return std::nullopt;
-  if (scale->size() != 1 && binarize.attributes.get_int("axis", 1) != head_axis) {
-    return std::nullopt;
-  }
-  const std::vector<float> values = scale->to_f32();
-  const auto usable = [](float s) { return s > 0.0F && std::isfinite(s); };
-  if (values.empty() || !std::all_of(values.begin(), values.end(), usable)) return std::nullopt;
-  return Scales(values.begin(), values.end());
-}
-
-Scales product(const Scales& a, const Scales& b) {
-  Scales result(std::max(a.size(), b.size()));
-  for (size_t i = 0; i < result.size(); ++i) {
-    result[i] = a[a.size() == 1 ? 0 : i] * b[b.size() == 1 ? 0 : i];
-  }
-  return result;
-}
-
-/// An operand that is signs times scales: of `x` with its axes moved by `perm`, normalized before
-/// by the node `norm`.
-struct Signs {
-  ValueId x = kNoValue;
-  std::vector<int64_t> perm;
-  Scales scales;
+/// Signs of `x`, normalized before by the node `norm`.
+struct Signs : BinaryOperand {
   int norm = -1;
 };
 
@@ -91,23 +62,6 @@ class AttentionMatcher {
     return axis == -1 || axis == rank_ - 1;
   }
 
-  /// A value that is another one times a number.
-  struct Scaling {
-    int node = -1;
-    ValueId x = kNoValue;
-    double factor = 1.0;
-  };
-  std::optional<Scaling> scaling(ValueId value) const {
-    const int times = rewriter_.producer(value, "Mul");
-    const int i = times >= 0 ? times : rewriter_.producer(value, "Div");
-    if (i < 0) return std::nullopt;
-    const Node& node = rewriter_.node(i);
-    const size_t input = times >= 0 && graph().constant(node.input(0)) != nullptr ? 1 : 0;
-    const auto number = scalar_constant(graph(), node.input(1 - input));
-    if (!number) return std::nullopt;
-    return Scaling{i, node.input(input), times >= 0 ? double{*number} : 1.0 / double{*number}};
-  }
-
   /// The node that adds constants to `value`'s other operand, which `x` becomes. What the scores
   /// are multiplied by behind it must leave them finite.
   int biasing(ValueId value, ValueId& x) {
@@ -135,7 +89,7 @@ class AttentionMatcher {
     ValueId value = rewriter_.node(softmax_).input(0);
     while ((scores_ = only_for(value, "MatMul", reader)) < 0) {
       if (rewriter_.only_consumer(value) != reader) return false;
-      if (const auto scaled = scaling(value)) {
+      if (const auto scaled = scaling(rewriter_, value)) {
         reader = scaled->node;
         value = scaled->x;
         factor_ *= scaled->factor;
@@ -149,45 +103,13 @@ class AttentionMatcher {
     return factor_ > 0.0 && std::isfinite(factor_);
   }
 
-  /// Follows `value` up through Transpose nodes, of which `perm` gathers what they do.
-  ValueId before_transposes(ValueId value, std::vector<int64_t>& perm) const {
-    for (int i = rewriter_.producer(value, "Transpose"); i >= 0;
-         i = rewriter_.producer(value, "Transpose")) {
-      const std::vector<int64_t> inner = rewriter_.node(i).attributes.get_ints("perm");
-      if (inner.size() != perm.size()) break;
-      for (int64_t& axis : perm) axis = inner[static_cast<size_t>(axis)];
-      value = rewriter_.node(i).input(0);
-    }
-    return value;
-  }
-
-  /// Follows `value` up through Transpose nodes and products with positive numbers, which `factor`
-  /// gathers.
-  ValueId before_scaling(ValueId value, std::vector<int64_t>& perm, double& factor) const {
-    for (;;) {
-      value = before_transposes(value, perm);
-      const auto scaled = scaling(value);
-      if (!scaled || !(scaled->factor > 0.0) || !std::isfinite(scaled->factor)) return value;
-      factor *= scaled->factor;
-      value = scaled->x;
-    }
-  }
-
-  /// Binarize with Transpose nodes and numbers around it. A number before it changes no sign.
   std::optional<Signs> signs(ValueId value) const {
-    Signs result;
-    for (int64_t i = 0; i < rank_; ++i) result.perm.push_back(i);
-    double after = 1.0;
-    double before = 1.0;
-    value = before_scaling(value, result.perm, after);
-    const int i = rewriter_.producer(value, "Binarize");
-    if (i < 0 || rewriter_.node(i).attributes.get_int("unsigned", 0) != 0) return std::nullopt;
-    const auto scales = scales_of(graph(), rewriter_.node(i),
-                                  rank_ < 3 ? -1 : result.perm[static_cast<size_t>(rank_) - 3]);
-    if (!scales) return std::nullopt;
-    result.scales = product(*scales, {after});
-    result.x = before_scaling(rewriter_.node(i).input(0), result.perm, before);
-    return result;
+    auto operand = binary_operand(rewriter_, value);
+    if (!operand || !operand->map_scales.empty() ||
+        static_cast<int64_t>(operand->perm.size()) != rank_) {
+      return std::nullopt;
+    }
+    return Signs{std::move(*operand)};
   }
 
   /// Takes a layer normalization over the elements of each head into the operand.
@@ -197,7 +119,7 @@ class AttentionMatcher {
     const Node& node = rewriter_.node(i);
     const int64_t axis = node.attributes.get_int("axis", -1);
     if (axis != -1 && axis != rank_ - 1) return;
-    const int64_t head_dim = shape_of(operand).back();
+    const int64_t head_dim = shape_of(graph(), operand).back();
     for (const size_t input : {size_t{1}, size_t{2}}) {
       if (node.input(input) == kNoValue) continue;
       const Tensor* constant = graph().constant(node.input(input));
@@ -219,26 +141,13 @@ class AttentionMatcher {
     if (const Tensor* beta = graph().constant(norm.input(2))) attributes.set(name + "_beta", *beta);
   }
 
-  Shape shape_of(const Signs& operand) const {
-    const Shape source = *concrete(*graph().value(operand.x).shape);
-    Shape shape;
-    for (const int64_t axis : operand.perm) shape.push_back(source[static_cast<size_t>(axis)]);
-    return shape;
-  }
-
   bool fits_kernel(const Signs& q, const Signs& k, const Signs& v) const {
-    for (const Signs* operand : {&q, &k, &v}) {
-      const Value& x = graph().value(operand->x);
-      if (x.dtype != DType::f32 || !x.shape || static_cast<int64_t>(x.shape->size()) != rank_) {
-        return false;
-      }
-      const Shape shape = shape_of(*operand);
-      if (element_count(shape) == 0 ||
-          !std::equal(shape.begin(), shape.end() - 2, shape_of(q).begin())) {
-        return false;
-      }
+    const Shape q_shape = shape_of(graph(), q);
+    for (const Signs* operand : {&k, &v}) {
+      const Shape shape = shape_of(graph(), *operand);
+      if (!std::equal(shape.begin(), shape.end() - 2, q_shape.begin())) return false;
     }
-    return shape_of(q).back() <= kMostBitHeadDim && fit_biases(shape_of(q), shape_of(k));
+    return q_shape.back() <= kMostBitHeadDim && fit_biases(q_shape, shape_of(graph(), k));
   }
 
   /// Whether the biases are [.., tokens, keys] with leading axes that broadcast to those of q.
@@ -253,38 +162,17 @@ class AttentionMatcher {
     return shape[rank - 2] == q[q.size() - 2] && shape[rank - 1] == k[k.size() - 2];
   }
 
-  /// The operand as its product reads it.
-  ValueId arranged(const Signs& operand, const char* name) {
-    if (std::is_sorted(operand.perm.begin(), operand.perm.end())) return operand.x;
-    Node node;
-    node.op = "Transpose";
-    node.name = rewriter_.node(root_).name + name;
-    node.scope = rewriter_.node(root_).scope;
-    node.attributes.set("perm", operand.perm);
-    node.inputs = {operand.x};
-    node.outputs = {
-        rewriter_.graph().add_value(node.name, DType::f32, symbolic(shape_of(operand)))};
-    const ValueId result = node.outputs[0];
-    rewriter_.insert_after(root_, std::move(node));
-    return result;
-  }
-
   void replace(const Signs& q, const Signs& k, const Signs& v) {
-    const auto tensor = [](const Scales& scales) {
-      const std::vector<float> values(scales.begin(), scales.end());
-      return Tensor::of(values, {static_cast<int64_t>(values.size())});
-    };
-    Node node;
-    node.op = internal::kBitAttention;
-    node.name = rewriter_.node(root_).name;
-    node.scope = rewriter_.node(root_).scope;
-    node.attributes.set("score_scales", tensor(product(product(q.scales, k.scales), {factor_})));
-    node.attributes.set("map_scales", tensor(map_scales_));
-    node.attributes.set("y_scales", tensor(product(map_scales_, v.scales)));
+    Node node = rewriter_.successor(root_, internal::kBitAttention);
+    node.attributes.set("score_scales",
+                        scales_tensor(product(product(q.scales, k.scales), {factor_})));
+    node.attributes.set("map_scales", scales_tensor(map_scales_));
+    node.attributes.set("y_scales", scales_tensor(product(map_scales_, v.scales)));
     if (biases_) node.attributes.set("biases", *biases_);
     store_norm(node.attributes, "q", q);
     store_norm(node.attributes, "k", k);
-    node.inputs = {arranged(q, ".q"), arranged(k, ".k"), arranged(v, ".v")};
+    node.inputs = {arranged(rewriter_, root_, q, ".q"), arranged(rewriter_, root_, k, ".k"),
+                   arranged(rewriter_, root_, v, ".v")};
     node.outputs = {rewriter_.node(root_).output(0)};
     rewriter_.replace(absorbed_, std::move(node));
   }

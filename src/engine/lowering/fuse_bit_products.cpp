@@ -216,10 +216,7 @@ void fuse(Rewriter& rewriter, int i, ChannelAxis axis) {
   const bool is_shifted = operand->center != 0.0F || !offsets.empty();
   if (is_shifted && !(is_conv && takes_shifted_signs(node, *weight))) return;
 
-  Node fused;
-  fused.op = is_conv ? internal::kBitConv : internal::kBitMatMul;
-  fused.name = node.name;
-  fused.scope = node.scope;
+  Node fused = rewriter.successor(i, is_conv ? internal::kBitConv : internal::kBitMatMul);
   if (is_conv) fused.attributes = node.attributes;
   fused.attributes.set("n_by_k", int64_t{n_by_k});
   fused.attributes.set("is_map", int64_t{operand->is_map});

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
@@ -66,21 +67,10 @@ std::optional<IntegerAttention> match(const Rewriter& rewriter, int mix) {
 
 /// k [.., D, keys] as [.., keys, D]; reading through strides makes the Transpose disappear.
 ValueId key_rows(Rewriter& rewriter, ValueId k, int before) {
-  Shape shape = shape_of(rewriter.graph(), k);
-  std::vector<int64_t> perm;
-  for (size_t i = 0; i < shape.size(); ++i) perm.push_back(static_cast<int64_t>(i));
+  std::vector<int64_t> perm(shape_of(rewriter.graph(), k).size());
+  std::iota(perm.begin(), perm.end(), 0);
   std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
-  std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
-  Node node;
-  node.op = "Transpose";
-  node.name = rewriter.node(before).name + ".k";
-  node.scope = rewriter.node(before).scope;
-  node.attributes.set("perm", perm);
-  node.inputs = {k};
-  node.outputs = {rewriter.graph().add_value(node.name, DType::u8, symbolic(shape))};
-  const ValueId rows = node.outputs[0];
-  rewriter.insert_after(before, std::move(node));
-  return rows;
+  return rewriter.insert_transpose(before, k, perm, ".k");
 }
 
 void fuse(Rewriter& rewriter, const IntegerAttention& found) {
@@ -88,10 +78,7 @@ void fuse(Rewriter& rewriter, const IntegerAttention& found) {
   const AttributeMap scores = rewriter.node(found.scores).attributes;
   const AttributeMap mix = rewriter.node(found.mix).attributes;
   if (!map || map->zero_point != mix.get_int("a_zero_point", 0)) return;
-  Node node;
-  node.op = internal::kQAttention;
-  node.name = rewriter.node(found.mix).name;
-  node.scope = rewriter.node(found.mix).scope;
+  Node node = rewriter.successor(found.mix, internal::kQAttention);
   AttributeMap& attributes = node.attributes;
   attributes.set("score_scale", scores.get_float("product_scale", 1.0F));
   attributes.set("q_zero_point", scores.get_int("a_zero_point", 0));

@@ -93,10 +93,7 @@ void fuse_table(Rewriter& rewriter, int quantize) {
   if (!tensor_quantization(graph, rewriter.node(quantize), DType::u8)) return;
   const auto chain = table_chain(rewriter, quantize);
   if (!chain) return;
-  Node node;
-  node.op = internal::kLookup;
-  node.name = rewriter.node(chain->nodes.front()).name;
-  node.scope = rewriter.node(chain->nodes.front()).scope;
+  Node node = rewriter.successor(chain->nodes.front(), internal::kLookup);
   node.inputs = {chain->source.codes};
   node.outputs = {codes};
   node.attributes.set("table", tabulate(rewriter, *chain));
@@ -133,10 +130,7 @@ void fuse_binary(Rewriter& rewriter, int i) {
   if (!a || !b || !shapes_fit(graph, node)) return;
   const OutputChain chain = follow_integer(rewriter, node.output(0), 0);
   if (!chain.output || chain.residual != kNoValue) return;
-  Node fused;
-  fused.op = node.op == "Add" ? internal::kQAdd : internal::kQMul;
-  fused.name = node.name;
-  fused.scope = node.scope;
+  Node fused = rewriter.successor(i, node.op == "Add" ? internal::kQAdd : internal::kQMul);
   fused.inputs = {a->codes, b->codes};
   fused.outputs = {chain.result};
   fused.attributes.set("a_scale", a->quantization.scale);
@@ -174,10 +168,8 @@ void fuse_average_pool(Rewriter& rewriter, int i) {
   if (!chain.output || chain.residual != kNoValue || chain.activation.kind != Activation::kNone) {
     return;
   }
-  Node fused;
-  fused.op = global ? internal::kQGlobalAveragePool : internal::kQAveragePool;
-  fused.name = node.name;
-  fused.scope = node.scope;
+  Node fused =
+      rewriter.successor(i, global ? internal::kQGlobalAveragePool : internal::kQAveragePool);
   if (!global) fused.attributes = node.attributes;
   fused.inputs = {source->codes};
   fused.outputs = {chain.result};

@@ -71,9 +71,7 @@ std::optional<Product> conv_product(const Rewriter& rewriter, int i) {
   if (weight->codes.rank() != 3 && weight->codes.rank() != 4) return std::nullopt;
   Product product;
   product.nodes = {i};
-  product.node.op = internal::kQConv;
-  product.node.name = node.name;
-  product.node.scope = node.scope;
+  product.node = rewriter.successor(i, internal::kQConv);
   product.node.attributes = node.attributes;
   product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
   product.node.attributes.set("x_max", largest_code(rewriter, input->codes));
@@ -99,9 +97,7 @@ std::optional<Product> matmul_product(const Rewriter& rewriter, int i) {
   if (weight->scales.size() > 1 && weight->axis != column_axis) return std::nullopt;
   Product product;
   product.nodes = {i};
-  product.node.op = internal::kQMatMul;
-  product.node.name = node.name;
-  product.node.scope = node.scope;
+  product.node = rewriter.successor(i, internal::kQMatMul);
   product.node.attributes.set("x_zero_point", int64_t{input->quantization.zero_point});
   product.node.attributes.set("n_by_k", int64_t{n_by_k});
   product.node.attributes.set("x_max", largest_code(rewriter, input->codes));
@@ -184,10 +180,7 @@ void fuse_batch_matmul(Rewriter& rewriter, int i) {
       result = scale.output(0);
     }
   }
-  Node fused;
-  fused.op = internal::kQBatchMatMul;
-  fused.name = node.name;
-  fused.scope = node.scope;
+  Node fused = rewriter.successor(i, internal::kQBatchMatMul);
   fused.inputs = {a->codes, b->codes};
   AttributeMap& attributes = fused.attributes;
   attributes.set("product_scale", a->quantization.scale * b->quantization.scale * alpha);

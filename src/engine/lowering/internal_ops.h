@@ -42,6 +42,10 @@ inline constexpr std::string_view kQBatchMatMul = "engine.QBatchMatMul";
 /// are output 0.
 inline constexpr std::string_view kBitConv = "engine.BitConv";
 inline constexpr std::string_view kBitMatMul = "engine.BitMatMul";
+/// (a f32 [.., M, K], b f32 [.., K, N]) -> f32: the products of their signs or, with map_scales, of
+/// the map (a > map_scale / 2 ? 1 : 0) by the signs of b, times product_scales. Both hold one f32,
+/// or one a head, the last axis of the batch.
+inline constexpr std::string_view kBitBatchMatMul = "engine.BitBatchMatMul";
 /// (x [.., K] f32, or u8 with x_scale and x_zero_point; w signed codes constant [K, N]; bias f32
 /// constant?; residual f32?) -> f32. `scales` (f32) and `zero_points` (i8, optional) are [groups,
 /// N] or, with n_by_k, [N, groups]; `group` elements of the reduction share one, 0: all. With

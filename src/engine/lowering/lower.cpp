@@ -9,6 +9,7 @@ void lower_quantized(Graph& graph) {
   sink_dequantize(graph);
   fuse_bit_products(graph);  // first: a residual and what follows it go to the product of bits
   fuse_bit_attention(graph);
+  fuse_bit_batch_products(graph);  // of what attention as one step leaves
   fuse_integer_products(graph);
   fuse_integer_elementwise(graph);
   fuse_code_products(graph);

@@ -37,6 +37,9 @@ void fuse_bit_products(Graph& graph);
 /// Attention whose q, k, v and map are Binarize'd becomes one node of bits.
 void fuse_bit_attention(Graph& graph);
 
+/// MatMul of two Binarize'd activations becomes one node of bits.
+void fuse_bit_batch_products(Graph& graph);
+
 /// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
 void fuse_integer_elementwise(Graph& graph);
 

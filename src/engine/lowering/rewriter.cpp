@@ -28,6 +28,14 @@ int Rewriter::only_consumer(ValueId value, std::string_view op) const {
   return i >= 0 && graph_.nodes[static_cast<size_t>(i)].op == op ? i : -1;
 }
 
+Node Rewriter::successor(int i, std::string_view op) const {
+  Node result;
+  result.op = op;
+  result.name = node(i).name;
+  result.scope = node(i).scope;
+  return result;
+}
+
 void Rewriter::replace(const std::vector<int>& absorbed, Node replacement) {
   std::vector<std::string> names;
   for (const int i : absorbed) {
@@ -43,6 +51,21 @@ void Rewriter::replace(const std::vector<int>& absorbed, Node replacement) {
 void Rewriter::insert_after(int i, Node extra) {
   after_[static_cast<size_t>(i)].push_back(std::move(extra));
   changed_ = true;
+}
+
+ValueId Rewriter::insert_transpose(int i, ValueId x, const std::vector<int64_t>& perm,
+                                   std::string_view suffix) {
+  const Shape source = *concrete(*graph_.value(x).shape);
+  Shape shape;
+  for (const int64_t axis : perm) shape.push_back(source[static_cast<size_t>(axis)]);
+  Node transpose = successor(i, "Transpose");
+  transpose.name += suffix;
+  transpose.attributes.set("perm", perm);
+  transpose.inputs = {x};
+  const ValueId result = graph_.add_value(transpose.name, graph_.value(x).dtype, symbolic(shape));
+  transpose.outputs = {result};
+  insert_after(i, std::move(transpose));
+  return result;
 }
 
 bool Rewriter::finish() {

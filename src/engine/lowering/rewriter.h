@@ -30,12 +30,20 @@ class Rewriter {
   /// The same if its operator is `op`.
   int only_consumer(ValueId value, std::string_view op) const;
 
+  /// A node that is named for node `i`, whose work it is to do.
+  Node successor(int i, std::string_view op) const;
+
   /// Replaces the nodes `absorbed` by `replacement`, which stands where the last of them stood and
   /// is annotated with their names.
   void replace(const std::vector<int>& absorbed, Node replacement);
 
   /// Puts `extra` directly after node `i`.
   void insert_after(int i, Node extra);
+
+  /// Puts a Transpose of `x`, whose shape is concrete, directly after node `i`, for which and for
+  /// `suffix` it is named. Returns its result.
+  ValueId insert_transpose(int i, ValueId x, const std::vector<int64_t>& perm,
+                           std::string_view suffix);
 
   /// Applies all changes; true when there were any. Dead nodes and values stay until
   /// `Graph::remove_dead`.

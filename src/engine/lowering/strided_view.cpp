@@ -241,7 +241,8 @@ void absorb_views(Graph& graph) {
   for (Node& node : graph.nodes) {
     const bool attention = node.op == internal::kBitAttention || node.op == internal::kQAttention ||
                            (node.op == "Attention" && attention_kernel_takes(graph, node));
-    const bool product = node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul;
+    const bool product = node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul ||
+                         node.op == internal::kBitBatchMatMul;
     if (!product && !attention) continue;
     absorb_operand(tracer, node, 0, MatrixRole::kRowsOnly);
     absorb_operand(tracer, node, 1, attention ? MatrixRole::kRowsOnly : MatrixRole::kEither);

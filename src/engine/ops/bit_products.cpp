@@ -1,8 +1,5 @@
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
-#include <optional>
 
 #include "engine/kernels/bits/conv_bits.h"
 #include "engine/kernels/blocking/blocking.h"
@@ -282,81 +279,6 @@ class PlaneMatMulStep final : public PackedMatMulStep {
   IntegerOutputPlan output_;
 };
 
-/// Where codes become numbers below zero: see pack_code_signs.
-struct CodeSigns {
-  /// Of dequantized codes, plus `shift` where there is one, as kernels compute them.
-  CodeSigns(const AttributeMap& attributes, int64_t channels, const std::vector<float>& shift)
-      : limits(static_cast<size_t>(round_up(channels, 64))),
-        flips(static_cast<size_t>(BitFormat::plane_words(channels))) {
-    const float scale = attributes.get_float("code_scale", 1.0F);
-    const auto zero_point = static_cast<int32_t>(attributes.get_int("code_zero_point", 0));
-    for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
-      const auto is_negative = [&](int32_t code) {
-        const float x = static_cast<float>(code - zero_point) * scale;
-        return (shift.empty() ? x : x + shift[c]) < 0.0F;
-      };
-      int32_t limit = 0;
-      while (limit < 256 && is_negative(limit)) ++limit;
-      if (limit == 256) flips[c / 64] |= uint64_t{1} << (c % 64);
-      limits[c] = static_cast<uint8_t>(limit);  // none is below 0, which 256 becomes
-    }
-  }
-  std::vector<uint8_t> limits;
-  std::vector<uint64_t> flips;
-};
-
-class PackBitsStep final : public Step {
- public:
-  explicit PackBitsStep(const StepRequest& request) : node_(request.node) {
-    const Shape x = request.shape(node_.input(0));
-    channels_ = x.back();
-    rows_ = channels_ == 0 ? 0 : element_count(x) / channels_;
-    words_ = BitFormat::plane_words(channels_);
-    is_map_ = activation_format(node_) == kMapBits;
-    if (is_map_) {
-      // The least x of a 1. Below it x - least is negative, without rounding.
-      const float threshold = node_.attributes.get_float("x_scale", 1.0F) / 2.0F;
-      const float least = std::nextafter(threshold, std::numeric_limits<float>::infinity());
-      shift_.assign(static_cast<size_t>(channels_), -least);
-    }
-    if (const Tensor* shift = node_.attributes.get_tensor("x_shift")) shift_ = shift->to_f32();
-    if (request.dtype(node_.input(0)) == DType::u8) {
-      codes_.emplace(node_.attributes, channels_, shift_);
-    }
-  }
-
-  void run(const RunContext& context) override {
-    auto* bits = context.at<uint64_t>(node_.output(0));
-    if (codes_) {
-      pack_code_signs(context.kernels, context.at<const uint8_t>(node_.input(0)), rows_, channels_,
-                      codes_->limits.data(), codes_->flips.data(), bits);
-      if (is_map_) invert(bits);
-      return;
-    }
-    pack_signs(context.kernels, context.at<const float>(node_.input(0)), channels_, rows_,
-               channels_, shift_.empty() ? nullptr : shift_.data(), words_, bits);
-    if (is_map_) invert(bits);
-  }
-  std::string_view kernel() const override { return codes_ ? "pack_code_signs" : "pack_signs"; }
-
- private:
-  /// Signs of what lies below a threshold become the map of what lies above it.
-  void invert(uint64_t* bits) const {
-    const int64_t rest = channels_ % 64;
-    const uint64_t last = rest == 0 ? ~uint64_t{0} : (uint64_t{1} << rest) - 1;
-    for (int64_t row = 0; row < rows_; ++row, bits += words_) {
-      for (int64_t word = 0; word < words_; ++word) bits[word] = ~bits[word];
-      bits[words_ - 1] &= last;
-    }
-  }
-
-  Node node_;
-  int64_t rows_ = 0, channels_ = 0, words_ = 0;
-  bool is_map_ = false;
-  std::vector<float> shift_;        // one a channel, or empty
-  std::optional<CodeSigns> codes_;  // where the input is codes
-};
-
 }  // namespace
 
 std::unique_ptr<Step> make_bit_conv(const StepRequest& request) {
@@ -373,10 +295,6 @@ std::unique_ptr<Step> make_plane_conv(const StepRequest& request) {
 
 std::unique_ptr<Step> make_plane_matmul(const StepRequest& request) {
   return std::make_unique<PlaneMatMulStep>(request);
-}
-
-std::unique_ptr<Step> make_pack_bits(const StepRequest& request) {
-  return std::make_unique<PackBitsStep>(request);
 }
 
 }  // namespace ounce::engine

@@ -20,6 +20,7 @@ std::unique_ptr<Step> make_int8_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_code_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_integer_batch_matmul(const StepRequest& request);
+std::unique_ptr<Step> make_bit_batch_matmul(const StepRequest& request);
 std::unique_ptr<Step> make_attention(const StepRequest& request);
 std::unique_ptr<Step> make_integer_attention(const StepRequest& request);
 std::unique_ptr<Step> make_bit_attention(const StepRequest& request);

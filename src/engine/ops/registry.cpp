@@ -19,6 +19,7 @@ constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {internal::kPackBits, make_pack_bits},
     {internal::kBatchMatMul, make_batch_matmul},
     {internal::kQBatchMatMul, make_integer_batch_matmul},
+    {internal::kBitBatchMatMul, make_bit_batch_matmul},
     {"Attention", make_attention},
     {internal::kBitAttention, make_bit_attention},
     {internal::kQAttention, make_integer_attention},

@@ -98,7 +98,8 @@ int64_t step_macs(const Graph& graph, const Node& node) {
     return elements(node.output(0)) * (weight->size() / weight->shape()[0]);
   }
   if (node.op == internal::kMatMul || node.op == internal::kQMatMul ||
-      node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul) {
+      node.op == internal::kBatchMatMul || node.op == internal::kQBatchMatMul ||
+      node.op == internal::kBitBatchMatMul) {
     return elements(node.output(0)) * operand(0).back();
   }
   const bool on_bits = node.op == internal::kBitConv || node.op == internal::kBitMatMul;

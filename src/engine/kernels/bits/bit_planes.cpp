@@ -47,58 +47,18 @@ HWY_INLINE uint64_t plane_of_bytes(const uint8_t* bytes, int bit) {
   return word;
 }
 
-// codes(first channel, count, bytes) writes the codes of up to 64 channels; plane p is bit
-// first_bit + p of them. The planes of one row.
-template <class Codes>
-HWY_INLINE void pack_row(int64_t channels, int planes, int first_bit, uint64_t* bits,
-                         const Codes& codes) {
-  alignas(64) uint8_t bytes[kWord];
-  const int64_t words = BitFormat::plane_words(channels);
-  for (int64_t w = 0; w < words; ++w) {
-    const int64_t count = std::min(kWord, channels - w * kWord);
-    codes(w * kWord, count, bytes);
-    const uint64_t mask = ~uint64_t{0} >> (kWord - count);
-    for (int p = 0; p < planes; ++p) {
-      bits[p * words + w] = plane_of_bytes(bytes, first_bit + p) & mask;
-    }
-  }
-}
-
-// How values become codes: plane p is bit first_bit + p of value + offset. The top bit of -1 is
-// every bit, so that bit 1 of a sign's value is its sign and the low two bits of a ternary value
-// are Z and S.
-struct ValueCodes {
-  explicit ValueCodes(BitFormat format)
-      : first_bit(format.coding == BitCoding::kSign ? 1 : 0),
-        offset(format.coding == BitCoding::kSigned ? -format.lowest() : 0) {}
-  int first_bit;
-  int offset;
-};
-
-void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
-               int64_t channels, BitFormat format, uint64_t* bits) {
-  const ValueCodes to(format);
-  const hn::ScalableTag<uint8_t> d;
-  const auto offset = hn::Set(d, static_cast<uint8_t>(to.offset));
-  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
-    const auto codes = [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
-      std::memcpy(bytes, values + i * ld + first, static_cast<size_t>(count));
-      for (size_t j = 0; j < kWord; j += HWY_LANES(uint8_t)) {
-        hn::Store(hn::Add(hn::Load(d, bytes + j), offset), d, bytes + j);
-      }
-    };
-    pack_row(channels, format.planes, to.first_bit, bits + i * format.words(channels), codes);
-  });
-}
-
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits) {
-  const int64_t words = planes * BitFormat::plane_words(channels);
+  const int64_t words = BitFormat::plane_words(channels);
   for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
-    pack_row(channels, planes, 0, bits + i * words,
-             [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
-               std::memcpy(bytes, codes + i * ld + first, static_cast<size_t>(count));
-             });
+    uint64_t* row = bits + i * planes * words;
+    for (int64_t w = 0; w < words; ++w) {
+      alignas(64) uint8_t bytes[kWord];
+      const int64_t count = std::min(kWord, channels - w * kWord);
+      std::memcpy(bytes, codes + i * ld + w * kWord, static_cast<size_t>(count));
+      const uint64_t mask = ~uint64_t{0} >> (kWord - count);
+      for (int p = 0; p < planes; ++p) row[p * words + w] = plane_of_bytes(bytes, p) & mask;
+    }
   });
 }
 
@@ -149,43 +109,15 @@ void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows,
   });
 }
 
-void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
-                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
-                   uint64_t* bits) {
-  const ValueCodes to(format);
-  const VF factor = constant(inverse_scale);
-  // Bounds are integers, so clamping before rounding gives what clamping after it would.
-  const VF lo = constant(static_cast<float>(format.lowest() - zero_point));
-  const VF hi = constant(static_cast<float>(format.highest() - zero_point));
-  const VI offset = hn::Set(DI(), zero_point + to.offset);
-  for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
-    const auto codes = [&](int64_t first, int64_t count, uint8_t* bytes) HWY_ATTR {
-      for_vectors(count, [&](int64_t j, int64_t lanes) HWY_ATTR {
-        const VF y = hn::Mul(load_lanes(x + i * ld + first + j, lanes), factor);
-        const VF number = hn::IfThenElseZero(hn::Eq(y, y), y);
-        const VI q = hn::Add(round_to_i32(hn::Min(hn::Max(number, lo), hi)), offset);
-        store_codes(hn::And(q, hn::Set(DI(), 0xFF)), bytes + j);
-      });
-    };
-    pack_row(channels, format.planes, to.first_bit, bits + i * format.words(channels), codes);
-  });
-}
-
 }  // namespace ounce::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace ounce::engine {
-OUNCE_EXPORT(pack_rows);
 OUNCE_EXPORT(pack_codes);
 OUNCE_EXPORT(pack_signs);
 OUNCE_EXPORT(pack_code_signs);
-OUNCE_EXPORT(quantize_bits);
 
-void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
-               int64_t channels, BitFormat format, uint64_t* bits) {
-  OUNCE_DISPATCH(pack_rows)(context, values, ld, rows, channels, format, bits);
-}
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits) {
   OUNCE_DISPATCH(pack_codes)(context, codes, ld, rows, channels, planes, bits);
@@ -197,12 +129,6 @@ void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows
 void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
                      const uint8_t* limits, const uint64_t* flips, uint64_t* bits) {
   OUNCE_DISPATCH(pack_code_signs)(context, codes, rows, channels, limits, flips, bits);
-}
-void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
-                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
-                   uint64_t* bits) {
-  OUNCE_DISPATCH(quantize_bits)
-  (context, x, ld, rows, channels, format, inverse_scale, zero_point, bits);
 }
 
 bool is_valid(BitFormat format) {
@@ -225,20 +151,6 @@ bool can_multiply(BitFormat a, BitFormat b) {
     return a.coding == BitCoding::kSign || a.coding == BitCoding::kTernary;
   }
   return a.coding != BitCoding::kTernary;
-}
-
-void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat format,
-                 int8_t* values, int64_t ld) {
-  const int64_t words = BitFormat::plane_words(channels);
-  for (int64_t i = 0; i < rows; ++i, bits += format.words(channels)) {
-    for (int64_t c = 0; c < channels; ++c) {
-      int code = 0;
-      for (int p = 0; p < format.planes; ++p) {
-        code |= static_cast<int>(bits[p * words + c / 64] >> (c % 64) & 1) << p;
-      }
-      values[i * ld + c] = value_of_code(format, code);
-    }
-  }
 }
 
 }  // namespace ounce::engine

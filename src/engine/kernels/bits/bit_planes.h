@@ -7,19 +7,23 @@
 // Polarity: a set bit of a sign plane means -1, as in the IEEE sign bit; sign(0) = sign(-0) = +1
 // and sign(NaN) = +1. The canonical unpacked form of every format is int8 VALUES (not codes).
 //
-// | coding    | planes | value of an element                                  | values           |
-// | kSign     | 1      | 1 - 2 * bit                                          | -1, +1           |
-// | kUnsigned | 1 to 3 | sum of 2^p * bit of plane p                          | 0 .. 2^planes - 1 |
-// | kSigned   | 2 to 3 | the same - 2^(planes - 1): two's complement with the | -2^(planes - 1) ..
-// | |           |        | top bit inverted, so that all planes add             | 2^(planes - 1) -
-// 1 | | kTernary  | 2      | plane 0 = Z, not zero; plane 1 = S, negative (S only | -1, 0, +1 | |
-// |        | where Z): Z - 2 * S                                  |                  |
-//
 // Activations lie in memory as [pixel or row][plane][word] of 64-bit words: bit k % 64 of word
 // k / 64 is channel k. Bits beyond the channels are zero. Weights: see PackedBits.
 namespace ounce::engine {
 
-enum class BitCoding { kSign, kUnsigned, kSigned, kTernary };
+/// How the bits of an element, one a plane, are its value.
+enum class BitCoding {
+  // 1 plane: 1 - 2 * bit. Values -1, +1.
+  kSign,
+  // 1 to 3 planes: the sum of 2^p * bit of plane p. Values 0 .. 2^planes - 1.
+  kUnsigned,
+  // 2 or 3 planes: the same minus 2^(planes - 1), which is two's complement with the top bit
+  // inverted, so that all planes add. Values -2^(planes - 1) .. 2^(planes - 1) - 1.
+  kSigned,
+  // 2 planes: Z - 2 * S. Plane 0 is Z, not zero; plane 1 is S, negative, set only where Z is. These
+  // values are -1, 0, +1.
+  kTernary
+};
 
 struct BitFormat {
   BitCoding coding = BitCoding::kSign;
@@ -81,13 +85,6 @@ bool is_valid(BitFormat format);
 /// others as kSigned with two planes, which has all of its values.
 bool can_multiply(BitFormat a, BitFormat b);
 
-/// Rows of int8 values of the format (others: unspecified bits) <-> bits [rows][plane][word].
-/// `ld`: elements between rows of values.
-void pack_rows(const Context& context, const int8_t* values, int64_t ld, int64_t rows,
-               int64_t channels, BitFormat format, uint64_t* bits);
-void unpack_rows(const uint64_t* bits, int64_t rows, int64_t channels, BitFormat format,
-                 int8_t* values, int64_t ld);
-
 /// Unsigned codes (values in [0, 2^planes)) to kUnsigned bits.
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits);
@@ -101,11 +98,5 @@ void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows
 /// flips[c / 64]. Both are for whole words, zero beyond the channels.
 void pack_code_signs(const Context& context, const uint8_t* codes, int64_t rows, int64_t channels,
                      const uint8_t* limits, const uint64_t* flips, uint64_t* bits);
-
-/// Bits of clamp(round_half_even(x * inverse_scale) + zero_point, lowest, highest) of a format
-/// other than kSign. NaN becomes the zero point.
-void quantize_bits(const Context& context, const float* x, int64_t ld, int64_t rows,
-                   int64_t channels, BitFormat format, float inverse_scale, int32_t zero_point,
-                   uint64_t* bits);
 
 }  // namespace ounce::engine

@@ -55,22 +55,22 @@ void gemm_bits(const Context& context, const uint64_t* a, int64_t lda, const Pac
                int64_t m, const IntegerEpilogue& epilogue);
 size_t gemm_bits_scratch_bytes(int64_t m, int64_t n, int64_t k, int threads);
 
-/// One product of a batch whose both operands are activations: bits [rows][plane][word].
+/// One product of a batch whose both operands are activations.
 struct MatmulBitsItem {
-  const uint64_t* a = nullptr;  // [M, K] bits along K, rows `lda` words apart
-  // kNxK: [N, K], bits along K; kKxN: [K, N], bits along N. Rows `ldb` words apart.
+  const uint64_t* a = nullptr;  // [M][plane][word], bits along K, rows `lda` words apart
+  // Signs. kNxK: [N, K], bits along K; kKxN: [K, N], bits along N. Rows `ldb` words apart.
   const uint64_t* b = nullptr;
-  void* c = nullptr;  // [M, N] of the epilogue's output type, rows epilogue.ldc apart
+  void* c = nullptr;             // [M, N] of the epilogue's output type, rows epilogue.ldc apart
+  const float* scale = nullptr;  // [N], as that of the epilogue
 };
 struct MatmulBitsShape {
   int64_t m = 0, n = 0, k = 0;
   int64_t lda = 0, ldb = 0;
   WeightLayout b_layout = WeightLayout::kNxK;
-  BitFormat a = kSignBits;
-  BitFormat b = kSignBits;
+  BitFormat a = kSignBits;  // kSign or kUnsigned
 };
-/// acc = sum over k of a * b, exactly; then `epilogue`, the same for every item: its c is ignored,
-/// its residuals and sign_bits must be null.
+/// acc = sum over k of a * b, exactly; then `epilogue`, the same for every item but for its c and
+/// scale, which are those of the item. Its residuals and sign_bits must be null.
 void matmul_bits(const Context& context, std::span<const MatmulBitsItem> items,
                  const MatmulBitsShape& shape, const IntegerEpilogue& epilogue);
 size_t matmul_bits_scratch_bytes(const MatmulBitsShape& shape, int64_t items, int threads);

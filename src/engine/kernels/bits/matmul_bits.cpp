@@ -1,142 +1,109 @@
-#define OUNCE_AVX512VNNI_IS_AVX512  // see dispatch.h
-
-#include <bit>
+#include <algorithm>
 #include <cstring>
 
 #include "engine/kernels/bits/implicit_bits.h"
 #include "engine/kernels/blocking/batch_items.h"
-#include "engine/kernels/dispatch.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "engine/kernels/bits/matmul_bits.cpp"
-#include "hwy/foreach_target.h"
-// After foreach_target.h:
-#include "engine/kernels/blocking/pack-inl.h"
+// Only the right operand is arranged here, which is little beside the product: one version serves
+// every instruction set.
+namespace ounce::engine {
+namespace {
 
-HWY_BEFORE_NAMESPACE();
-namespace ounce::engine::HWY_NAMESPACE {
+constexpr int64_t kWordBits = 32;  // of a word of a panel
 
-// 32 k of 16 columns from rows of bits along the columns: lane c gathers bit c of one row after the
-// other.
-HWY_INLINE void turn_word(const std::byte* rows, int64_t stride, int64_t count, uint32_t* out) {
-  for (int v = 0; v < kPanelVectors; ++v) {
-    const hn::RebindToUnsigned<DI> d;
-    alignas(64) uint32_t lane_bits[kLanes];
-    for (int j = 0; j < kLanes; ++j) lane_bits[j] = 1U << (v * kLanes + j);
-    const auto lanes = hn::Load(d, lane_bits);
-    auto word = hn::Zero(d);
-    for (int64_t i = 0; i < count; ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, rows + i * stride, sizeof(bits));
-      const auto set = hn::TestBit(hn::Set(d, uint32_t{bits}), lanes);
-      word = hn::Or(word, hn::IfThenElseZero(hn::RebindMask(d, set), hn::Set(d, 1U << i)));
+// Bit i of byte j becomes bit j of byte i: blocks of 1, 2, then 4 bits change sides of the
+// diagonal.
+uint64_t turn_square(uint64_t x) {
+  constexpr uint64_t kSides[] = {0x00AA00AA00AA00AA, 0x0000CCCC0000CCCC, 0x00000000F0F0F0F0};
+  for (int i = 0; i < 3; ++i) {
+    const int shift = 7 << i;
+    const uint64_t differ = (x ^ (x >> shift)) & kSides[i];
+    x ^= differ ^ (differ << shift);
+  }
+  return x;
+}
+
+// A word of 32 k of 8 columns from `count` rows, the bytes of which hold these columns.
+void turn_columns(const std::byte* rows, int64_t stride, int64_t count, uint32_t* columns) {
+  std::fill_n(columns, 8, 0U);
+  auto* bytes = reinterpret_cast<std::byte*>(columns);
+  for (; count > 0; count -= 8, rows += 8 * stride, ++bytes) {
+    uint64_t square = 0;
+    for (int i = 0; i < std::min<int64_t>(8, count); ++i) {
+      square |= std::to_integer<uint64_t>(rows[i * stride]) << (8 * i);
     }
-    hn::StoreU(word, d, out + v * kLanes);
+    square = turn_square(square);
+    for (int c = 0; c < 8; ++c) {
+      bytes[c * 4] = static_cast<std::byte>(square >> (8 * c));
+    }
   }
 }
 
 // The panels [first, last) of the right operand of an item.
 void pack_bit_panels(const uint64_t* b, const MatmulBitsShape& s, int64_t first, int64_t last,
                      uint32_t* panels) {
-  const int64_t plane = BitFormat::plane_words(s.k) * 2;  // 32-bit words of a column
+  const int64_t words = BitFormat::plane_words(s.k) * 2;
   const auto* bytes = reinterpret_cast<const std::byte*>(b);
-  const int64_t row_bytes = s.ldb * 8;
+  const int64_t stride = s.ldb * 8;
   for (int64_t p = first; p < last; ++p) {
     const int64_t column = p * kPanelColumns;
-    uint32_t* panel = panels + p * s.b.planes * plane * kPanelColumns;
-    if (s.b_layout == WeightLayout::kNxK) {
-      pack_columns(bytes + column * row_bytes, row_bytes, std::min(kPanelColumns, s.n - column),
-                   s.b.planes * plane, panel);
-      continue;
-    }
-    for (int q = 0; q < s.b.planes; ++q) {
-      const std::byte* source = bytes + q * BitFormat::plane_words(s.n) * 8 + column / 8;
-      for (int64_t w = 0; w < plane; ++w, panel += kPanelColumns) {
-        const int64_t rows = std::clamp<int64_t>(s.k - w * 32, 0, 32);
-        turn_word(source + w * 32 * row_bytes, row_bytes, rows, panel);
+    for (int64_t w = 0; w < words; ++w) {
+      uint32_t* out = panels + (p * words + w) * kPanelColumns;
+      if (s.b_layout == WeightLayout::kKxN) {
+        const std::byte* rows = bytes + w * kWordBits * stride + column / 8;
+        const int64_t count = std::clamp<int64_t>(s.k - w * kWordBits, 0, kWordBits);
+#pragma GCC unroll 1
+        for (int64_t c = 0; c < kPanelColumns; c += 8) {
+          turn_columns(rows + c / 8, stride, count, out + c);
+        }
+        continue;
+      }
+#pragma GCC unroll 1
+      for (int64_t c = 0; c < kPanelColumns; ++c) {
+        out[c] = 0;
+        if (column + c >= s.n) continue;
+        std::memcpy(out + c, bytes + (column + c) * stride + w * 4, sizeof(uint32_t));
       }
     }
   }
 }
-
-// counts[q][c]: set bits of plane q of the columns of a panel.
-inline void count_panel_bits(const uint32_t* panel, const MatmulBitsShape& s,
-                             int32_t (&counts)[3][kPanelColumns]) {
-  const int64_t plane = BitFormat::plane_words(s.k) * 2;
-  for (int q = 0; q < s.b.planes; ++q) {
-    for (int64_t c = 0; c < kPanelColumns; ++c) {
-      int32_t bits = 0;
-      for (int64_t w = 0; w < plane; ++w) {
-        bits += std::popcount(panel[(q * plane + w) * kPanelColumns + c]);
-      }
-      counts[q][c] = bits;
-    }
-  }
-}
-
-// offsets[c] of panels [first, last): what the bits of a product do not count.
-void matmul_bits_offsets(const uint32_t* panels, const MatmulBitsShape& s, int64_t first,
-                         int64_t last, int32_t* offsets) {
-  const auto k = static_cast<int32_t>(s.k);
-  const int64_t stride = s.b.planes * BitFormat::plane_words(s.k) * 2 * kPanelColumns;
-  for (int64_t p = first; p < last; ++p) {
-    int32_t counts[3][kPanelColumns] = {};
-    count_panel_bits(panels + p * stride, s, counts);
-    for (int64_t c = 0; c < kPanelColumns; ++c) {
-      int32_t codes = 0;
-      for (int q = 0; q < s.b.planes; ++q) codes += counts[q][c] << q;
-      int64_t sum = codes + k * s.b.lowest();
-      int64_t squares = 0;
-      if (s.b.coding == BitCoding::kSign) sum = k - 2 * codes;
-      if (s.b.coding == BitCoding::kTernary) squares = counts[0][c];
-      offsets[p * kPanelColumns + c] =
-          static_cast<int32_t>(bit_product_constant({s.a, 0}, s.b, s.k, sum, squares));
-    }
-  }
-}
-
-}  // namespace ounce::engine::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace ounce::engine {
-OUNCE_EXPORT(pack_bit_panels);
-OUNCE_EXPORT(matmul_bits_offsets);
-
-namespace {
 
 // Scratch of one item: packed panels, where their sums start, then what the product needs.
 struct Plan {
   explicit Plan(const MatmulBitsShape& s)
-      : panels(ceil_div(s.n, kPanelColumns)), words(2 * s.b.words(s.k) * kPanelColumns) {}
+      : panels(ceil_div(s.n, kPanelColumns)),
+        words(panels * BitFormat::plane_words(s.k) * 2 * kPanelColumns) {}
   size_t bytes(const MatmulBitsShape& s, int threads) const {
-    return ScratchCursor::need<uint32_t>(panels * words) +
+    return ScratchCursor::need<uint32_t>(words) +
            ScratchCursor::need<int32_t>(panels * kPanelColumns) +
            implicit_gemm_bits_scratch_bytes(s.m, 1, threads);
   }
   int64_t panels;
-  int64_t words;  // 32-bit words of a panel
+  int64_t words;  // of all panels
 };
 
 void multiply_item(const Context& context, const MatmulBitsItem& item, const MatmulBitsShape& s,
                    const Plan& plan, const IntegerEpilogue& epilogue) {
   ScratchCursor cursor(context.scratch);
-  uint32_t* panels = cursor.take<uint32_t>(plan.panels * plan.words);
+  uint32_t* panels = cursor.take<uint32_t>(plan.words);
   int32_t* offsets = cursor.take<int32_t>(plan.panels * kPanelColumns);
   pack_in_parallel(context.pool, plan.panels, [&](int64_t first, int64_t last) {
-    OUNCE_DISPATCH(pack_bit_panels)(item.b, s, first, last, panels);
-    OUNCE_DISPATCH(matmul_bits_offsets)(panels, s, first, last, offsets);
+    pack_bit_panels(item.b, s, first, last, panels);
   });
+  // Of signs by signs, a product counts those that differ; of others by signs, nothing is constant.
+  const auto start = static_cast<int32_t>(bit_product_constant({s.a, 0}, kSignBits, s.k, 0, 0));
+  std::fill_n(offsets, plan.panels * kPanelColumns, start);
   PanelsBits b;
   b.data = panels;
   b.n = s.n;
   b.words = BitFormat::plane_words(s.k);
-  b.format = s.b;
+  b.format = kSignBits;
   b.a = s.a;
   b.a_plane = b.words;
   b.offsets = offsets;
   IntegerEpilogue e = epilogue;
   e.c = item.c;
+  e.scale = item.scale;
   const Context rest = {context.pool, cursor.rest(context.scratch)};
   implicit_gemm_bits(rest, MatrixRows<uint64_t>(item.a, s.lda, s.m, s.a.words(s.k)), b, e);
 }
@@ -158,4 +125,3 @@ size_t matmul_bits_scratch_bytes(const MatmulBitsShape& shape, int64_t items, in
 }
 
 }  // namespace ounce::engine
-#endif  // HWY_ONCE
