@@ -130,6 +130,10 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"guard", "auto",
        "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good); "
        "auto: 3.5 for pieces of 4 bits and more, off when fewer are asked for"},
+      {"norms", "none",
+       "repq: all channels behind a normalization get the range of their mean (RepQ-ViT); smooth: "
+       "magnitudes of activations and weights are made alike (SmoothQuant); each where it pays"},
+      {"smooth-alpha", "0.5", "0 to 1: share of the work that weights take over with norms=smooth"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -163,7 +167,15 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
   set_guard(options, request, common[6]);
-  options.drop_slow_layers = option_flag(request, common[7]);
+  const std::string norms = option_text(request, common[7]);
+  const auto transform = quantize::norm_transform_from_name(norms);
+  if (!transform) refuse(common[7], norms, "none, repq, smooth");
+  options.transforms.norms = *transform;
+  options.transforms.smooth_alpha = option_number(request, common[8]);
+  if (!(options.transforms.smooth_alpha >= 0.0 && options.transforms.smooth_alpha <= 1.0)) {
+    refuse(common[8], option_text(request, common[8]), "a number from 0 to 1");
+  }
+  options.drop_slow_layers = option_flag(request, common[9]);
   return options;
 }
 

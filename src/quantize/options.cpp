@@ -87,6 +87,26 @@ std::string_view name_of(ActivationGrid grid) {
   return {};
 }
 
+std::optional<NormTransform> norm_transform_from_name(std::string_view name) {
+  for (const auto transform :
+       {NormTransform::kNone, NormTransform::kRepq, NormTransform::kSmooth}) {
+    if (name == name_of(transform)) return transform;
+  }
+  return std::nullopt;
+}
+
+std::string_view name_of(NormTransform transform) {
+  switch (transform) {
+    case NormTransform::kNone:
+      return "none";
+    case NormTransform::kRepq:
+      return "repq";
+    case NormTransform::kSmooth:
+      return "smooth";
+  }
+  return {};
+}
+
 bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";
 }

@@ -68,7 +68,25 @@ enum class ResidualStyle {
   kAccumulator,
 };
 
+/// What normalizations and the linear layers behind them share out anew (transforms/).
+enum class NormTransform : uint8_t {
+  kNone,
+  kRepq,    // all channels get the range of their mean
+  kSmooth,  // magnitudes of activations and weights are made alike
+};
+
+/// "none", "repq", "smooth"; nullopt otherwise.
+std::optional<NormTransform> norm_transform_from_name(std::string_view name);
+std::string_view name_of(NormTransform transform);
+
+/// Changes of the float graph that leave what it computes, before anything is quantized.
+struct TransformOptions {
+  NormTransform norms = NormTransform::kNone;
+  double smooth_alpha = 0.5;  // of kSmooth: share of the work that weights take over, 0 .. 1
+};
+
 struct Options {
+  TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
   std::vector<Override> overrides;
 

@@ -353,7 +353,8 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
                         const Progress& progress) {
   const std::vector<Tensor> sample = first_run(source);
   const std::vector<Shape> shapes = shapes_of(sample);
-  const Graph prepared = prepare(graph, options);
+  Graph prepared = prepare(graph, options);
+  std::vector<TransformRecord> transforms = transform(prepared, options, source, progress);
   Plan plan = make_executable_plan(prepared, options, shapes);
   Exclusions exclusions;
   if (options.least_db_per_bit > 0.0) {
@@ -367,6 +368,7 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
                 megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));
   QuantizeResult result = carry_out(prepared, plan, options, source, progress);
   result.latency = std::move(latency);
+  result.transforms = std::move(transforms);
   result.prepared = prepared;
   result.float_bytes = constant_bytes(graph);
   result.bytes = constant_bytes(result.graph);

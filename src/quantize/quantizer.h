@@ -11,6 +11,7 @@
 #include "quantize/latency.h"
 #include "quantize/plan.h"
 #include "quantize/source.h"
+#include "quantize/transforms/transform.h"
 
 namespace ounce::quantize {
 
@@ -48,6 +49,7 @@ struct QuantizeResult {
   std::vector<LayerRecord> layers;
   std::vector<GridRecord> grids;
   std::vector<KeptFloat> kept_float;
+  std::vector<TransformRecord> transforms;
   std::vector<std::string> embeddings;       // constants that are stored with 8 bits
   std::optional<LatencyComparison> latency;  // when drop_slow_layers was set
   int64_t calibration_runs = 0;
