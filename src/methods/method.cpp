@@ -134,6 +134,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "repq: all channels behind a normalization get the range of their mean (RepQ-ViT); smooth: "
        "magnitudes of activations and weights are made alike (SmoothQuant); each where it pays"},
       {"smooth-alpha", "0.5", "0 to 1: share of the work that weights take over with norms=smooth"},
+      {"rounding", "nearest",
+       "nearest; gptq: what rounding a weight costs is made up for by the weights of later inputs"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -175,7 +177,11 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   if (!(options.transforms.smooth_alpha >= 0.0 && options.transforms.smooth_alpha <= 1.0)) {
     refuse(common[8], option_text(request, common[8]), "a number from 0 to 1");
   }
-  options.drop_slow_layers = option_flag(request, common[9]);
+  const std::string rounding = option_text(request, common[9]);
+  const auto rule_of_rounding = quantize::rounding_from_name(rounding);
+  if (!rule_of_rounding) refuse(common[9], rounding, "nearest, gptq");
+  options.rounding = *rule_of_rounding;
+  options.drop_slow_layers = option_flag(request, common[10]);
   return options;
 }
 

@@ -107,6 +107,17 @@ std::string_view name_of(NormTransform transform) {
   return {};
 }
 
+std::optional<Rounding> rounding_from_name(std::string_view name) {
+  for (const auto rounding : {Rounding::kNearest, Rounding::kGptq}) {
+    if (name == name_of(rounding)) return rounding;
+  }
+  return std::nullopt;
+}
+
+std::string_view name_of(Rounding rounding) {
+  return rounding == Rounding::kGptq ? "gptq" : "nearest";
+}
+
 bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";
 }

@@ -85,9 +85,20 @@ struct TransformOptions {
   double smooth_alpha = 0.5;  // of kSmooth: share of the work that weights take over, 0 .. 1
 };
 
+/// How weights become codes once scales are chosen.
+enum class Rounding : uint8_t {
+  kNearest,
+  kGptq,  // what rounding a weight costs is made up for by those that follow (rounding/gptq.h)
+};
+
+/// "nearest", "gptq"; nullopt otherwise.
+std::optional<Rounding> rounding_from_name(std::string_view name);
+std::string_view name_of(Rounding rounding);
+
 struct Options {
   TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
+  Rounding rounding = Rounding::kNearest;
   std::vector<Override> overrides;
 
   /// The tensor between a product and the table of its activation function (SiLU, GELU, ...) is

@@ -7,6 +7,7 @@
 #include "graph/error.h"
 #include "quantize/bias_correction.h"
 #include "quantize/compare.h"
+#include "quantize/rounding/input_grams.h"
 
 namespace ounce::quantize {
 namespace {
@@ -155,6 +156,18 @@ class FirstRuns final : public InputSource {
   int64_t done_ = 0;
 };
 
+/// Rounds weights anew by what their layers read in the network as it is quantized so far.
+void round_by_correlation(const Graph& prepared, const Plan& plan, InputSource& source, int threads,
+                          const Progress& progress, Calibration& calibration) {
+  const Graph first = insert_qdq(prepared, plan, calibration);
+  InputGrams(prepared, first, plan)
+      .for_each(source, threads, progress, [&](size_t i, const Gram& gram) {
+        const LayerPlan& layer = plan.layers[i];
+        gptq_round(prepared.value(layer.weights->weights).constant, layer.weights->axes,
+                   layer.settings.weights, gram, calibration.layers[i].weights);
+      });
+}
+
 /// Everything after the plan.
 QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
                          InputSource& source, const Progress& progress) {
@@ -163,6 +176,9 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   calibration.grids = choose_grids(prepared, plan, observations);
   calibration.binarizer_scales = choose_binarizer_scales(plan, observations);
   calibration.layers = quantize_layers(prepared, plan, calibration.grids);
+  if (options.rounding == Rounding::kGptq) {
+    round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
+  }
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, plan, calibration);
     correct_biases(prepared, plan,

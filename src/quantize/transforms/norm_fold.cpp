@@ -116,8 +116,8 @@ void scale_rows(Tensor& weights, WeightAxes axes, std::span<const float> scales)
 std::vector<float> shifted_sums(const Tensor& weights, WeightAxes axes,
                                 std::span<const float> shifts) {
   const int64_t columns = weights.shape()[1];
-  std::vector<double> sums(
-      static_cast<size_t>(weights.shape()[static_cast<size_t>(axes.channel)]), 0.0);
+  std::vector<double> sums(static_cast<size_t>(weights.shape()[static_cast<size_t>(axes.channel)]),
+                           0.0);
   const auto w = weights.data<float>();
   for (int64_t i = 0; i < weights.size(); ++i) {
     const int64_t row = i / columns;

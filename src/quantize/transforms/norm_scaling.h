@@ -21,9 +21,9 @@ struct NormScaling {
 NormScaling repq_scaling(std::span<const ObservedData> channels, const RangeRequest& request,
                          bool with_shifts);
 
-/// SmoothQuant (arXiv 2211.10438, eq. 4): scales = max |X_c|^alpha / max |W_c|^(1 - alpha), at least
-/// 1e-5. `magnitudes`: max |X| of each channel; `weights`: max |W| of each channel over all layers
-/// that read it. `alpha` in [0, 1].
+/// SmoothQuant (arXiv 2211.10438, eq. 4): scales = max |X_c|^alpha / max |W_c|^(1 - alpha), at
+/// least 1e-5. `magnitudes`: max |X| of each channel; `weights`: max |W| of each channel over all
+/// layers that read it. `alpha` in [0, 1].
 NormScaling smooth_scaling(std::span<const float> magnitudes, std::span<const float> weights,
                            double alpha);
 

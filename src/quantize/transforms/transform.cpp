@@ -126,9 +126,8 @@ class FoldTrial {
 
   /// Whether any layer quantizes anything.
   bool matters() const {
-    return std::any_of(layers_.begin(), layers_.end(), [](const LinearLayer& layer) {
-      return !layer.settings.float_weights;
-    });
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const LinearLayer& layer) { return !layer.settings.float_weights; });
   }
 
   void judge(const NormScaling& scaling, TransformRecord& record) const {

@@ -57,8 +57,8 @@ TEST(NormFold, finds_the_layers_behind_each_normalization_of_a_vit) {
       found.back() += " " + graph.nodes[static_cast<size_t>(layer)].name;
     }
   }
-  EXPECT_EQ(found, (std::vector<std::string>{"norm1: qkv.matmul", "norm2: fc1.matmul",
-                                             "norm3: head"}));
+  EXPECT_EQ(found,
+            (std::vector<std::string>{"norm1: qkv.matmul", "norm2: fc1.matmul", "norm3: head"}));
 }
 
 /// One normalization, moved rows, three layers: with a bias behind it, without, and a Gemm; two
@@ -74,8 +74,8 @@ Graph shared_and_moved() {
   const ValueId plain = b.op("MatMul", {turned, w}, "plain");
   const ValueId again = b.op("MatMul", {norm, w}, "again");
   const ValueId biased = b.linear(norm, 8, 4, "biased");
-  const ValueId flat = b.op(
-      "Reshape", {norm, b.graph.add_constant("rows", Tensor::of_i64({12, 8}))}, "flat");
+  const ValueId flat =
+      b.op("Reshape", {norm, b.graph.add_constant("rows", Tensor::of_i64({12, 8}))}, "flat");
   AttributeMap gemm;
   gemm.set("transB", int64_t{1});
   const ValueId v = b.graph.add_constant("v", b.random({3, 8}, 0.4F));
@@ -96,8 +96,8 @@ TEST(NormFold, leaves_out_what_others_read) {
   AttributeMap perm;
   perm.set("perm", std::vector<int64_t>{1, 0});
   const ValueId columns = b.op("Transpose", {turned}, "columns", perm);
-  const Graph graph = b.finish(
-      {sum, shown, b.linear(shown, 8, 4, "second"), b.linear(columns, 6, 4, "third")});
+  const Graph graph =
+      b.finish({sum, shown, b.linear(shown, 8, 4, "second"), b.linear(columns, 6, 4, "third")});
   EXPECT_TRUE(norm_folds(graph).empty());
 }
 

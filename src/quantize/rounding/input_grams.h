@@ -1,0 +1,35 @@
+#pragma once
+
+#include <vector>
+
+#include "quantize/plan.h"
+#include "quantize/rounding/gptq.h"
+#include "quantize/source.h"
+
+namespace ounce::quantize {
+
+/// For each layer of the plan that is a linear layer or a convolution by single pixels: the sums of
+/// products of what it reads in `quantized`, over all rows (tokens, pixels) of the data; for others
+/// none. Layers that read the same share them. Reads the data once for every 512 MB.
+class InputGrams {
+ public:
+  InputGrams(const Graph& prepared, const Graph& quantized, const Plan& plan);
+
+  /// Calls `use` once for every layer that has sums, a group of layers at a time.
+  void for_each(InputSource& source, int threads, const Progress& progress,
+                const std::function<void(size_t layer, const Gram& gram)>& use) const;
+
+ private:
+  /// Layers that read one value.
+  struct Reader {
+    ValueId value = kNoValue;
+    int64_t size = 0;
+    bool is_image = false;
+    std::vector<size_t> layers;
+  };
+
+  const Graph& quantized_;
+  std::vector<Reader> readers_;
+};
+
+}  // namespace ounce::quantize
