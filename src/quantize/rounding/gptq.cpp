@@ -13,7 +13,8 @@ using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowM
 
 constexpr double kDamping = 0.01;  // of the mean of the diagonal
 
-/// A layer's weights [outputs, inputs], and their scales, wherever they lie in the tensors.
+/// A layer's weights [outputs, inputs], wherever they lie in the tensor. The inputs of a
+/// convolution are the numbers of a window, [channels, height, width].
 class LayerMatrix {
  public:
   LayerMatrix(const Tensor& weights, WeightAxes axes) {
@@ -24,18 +25,24 @@ class LayerMatrix {
     inputs_ = weights.shape()[reduction];
     output_stride_ = strides[channel];
     input_stride_ = strides[reduction];
-    if (outputs_ * inputs_ != weights.size()) {
-      throw Error("weights have more than two axes", {}, "rounding to nearest");
+    if (weights.rank() > 2) {
+      if (channel != 0 || reduction != 1) throw Error("weights are not [outputs, inputs, ...]");
+      inputs_ = weights.size() / outputs_;
+      input_stride_ = 1;
+      taps_ = inputs_ / weights.shape()[1];
     }
   }
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
+  /// Numbers of a channel in a window.
+  int64_t taps() const { return taps_; }
   size_t at(int64_t output, int64_t input) const {
     return static_cast<size_t>(output * output_stride_ + input * input_stride_);
   }
 
  private:
   int64_t outputs_, inputs_, output_stride_, input_stride_;
+  int64_t taps_ = 1;
 };
 
 /// The scale of each weight, [outputs, inputs].
@@ -54,10 +61,11 @@ Matrix scales_of(const LayerMatrix& layer, const QuantizedWeights& quantized) {
         continue;
       }
       // The scales have the weights' shape with the reduction axis divided.
-      const int64_t block = i / quantized.block_size;
-      const int64_t blocks = scales.size() / layer.outputs();
+      const int64_t blocks = scales.size() / (layer.outputs() * layer.taps());
+      const int64_t block = i / layer.taps() / quantized.block_size;
       const bool outputs_first = layer.at(1, 0) > layer.at(0, 1) || layer.inputs() == 1;
-      result(o, i) = s[static_cast<size_t>(outputs_first ? o * blocks + block
+      result(o, i) = s[static_cast<size_t>(outputs_first ? (o * blocks + block) * layer.taps() +
+                                                               i % layer.taps()
                                                          : block * layer.outputs() + o)];
     }
   }

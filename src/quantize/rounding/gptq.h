@@ -13,13 +13,13 @@ struct Gram {
   std::vector<double> sums;
 };
 
-/// Rounds the weights of a linear layer anew (GPTQ, arXiv 2210.17323): one input after the other, the
-/// greatest diagonal of `gram` first, and what rounding an input's weights costs is made up for by
-/// the weights of those that follow, as their correlation allows:
+/// Rounds the weights of a linear layer anew (GPTQ, arXiv 2210.17323): one input after the other,
+/// the greatest diagonal of `gram` first, and what rounding an input's weights costs is made up for
+/// by the weights of those that follow, as their correlation allows:
 ///   H = gram + 0.01 mean(diagonal) I, U'U = H^-1, e_j = (w_j - q_j) / U_jj, w_k -= e_j U_jk.
 /// Scales stay as they are ("static groups"). Inputs that are always zero get the code of 0 where
-/// there is one. `weights`: f32 of rank 2, or of rank 4 with kernels of one pixel, whose reduction
-/// axis has `gram.size` elements; `bits`, `ternary` as the codes were made. Returns false, and
+/// there is one. `weights`: f32 [.., ..] or, of a convolution, [outputs, channels, height, width],
+/// with `gram.size` inputs; `options` as the codes were made by. Returns false, and
 /// leaves the codes, where the rounding to nearest is better by x' H x (rank-deficient data).
 bool gptq_round(const Tensor& weights, WeightAxes axes, const WeightOptions& options,
                 const Gram& gram, QuantizedWeights& quantized);

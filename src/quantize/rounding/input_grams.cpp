@@ -13,25 +13,27 @@ namespace {
 
 constexpr int64_t kBudgetBytes = int64_t{512} << 20;
 
-bool is_by_single_pixels(const Node& node, const Tensor& weights) {
-  return weights.rank() == 4 && weights.shape()[2] == 1 && weights.shape()[3] == 1 &&
-         node.attributes.get_int("group", 1) == 1;
-}
-
-/// Adds nodes that make x' x of a value [.., size], or of an image [n, size, h, w] one for each n.
-/// Returns their result.
-ValueId add_gram(Graph& graph, ValueId value, int64_t size, bool is_image,
-                 const std::string& name) {
-  const std::vector<int64_t> shape =
-      is_image ? std::vector<int64_t>{0, size, -1} : std::vector<int64_t>{-1, size};
-  const ValueId target = graph.add_constant(name + ".shape", Tensor::of_i64(shape));
-  const ValueId rows = graph.add_node("Reshape", {value, target}, {}, name + ".rows");
-  AttributeMap perm;
-  perm.set("perm",
-           is_image ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{1, 0});
-  const ValueId turned = graph.add_node("Transpose", {rows}, std::move(perm), name + ".turned");
-  return is_image ? graph.add_node("MatMul", {rows, turned}, {}, name)
-                  : graph.add_node("MatMul", {turned, rows}, {}, name);
+/// Height and width of the windows of a convolution that do not overlap and need no padding, where
+/// they divide the image; empty otherwise.
+Shape window_of(const Graph& graph, const Node& node, const Tensor& weights) {
+  const auto& image = graph.value(node.input(0)).shape;
+  if (weights.rank() != 4 || !image || image->size() != 4 ||
+      node.attributes.get_int("group", 1) != 1 ||
+      node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET") {
+    return {};
+  }
+  const Shape kernel = {weights.shape()[2], weights.shape()[3]};
+  const auto strides = node.attributes.get_ints("strides", {1, 1});
+  const auto pads = node.attributes.get_ints("pads", {});
+  const auto dilations = node.attributes.get_ints("dilations", {1, 1});
+  const bool pixels = kernel == Shape{1, 1};
+  for (size_t i = 0; i < 2; ++i) {
+    const Dim& extent = (*image)[2 + i];
+    if (strides[i] != kernel[i] || (kernel[i] != 1 && dilations[i] != 1)) return {};
+    if (!pixels && (!extent.known() || extent.value % kernel[i] != 0)) return {};
+  }
+  const bool padded = std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad != 0; });
+  return padded ? Shape{} : kernel;
 }
 
 void add_up(const Tensor& product, Gram& gram) {
@@ -41,27 +43,61 @@ void add_up(const Tensor& product, Gram& gram) {
   for (size_t i = 0; i < values.size(); ++i) gram.sums[i % count] += values[i];
 }
 
+AttributeMap permutation(std::vector<int64_t> perm) {
+  AttributeMap attributes;
+  attributes.set("perm", std::move(perm));
+  return attributes;
+}
+
 }  // namespace
+
+/// Adds nodes that make x' x of the rows of a value, for an image one for each picture. Returns
+/// their result.
+ValueId InputGrams::add_gram(Graph& graph, const Reader& reader, const std::string& name) {
+  const auto reshaped = [&](ValueId x, std::vector<int64_t> shape, const char* suffix) {
+    const ValueId target =
+        graph.add_constant(name + suffix + ".shape", Tensor::of_i64(std::move(shape)));
+    return graph.add_node("Reshape", {x, target}, {}, name + suffix);
+  };
+  const auto turned = [&](ValueId x, std::vector<int64_t> perm, const char* suffix) {
+    return graph.add_node("Transpose", {x}, permutation(std::move(perm)), name + suffix);
+  };
+  if (reader.kernel == Shape{1, 1}) {
+    const ValueId columns = reshaped(reader.value, {0, reader.size, -1}, ".columns");
+    return graph.add_node("MatMul", {columns, turned(columns, {0, 2, 1}, ".rows")}, {}, name);
+  }
+  ValueId x = reader.value;
+  if (!reader.kernel.empty()) {
+    const int64_t height = reader.kernel[0];
+    const int64_t width = reader.kernel[1];
+    const int64_t across = (*graph.value(x).shape)[3].value / width;
+    const int64_t channels = reader.size / (height * width);
+    x = reshaped(x, {0, channels, -1, height, across, width}, ".windows");
+    x = turned(x, {0, 2, 4, 1, 3, 5}, ".patches");
+  }
+  const ValueId rows = reshaped(x, {-1, reader.size}, ".rows");
+  return graph.add_node("MatMul", {turned(rows, {1, 0}, ".columns"), rows}, {}, name);
+}
 
 InputGrams::InputGrams(const Graph& prepared, const Graph& quantized, const Plan& plan)
     : quantized_(quantized) {
   std::map<std::string, const Node*, std::less<>> nodes;
   for (const Node& node : quantized.nodes) nodes.emplace(node.name, &node);
-  std::map<ValueId, size_t> reader_of;
+  std::map<std::pair<ValueId, Shape>, size_t> reader_of;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     const LayerPlan& layer = plan.layers[i];
     if (!layer.weights) continue;
     const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
     const Tensor& weights = prepared.value(layer.weights->weights).constant;
-    const bool is_image = node.op == "Conv";
-    if (is_image ? !is_by_single_pixels(node, weights) : weights.rank() != 2) continue;
+    const Shape kernel = node.op == "Conv" ? window_of(prepared, node, weights) : Shape{};
+    if (node.op == "Conv" ? kernel.empty() : weights.rank() != 2) continue;
     const auto found = nodes.find(node.name);
     if (found == nodes.end()) continue;
     const ValueId value = found->second->input(0);
-    const auto [entry, added] = reader_of.try_emplace(value, readers_.size());
+    const auto [entry, added] = reader_of.try_emplace({value, kernel}, readers_.size());
     if (added) {
-      const auto axis = static_cast<size_t>(layer.weights->axes.reduction);
-      readers_.push_back({value, weights.shape()[axis], is_image, {}});
+      const auto axis = static_cast<size_t>(layer.weights->axes.channel);
+      readers_.push_back({value, weights.size() / weights.shape()[axis], kernel, {}});
     }
     readers_[entry->second].layers.push_back(i);
   }
@@ -79,8 +115,7 @@ void InputGrams::for_each(InputSource& source, int threads, const Progress& prog
       const Reader& reader = readers_[last];
       bytes += reader.size * reader.size * static_cast<int64_t>(sizeof(double));
       if (bytes > kBudgetBytes && last > first) break;
-      const ValueId gram = add_gram(graph, reader.value, reader.size, reader.is_image,
-                                    "gram" + std::to_string(last));
+      const ValueId gram = add_gram(graph, reader, "gram" + std::to_string(last));
       taps.push_back(graph.value(gram).name);
       reader_of.emplace(taps.back(), last);
       grams[last].size = reader.size;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "quantize/plan.h"
@@ -8,9 +10,10 @@
 
 namespace ounce::quantize {
 
-/// For each layer of the plan that is a linear layer or a convolution by single pixels: the sums of
-/// products of what it reads in `quantized`, over all rows (tokens, pixels) of the data; for others
-/// none. Layers that read the same share them. Reads the data once for every 512 MB.
+/// For each layer of the plan that is a linear layer, or a convolution whose windows do not overlap
+/// (single pixels, patches): the sums of products of what it reads in `quantized`, over all rows
+/// (tokens, windows) of the data; for others none. Layers that read the same share them. Reads the
+/// data once for every 512 MB.
 class InputGrams {
  public:
   InputGrams(const Graph& prepared, const Graph& quantized, const Plan& plan);
@@ -20,13 +23,14 @@ class InputGrams {
                 const std::function<void(size_t layer, const Gram& gram)>& use) const;
 
  private:
-  /// Layers that read one value.
+  /// Layers that read one value alike.
   struct Reader {
     ValueId value = kNoValue;
-    int64_t size = 0;
-    bool is_image = false;
+    int64_t size = 0;  // numbers of a row
+    Shape kernel;      // of a convolution: height and width of its windows
     std::vector<size_t> layers;
   };
+  static ValueId add_gram(Graph& graph, const Reader& reader, const std::string& name);
 
   const Graph& quantized_;
   std::vector<Reader> readers_;
