@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cmath>
 
 #include "engine/reference/families.h"
 #include "engine/reference/quantized.h"
+#include "graph/ops/log_grid.h"
 #include "graph/ops/shape_rules.h"
 
 namespace ounce::engine::reference {
@@ -134,6 +136,29 @@ void binarize(OperatorContext& context) {
   });
 }
 
+/// y = base^-k with k = round(-log_base(x)) of the exact logarithm, clamped to the codes. What is
+/// not positive gets the last code, NaN gets 0.
+void log_quantize(OperatorContext& context) {
+  const Tensor& x = input(context, 0);
+  const ops::LogGrid grid = ops::log_grid_of(context.attributes());
+  const std::vector<float> values = grid.values();
+  Tensor& y = output(context, 0, x.dtype(), x.shape());
+  with_float_type(x.dtype(), [&]<class T>(Type<T>) {
+    const T* from = elements<T>(x);
+    T* to = mutable_elements<T>(y);
+    for (int64_t i = 0; i < x.size(); ++i) {
+      double code = grid.last();
+      if (std::isnan(from[i])) {
+        code = 0.0;
+      } else if (from[i] > T{0}) {
+        const double steps = -std::log2(static_cast<double>(from[i])) * grid.steps_per_octave;
+        code = std::clamp(std::nearbyint(steps), 0.0, code);
+      }
+      to[i] = static_cast<T>(values[static_cast<size_t>(code)]);
+    }
+  });
+}
+
 /// How it rounds is known to a quantizer of the trainer alone.
 void fake_quant(OperatorContext&) {
   throw Error("is still being trained", {}, "the frozen graph");
@@ -144,6 +169,7 @@ constexpr OperatorEntry kEntries[] = {
     {"DequantizeLinear", dequantize_linear},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
     {"FakeQuant", fake_quant},
+    {"LogQuantize", widened<log_quantize>},
     {"QuantizeLinear", quantize_linear},
 };
 
