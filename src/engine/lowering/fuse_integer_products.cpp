@@ -193,16 +193,7 @@ void fuse_batch_matmul(Rewriter& rewriter, int i) {
   attributes.set("product_scale", a->quantization.scale * b->quantization.scale * alpha);
   attributes.set("a_zero_point", int64_t{a->quantization.zero_point});
   attributes.set("b_zero_point", int64_t{b->quantization.zero_point});
-  if (const int q = rewriter.only_consumer(result, "QuantizeLinear"); q >= 0) {
-    const ValueId codes = rewriter.node(q).output(0);
-    const auto output = tensor_quantization(graph, rewriter.node(q), DType::u8);
-    if (output && graph.value(codes).dtype == DType::u8) {
-      attributes.set("y_scale", output->scale);
-      attributes.set("y_zero_point", int64_t{output->zero_point});
-      absorbed.push_back(q);
-      result = codes;
-    }
-  }
+  end_in_codes(rewriter, result, absorbed, attributes);
   fused.outputs = {result};
   rewriter.replace(absorbed, std::move(fused));
 }

@@ -1,8 +1,12 @@
+#include <algorithm>
+
 #include "engine/kernels/attention/attention.h"
+#include "engine/kernels/attention/log_map.h"
 #include "engine/kernels/f32/gemm_f32.h"
 #include "engine/kernels/int8/gemm_u8s8.h"
 #include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
+#include "graph/ops/log_grid.h"
 
 // Matrix products whose both operands are activations, and softmax attention made of two of them.
 namespace ounce::engine {
@@ -52,6 +56,8 @@ class BatchMatMulStep final : public Step {
   std::vector<MatmulF32Item> items_;
 };
 
+constexpr int64_t kLargestCode = 255;
+
 /// One scale of sums, for all columns of whole panels.
 AlignedVector<float> column_scales(int64_t columns, float scale) {
   return AlignedVector<float>(static_cast<size_t>(round_up(columns, kPanelColumns)), scale);
@@ -66,6 +72,8 @@ AlignedVector<float> product_output(const AttributeMap& attributes, int64_t colu
   if (attributes.has("y_scale")) {
     epilogue.output = IntegerOutput::kU8;
     epilogue.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
+    epilogue.lo = static_cast<int32_t>(attributes.get_int("lo", 0));
+    epilogue.hi = static_cast<int32_t>(attributes.get_int("hi", kLargestCode));
     scale /= attributes.get_float("y_scale", 1.0F);
   }
   return column_scales(columns, scale);
@@ -174,6 +182,8 @@ class IntegerAttentionStep final : public Step {
     y_scales_ = product_output(attributes, heads_.shape.value_dim, parameters_.epilogue);
     parameters_.epilogue.scale = y_scales_.data();
     parameters_.epilogue.ldc = heads_.shape.ldy;
+    set_planes(attributes);
+    parameters_.planes = planes_;
   }
 
   void run(const RunContext& context) override {
@@ -194,10 +204,35 @@ class IntegerAttentionStep final : public Step {
   Multiplication multiplication() const override { return kInt8Multiplication; }
 
  private:
+  void set_planes(const AttributeMap& attributes) {
+    if (attributes.has("bits")) {
+      const ops::LogGrid grid = ops::log_grid_of(attributes);
+      const auto base = static_cast<LogBase>(grid.steps_per_octave);
+      // Codes beyond the highest are zero in every plane.
+      parameters_.log_codes = LogMapCodes{base, grid.bits + (grid.zero_below ? 1 : 0)};
+      tables_ = log_map_planes(base, grid.bits);
+    } else if (const int64_t largest = attributes.get_int("map_max", kLargestCode);
+               largest < kLargestCode) {
+      tables_.emplace_back();
+      for (int64_t code = 0; code <= kLargestCode; ++code) {
+        tables_[0].table[static_cast<size_t>(code)] = static_cast<uint8_t>(std::min(code, largest));
+      }
+    }
+    plane_scales_.reserve(tables_.size());
+    for (const LogMapPlane& plane : tables_) {
+      AlignedVector<float>& scales = plane_scales_.emplace_back(y_scales_);
+      for (float& scale : scales) scale *= plane.factor;
+      planes_.push_back({plane.table.data(), scales.data()});
+    }
+  }
+
   Node node_;
   int threads_;
   HeadsPlan heads_;
   AlignedVector<float> score_scales_, y_scales_;
+  std::vector<LogMapPlane> tables_;
+  std::vector<AlignedVector<float>> plane_scales_;  // of the planes' sums
+  std::vector<MapPlane> planes_;
   AttentionU8Parameters parameters_;
   std::vector<AttentionU8Item> items_;
 };
