@@ -139,6 +139,7 @@ void QuantizeRun::write_models() {
                             {"weights", request_.weight_bits},
                             {"activations", request_.activation_bits},
                             {"bits", bits_label(request_)},
+                            {"softmax", quantize::name_of(request_.softmax)},
                             {"seed", options_.common.seed},
                             {"model_hash", report_.provenance.model_hash},
                             {"data_hash", report_.provenance.data_hash}};

@@ -51,6 +51,7 @@ methods::Request request_from(const QuantizeOptions& options) {
   }
   methods::Request request;
   set_bits(request, options);
+  request.softmax = quantize::softmax_codes_from_name(options.softmax).value();
   request.threads = options.common.threads;
   for (const std::string& text : options.method_options) {
     const size_t equals = text.find('=');
@@ -87,6 +88,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_option("--activations", options.activations, "Bits of activations, or f32 for none")
       ->check(activation_bits())
       ->capture_default_str();
+  app.add_option("--softmax", options.softmax,
+                 "Codes of the softmax maps of attention: uniform, log2 or log-sqrt2 (the "
+                 "activations' bits, at most 4)")
+      ->check(CLI::IsMember({"uniform", "log2", "log-sqrt2"}))
+      ->capture_default_str();
   app.add_option("--set", options.overrides,
                  "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
   app.add_option("--option", options.method_options, "NAME=VALUE, an option of the method");
@@ -121,14 +127,18 @@ std::filesystem::path output_folder(const QuantizeOptions& options,
   std::string bits = bits_label(request);
   std::transform(bits.begin(), bits.end(), bits.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (request.softmax != quantize::SoftmaxCodes::kUniform) bits += "-" + options.softmax;
   return std::filesystem::path(options.model).stem().string() + "-" + bits;
 }
 
 std::string settings_text(const methods::Request& request) {
   return fmt::format(
-      "weights {}, activations {}",
+      "weights {}, activations {}{}",
       request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),
-      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits));
+      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits),
+      request.softmax == quantize::SoftmaxCodes::kUniform
+          ? ""
+          : fmt::format(", softmax maps {}", quantize::name_of(request.softmax)));
 }
 
 std::string bits_label(const methods::Request& request) {

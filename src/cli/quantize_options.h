@@ -21,8 +21,9 @@ struct QuantizeOptions {
   std::string eval_images;
   TaskArguments task;
   std::string method = "q-yolo";
-  std::string weights = "8";      // bits, or "ternary"
-  std::string activations = "8";  // bits, or "f32"
+  std::string weights = "8";        // bits, or "ternary"
+  std::string activations = "8";    // bits, or "f32"
+  std::string softmax = "uniform";  // name of quantize::SoftmaxCodes
   int64_t calibration = 128;
   int64_t compare = 16;
   int runs = 30;

@@ -108,6 +108,7 @@ TEST(Usage, MistakesExitWithTwoAndOneLine) {
       {"quantize", "m.onnx", "--data", "d", "--activations", "9"},
       {"quantize", "m.onnx", "--data", "d", "--activations", "ternary"},
       {"quantize", "m.onnx", "--data", "none", "--activations", "1"},
+      {"quantize", "m.onnx", "--data", "d", "--softmax", "log3"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:weights=0"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:activations=ternary"},
       {"quantize", "m.onnx", "--data", "d", "--option", "keep-ends8=sometimes"},
