@@ -172,16 +172,14 @@ TEST(AttentionU8, MapsOfLogarithmicCodesGiveTheIntegersOfTheirPlanes) {
   const AlignedVector<float> score_scale(304, 1e-3F);
   for (const LogBase base : {LogBase::k2, LogBase::kSqrt2}) {
     for (const int bits : {3, 4}) {
-      const std::vector<LogMapPlane> made = log_map_planes(base, bits);
+      const MapTables map = log_map_tables(base, bits);
       std::vector<AlignedVector<float>> scales;
-      for (const LogMapPlane& plane : made) scales.emplace_back(64, 0.7F * plane.factor);
-      std::vector<MapPlane> planes;
-      for (size_t i = 0; i < made.size(); ++i) {
-        planes.push_back({made[i].table.data(), scales[i].data()});
-      }
+      for (const float factor : map.factors) scales.emplace_back(64, 0.7F * factor);
+      const MapPlane both[] = {{map.tables[0].data(), scales[0].data()},
+                               {map.tables[1].data(), scales[1].data()}};
       AttentionU8Parameters p = {120, 131, 7, score_scale.data()};
       p.log_codes = LogMapCodes{base, bits};
-      p.planes = planes;
+      p.planes = std::span(both).first(static_cast<size_t>(map.planes));
       const std::string what =
           (base == LogBase::k2 ? "base 2, " : "base sqrt 2, ") + std::to_string(bits) + " bits";
       for (const AttentionShape& s : kShapes) {
@@ -202,12 +200,12 @@ TEST(AttentionU8, MapsOfLogarithmicCodesGiveTheIntegersOfTheirPlanes) {
 TEST(LogMap, PlanesAddUpToThePowersThatCodesStandFor) {
   for (const LogBase base : {LogBase::k2, LogBase::kSqrt2}) {
     for (int bits = 1; bits <= kMostLogMapBits; ++bits) {
-      const auto planes = log_map_planes(base, bits);
-      EXPECT_EQ(planes.size(), base == LogBase::k2 && bits < 4 ? 1U : 2U);
+      const MapTables map = log_map_tables(base, bits);
+      EXPECT_EQ(map.planes, base == LogBase::k2 && bits < 4 ? 1 : 2);
       for (int code = 0; code < 256; ++code) {
         float sum = 0.0F;
-        for (const LogMapPlane& plane : planes) {
-          sum += plane.factor * plane.table[static_cast<size_t>(code)];
+        for (size_t plane = 0; plane < static_cast<size_t>(map.planes); ++plane) {
+          sum += map.factors[plane] * map.tables[plane][static_cast<size_t>(code)];
         }
         const double power = std::exp2(-code / static_cast<double>(base));
         EXPECT_EQ(sum, code < 1 << bits ? static_cast<float>(power) : 0.0F) << code;

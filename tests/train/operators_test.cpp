@@ -74,6 +74,7 @@ std::map<std::string, bool> kernels() {
 std::string remark(const OperatorSchema& schema) {
   if (schema.name == "FakeQuant") return "rounds by the quantizer of its node; frozen before use";
   if (schema.name == "Binarize") return "kernel as part of the product behind it";
+  if (schema.name == "LogQuantize") return "kernel as part of the attention behind it";
   if (schema.name == "Resize") return "kernel between convolutions, for nearest and whole factors";
   const UntrainedRow* row = why_untrained(schema.name);
   return row == nullptr ? "" : std::string(row->reason);

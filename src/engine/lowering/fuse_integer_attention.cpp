@@ -27,10 +27,9 @@ int only_for(const Rewriter& rewriter, ValueId value, std::string_view op, int r
 /// Clip where its codes end early), and the product with v.
 struct IntegerAttention {
   int scores = -1, softmax = -1, mix = -1;
-  std::vector<int> quantizers;
+  std::vector<int> others;  // what quantizes the map, and the result where `mix` does not
   ValueId v = kNoValue;
   ValueId result = kNoValue;
-  std::vector<int> behind;  // what of the result's quantization is not part of `mix` yet
   AttributeMap attributes;  // of the map and of the result
 };
 
@@ -63,16 +62,16 @@ bool match_grid(const Rewriter& rewriter, IntegerAttention& found) {
   if (!map || map->zero_point != mix.attributes.get_int("a_zero_point", 0)) return false;
   ValueId exact = rewriter.node(quantize).input(0);
   int32_t largest = kLargestCode;
-  found.quantizers = {quantize};
+  found.others.push_back(quantize);
   if (const int clip = only_for(rewriter, exact, "Clip", quantize); clip >= 0) {
     const auto clamp = activation_of(graph, rewriter.node(clip));
     const CodeRange range = clamp ? code_range(*clamp, *map) : CodeRange();
     if (!clamp || range.lo > map->zero_point) return false;
     largest = range.hi;
-    found.quantizers.push_back(clip);
+    found.others.push_back(clip);
     exact = rewriter.node(clip).input(0);
   }
-  found.softmax = only_for(rewriter, exact, "Softmax", found.quantizers.back());
+  found.softmax = only_for(rewriter, exact, "Softmax", found.others.back());
   if (found.softmax < 0) return false;
   found.v = mix.input(1);
   found.result = mix.output(0);
@@ -97,14 +96,14 @@ bool match_logarithm(const Rewriter& rewriter, IntegerAttention& found) {
   const ops::LogGrid grid = ops::log_grid_of(codes);
   found.softmax = only_for(rewriter, rewriter.node(quantize).input(0), "Softmax", quantize);
   if (found.softmax < 0 || grid.bits > kMostLogMapBits) return false;
-  found.quantizers = {quantize};
+  found.others.push_back(quantize);
   found.v = v->codes;
   found.result = mix.output(0);
   found.attributes = codes;
   found.attributes.set("bits", int64_t{grid.bits});
   found.attributes.set("v_zero_point", int64_t{v->quantization.zero_point});
   found.attributes.set("product_scale", v->quantization.scale);
-  end_in_codes(rewriter, found.result, found.behind, found.attributes);
+  end_in_codes(rewriter, found.result, found.others, found.attributes);
   return true;
 }
 
@@ -160,8 +159,7 @@ void fuse(Rewriter& rewriter, const IntegerAttention& found) {
                  key_rows(rewriter, rewriter.node(found.scores).input(1), found.mix), found.v};
   node.outputs = {found.result};
   std::vector<int> absorbed = {found.scores, found.softmax, found.mix};
-  absorbed.insert(absorbed.end(), found.quantizers.begin(), found.quantizers.end());
-  absorbed.insert(absorbed.end(), found.behind.begin(), found.behind.end());
+  absorbed.insert(absorbed.end(), found.others.begin(), found.others.end());
   rewriter.replace(absorbed, std::move(node));
 }
 

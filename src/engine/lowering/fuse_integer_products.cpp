@@ -121,11 +121,7 @@ void set_output(Node& node, const Product& product, const OutputChain& chain) {
   for (size_t c = 0; c < scales.size(); ++c) scales[c] = product_scale(product, c);
   attributes.set("product_scales", Tensor::of(scales, {static_cast<int64_t>(scales.size())}));
   if (chain.output) {
-    const CodeRange range = code_range(chain.activation, *chain.output);
-    attributes.set("y_scale", chain.output->scale);
-    attributes.set("y_zero_point", int64_t{chain.output->zero_point});
-    attributes.set("lo", int64_t{range.lo});
-    attributes.set("hi", int64_t{range.hi});
+    store_output(attributes, chain);
     if (chain.residual_quantization) {
       attributes.set("residual_scale", chain.residual_quantization->scale);
       attributes.set("residual_zero_point", int64_t{chain.residual_quantization->zero_point});

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "engine/kernels/attention/attention.h"
 #include "engine/kernels/attention/log_map.h"
@@ -183,7 +184,6 @@ class IntegerAttentionStep final : public Step {
     parameters_.epilogue.scale = y_scales_.data();
     parameters_.epilogue.ldc = heads_.shape.ldy;
     set_planes(attributes);
-    parameters_.planes = planes_;
   }
 
   void run(const RunContext& context) override {
@@ -210,29 +210,32 @@ class IntegerAttentionStep final : public Step {
       const auto base = static_cast<LogBase>(grid.steps_per_octave);
       // Codes beyond the highest are zero in every plane.
       parameters_.log_codes = LogMapCodes{base, grid.bits + (grid.zero_below ? 1 : 0)};
-      tables_ = log_map_planes(base, grid.bits);
+      tables_ = log_map_tables(base, grid.bits);
     } else if (const int64_t largest = attributes.get_int("map_max", kLargestCode);
                largest < kLargestCode) {
-      tables_.emplace_back();
+      tables_.planes = 1;
+      tables_.factors[0] = 1.0F;
       for (int64_t code = 0; code <= kLargestCode; ++code) {
-        tables_[0].table[static_cast<size_t>(code)] = static_cast<uint8_t>(std::min(code, largest));
+        tables_.tables[0][static_cast<size_t>(code)] =
+            static_cast<uint8_t>(std::min(code, largest));
       }
     }
-    plane_scales_.reserve(tables_.size());
-    for (const LogMapPlane& plane : tables_) {
-      AlignedVector<float>& scales = plane_scales_.emplace_back(y_scales_);
-      for (float& scale : scales) scale *= plane.factor;
-      planes_.push_back({plane.table.data(), scales.data()});
+    const auto count = static_cast<size_t>(tables_.planes);
+    for (size_t i = 0; i < count; ++i) {
+      plane_scales_[i] = y_scales_;
+      for (float& scale : plane_scales_[i]) scale *= tables_.factors[i];
+      planes_[i] = {tables_.tables[i].data(), plane_scales_[i].data()};
     }
+    parameters_.planes = std::span(planes_).first(count);
   }
 
   Node node_;
   int threads_;
   HeadsPlan heads_;
   AlignedVector<float> score_scales_, y_scales_;
-  std::vector<LogMapPlane> tables_;
-  std::vector<AlignedVector<float>> plane_scales_;  // of the planes' sums
-  std::vector<MapPlane> planes_;
+  MapTables tables_;
+  std::array<AlignedVector<float>, kMostMapPlanes> plane_scales_;  // of the planes' sums
+  std::array<MapPlane, kMostMapPlanes> planes_;
   AttentionU8Parameters parameters_;
   std::vector<AttentionU8Item> items_;
 };

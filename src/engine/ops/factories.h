@@ -30,7 +30,6 @@ std::unique_ptr<Step> make_lookup(const StepRequest& request);
 std::unique_ptr<Step> make_integer_add(const StepRequest& request);
 std::unique_ptr<Step> make_integer_mul(const StepRequest& request);
 std::unique_ptr<Step> make_quantize(const StepRequest& request);
-std::unique_ptr<Step> make_log_quantize(const StepRequest& request);
 std::unique_ptr<Step> make_dequantize(const StepRequest& request);
 std::unique_ptr<Step> make_softmax(const StepRequest& request);
 std::unique_ptr<Step> make_layer_norm(const StepRequest& request);

@@ -1,12 +1,9 @@
 #include "engine/kernels/int8/quantized.h"
 
 #include <algorithm>
-#include <array>
 
-#include "engine/kernels/int8/quantize_dynamic.h"
 #include "engine/lowering/quantized_view.h"
 #include "engine/ops/factories.h"
-#include "graph/ops/log_grid.h"
 
 namespace ounce::engine {
 namespace {
@@ -107,31 +104,6 @@ std::unique_ptr<Step> make_quantize(const StepRequest& request) {
   return make_step("quantize_s8", [=, q = *quantization](const RunContext& context) {
     quantize_s8(context.kernels, context.at<const float>(x), context.at<int8_t>(y), count, q.scale,
                 q.zero_point);
-  });
-}
-
-std::unique_ptr<Step> make_log_quantize(const StepRequest& request) {
-  const ValueId x = request.node.input(0);
-  const ValueId y = request.node.output(0);
-  if (request.dtype(x) != DType::f32) return nullptr;
-  const ops::LogGrid grid = ops::log_grid_of(request.node.attributes);
-  const auto base = static_cast<LogBase>(grid.steps_per_octave);
-  std::vector<float> values = grid.values();
-  const int bits = grid.bits + (grid.zero_below ? 1 : 0);
-  values.resize(size_t{1} << bits, 0.0F);  // codes behind the last one
-  const int64_t count = elements(request, y);
-  return make_step("quantize_log", [=](const RunContext& context) {
-    constexpr int64_t kChunk = 4096;
-    const auto* const from = context.at<const float>(x);
-    auto* const to = context.at<float>(y);
-    context.kernels.pool.parallel_for((count + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
-      std::array<uint8_t, kChunk> codes;
-      const int64_t first = chunk * kChunk;
-      const int64_t part = std::min(kChunk, count - first);
-      ThreadPool alone(1);
-      quantize_log({alone, {}}, from + first, codes.data(), part, base, bits);
-      for (int64_t i = 0; i < part; ++i) to[first + i] = values[codes[static_cast<size_t>(i)]];
-    });
   });
 }
 

@@ -56,7 +56,6 @@ constexpr std::pair<std::string_view, StepFactory> kFactories[] = {
     {internal::kQMul, make_integer_mul},
     {"QuantizeLinear", make_quantize},
     {"DequantizeLinear", make_dequantize},
-    {"LogQuantize", make_log_quantize},
     {"Softmax", make_softmax},
     {"LayerNormalization", make_layer_norm},
     {"RMSNorm", make_rms_norm},

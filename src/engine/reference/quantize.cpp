@@ -141,22 +141,19 @@ void binarize(OperatorContext& context) {
 void log_quantize(OperatorContext& context) {
   const Tensor& x = input(context, 0);
   const ops::LogGrid grid = ops::log_grid_of(context.attributes());
-  const std::vector<float> values = grid.values();
-  Tensor& y = output(context, 0, x.dtype(), x.shape());
-  with_float_type(x.dtype(), [&]<class T>(Type<T>) {
-    const T* from = elements<T>(x);
-    T* to = mutable_elements<T>(y);
-    for (int64_t i = 0; i < x.size(); ++i) {
-      double code = grid.last();
-      if (std::isnan(from[i])) {
-        code = 0.0;
-      } else if (from[i] > T{0}) {
-        const double steps = -std::log2(static_cast<double>(from[i])) * grid.steps_per_octave;
-        code = std::clamp(std::nearbyint(steps), 0.0, code);
-      }
-      to[i] = static_cast<T>(values[static_cast<size_t>(code)]);
+  const std::vector<float> table = grid.values();
+  std::vector<float> values = x.to_f32();
+  for (float& value : values) {
+    double code = grid.last();
+    if (std::isnan(value)) {
+      code = 0.0;
+    } else if (value > 0.0F) {
+      const double steps = -std::log2(static_cast<double>(value)) * grid.steps_per_octave;
+      code = std::clamp(std::nearbyint(steps), 0.0, code);
     }
-  });
+    value = table[static_cast<size_t>(code)];
+  }
+  store(context, 0, cast(Tensor::of(values, x.shape()), x.dtype()));
 }
 
 /// How it rounds is known to a quantizer of the trainer alone.
@@ -169,7 +166,7 @@ constexpr OperatorEntry kEntries[] = {
     {"DequantizeLinear", dequantize_linear},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
     {"FakeQuant", fake_quant},
-    {"LogQuantize", widened<log_quantize>},
+    {"LogQuantize", log_quantize},
     {"QuantizeLinear", quantize_linear},
 };
 

@@ -138,8 +138,8 @@ LogGrid log_grid_of(const AttributeMap& attributes) {
   const int64_t steps = attributes.get_int("steps_per_octave", 1);
   const int64_t zero_below = attributes.get_int("zero_below", 0);
   // 2^-63 is still a normal number.
-  if (bits < 1 || bits > (zero_below == 0 ? 6 : 5)) throw Error("bits is " + std::to_string(bits));
-  if (steps != 1 && steps != 2) throw Error("steps_per_octave is " + std::to_string(steps));
+  const bool known = bits >= 1 && bits <= (zero_below == 0 ? 6 : 5) && (steps == 1 || steps == 2);
+  if (!known) throw Error("no such codes", {}, "bits 1 to 6 and steps_per_octave 1 or 2");
   return {static_cast<int>(bits), static_cast<int>(steps), zero_below != 0};
 }
 

@@ -85,14 +85,14 @@ class Head {
 
   void mix_planes(const Context& own, int64_t rows, const IntegerEpilogue& mixed) {
     const bool in_floats = p_.planes.size() > 1 && mixed.output == IntegerOutput::kU8;
+    IntegerEpilogue part = mixed;
+    if (in_floats) {
+      part.output = IntegerOutput::kF32;
+      part.c = sums_;
+      part.ldc = s_.value_dim;
+    }
     for (size_t i = 0; i < p_.planes.size(); ++i) {
-      IntegerEpilogue part = mixed;
       part.scale = p_.planes[i].scale;
-      if (in_floats) {
-        part.output = IntegerOutput::kF32;
-        part.c = sums_;
-        part.ldc = s_.value_dim;
-      }
       if (i > 0) {
         part.f32.residual = static_cast<const float*>(part.c);
         part.f32.residual_stride = part.ldc;

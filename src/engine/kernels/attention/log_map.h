@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <vector>
 
 #include "engine/kernels/int8/quantize_dynamic.h"
 
@@ -12,15 +11,18 @@ namespace ounce::engine {
 
 /// More codes than these would need more than two planes.
 inline constexpr int kMostLogMapBits = 4;
+inline constexpr int kMostMapPlanes = 2;
 
-/// The part of a map that shares a factor: the map is the sum over planes of factor * table[code].
-struct LogMapPlane {
-  std::array<uint8_t, 256> table{};  // by code; zero for codes of the other plane
-  float factor = 1.0F;
+/// The map is the sum over planes of factors[plane] * tables[plane][code].
+struct MapTables {
+  int planes = 0;
+  std::array<std::array<uint8_t, 256>, kMostMapPlanes> tables{};
+  std::array<float, kMostMapPlanes> factors{};
 };
 
 /// Base 2: eight codes a plane, the second 2^-8 below the first. Base sqrt(2): codes 2 j in the
-/// first, codes 2 j + 1, which are 2^-1/2 below, in the second. `bits`: 1 to kMostLogMapBits.
-std::vector<LogMapPlane> log_map_planes(LogBase base, int bits);
+/// first, codes 2 j + 1, which are 2^-1/2 below, in the second. Codes of more than `bits` (1 to
+/// kMostLogMapBits) are zero.
+MapTables log_map_tables(LogBase base, int bits);
 
 }  // namespace ounce::engine
