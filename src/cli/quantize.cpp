@@ -140,6 +140,7 @@ void QuantizeRun::write_models() {
                             {"activations", request_.activation_bits},
                             {"dynamic", quantize::name_of(request_.activation_grid)},
                             {"bits", bits_label(request_)},
+                            {"softmax", quantize::name_of(request_.softmax)},
                             {"seed", options_.common.seed},
                             {"model_hash", report_.provenance.model_hash},
                             {"data_hash", report_.provenance.data_hash}};

@@ -49,6 +49,7 @@ methods::Request request_from(const QuantizeOptions& options) {
   }
   methods::Request request;
   set_bits(request, options);
+  request.softmax = quantize::softmax_codes_from_name(options.softmax).value();
   if (options.data.data == "none" && request.needs_ranges()) {
     throw Error("the ranges of activations need data", "--data none",
                 "--activations f32, or --dynamic token");
@@ -94,6 +95,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "one a token, instead of calibrated ones; everything else stays float")
       ->check(CLI::IsMember({"off", "tensor", "token"}))
       ->capture_default_str();
+  app.add_option("--softmax", options.softmax,
+                 "Codes of the softmax maps of attention: uniform, log2 or log-sqrt2 (the "
+                 "activations' bits, at most 4)")
+      ->check(CLI::IsMember({"uniform", "log2", "log-sqrt2"}))
+      ->capture_default_str();
   app.add_option("--set", options.overrides,
                  "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
   app.add_option("--option", options.method_options, "NAME=VALUE, an option of the method");
@@ -138,6 +144,7 @@ std::filesystem::path output_folder(const QuantizeOptions& options,
   std::transform(bits.begin(), bits.end(), bits.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (is_dynamic(request)) bits += "-dynamic";
+  if (request.softmax != quantize::SoftmaxCodes::kUniform) bits += "-" + options.softmax;
   return std::filesystem::path(options.model).stem().string() + "-" + bits;
 }
 
@@ -146,6 +153,9 @@ std::string settings_text(const methods::Request& request) {
       request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits);
   if (is_dynamic(request)) {
     activations += fmt::format(" dynamic per {}", quantize::name_of(request.activation_grid));
+  }
+  if (request.softmax != quantize::SoftmaxCodes::kUniform) {
+    activations += fmt::format(", softmax maps {}", quantize::name_of(request.softmax));
   }
   return fmt::format("weights {}, activations {}",
                      request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),

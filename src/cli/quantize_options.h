@@ -21,9 +21,10 @@ struct QuantizeOptions {
   std::string eval_images;
   TaskArguments task;
   std::string method = "q-yolo";
-  std::string weights = "8";      // bits, or "ternary"
-  std::string activations = "8";  // bits, or "f32"
-  std::string dynamic = "off";    // "tensor" or "token": grids made while the model runs
+  std::string weights = "8";        // bits, or "ternary"
+  std::string activations = "8";    // bits, or "f32"
+  std::string dynamic = "off";      // "tensor" or "token": grids made while the model runs
+  std::string softmax = "uniform";  // name of quantize::SoftmaxCodes
   int64_t calibration = 128;
   int64_t compare = 16;
   int runs = 30;

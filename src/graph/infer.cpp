@@ -11,7 +11,7 @@ namespace {
 /// Quantization must survive shape inference: a dequantized weight is no plain constant.
 bool is_foldable(std::string_view op) {
   return op != "QuantizeLinear" && op != "DequantizeLinear" && op != "DynamicQuantizeLinear" &&
-         op != "Binarize" && op != "DynamicFakeQuant" && op != "FakeQuant";
+         op != "Binarize" && op != "DynamicFakeQuant" && op != "LogQuantize" && op != "FakeQuant";
 }
 
 /// What inference found, completed with what the file claimed.

@@ -82,6 +82,7 @@ quantize::Options configure(const Method& method, const Request& request) {
                 names);
   }
   quantize::Options options = method.configure(request);
+  options.softmax = request.softmax;
   options.overrides = request.overrides;
   options.threads = request.threads;
   return options;

@@ -16,6 +16,7 @@ struct Request {
   bool ternary = false;     // the weights are -1, 0, 1 times a scale; `weight_bits` is 2
   int activation_bits = 8;  // 1 .. 8; 0: activations stay float
   quantize::ActivationGrid activation_grid = quantize::ActivationGrid::kCalibrated;
+  quantize::SoftmaxCodes softmax = quantize::SoftmaxCodes::kUniform;
   int threads = 1;
   /// Options of the method by name (`Method::options`).
   std::map<std::string, std::string> options;
@@ -51,8 +52,8 @@ const std::vector<Method>& all_methods();
 /// Throws `Error` that lists the names there are.
 const Method& find_method(std::string_view name);
 
-/// `configure` after checking that every option given is one of the method's, with `overrides` and
-/// `threads` filled in. Throws `Error` naming the option.
+/// `configure` after checking that every option given is one of the method's, with `softmax`,
+/// `overrides` and `threads` filled in. Throws `Error` naming the option.
 quantize::Options configure(const Method& method, const Request& request);
 
 /// Compresses a model.

@@ -24,6 +24,7 @@ class Inserter {
   Graph run() {
     for (size_t i = 0; i < plan_.grids.size(); ++i) insert_grid(i);
     for (size_t i = 0; i < plan_.binarizers.size(); ++i) insert_binarizer(i);
+    for (const LayerPlan& layer : plan_.layers) insert_log_quantizer(layer);
     for (size_t i = 0; i < plan_.layers.size(); ++i) insert_layer(i);
     for (const ValueId embedding : plan_.embeddings) insert_embedding(embedding);
     graph_.sort_topologically();
@@ -97,6 +98,23 @@ class Inserter {
                                               value.name + "_Binarize");
     rename(binarized, value.name + "_binarized", DType::f32, value.shape);
     return binarized;
+  }
+
+  /// One a layer: a softmax map has one reader.
+  void insert_log_quantizer(const LayerPlan& layer) {
+    if (layer.map_bits == 0) return;
+    const ValueId operand = graph_.nodes[static_cast<size_t>(layer.node)].inputs[0];
+    const Value value = graph_.value(operand);
+    AttributeMap attributes;
+    attributes.set("bits", int64_t{layer.map_bits});
+    if (plan_.softmax == SoftmaxCodes::kLogSqrt2) {
+      attributes.set("steps_per_octave", int64_t{2});
+      attributes.set("zero_below", int64_t{1});
+    }
+    const ValueId codes = graph_.add_node("LogQuantize", {operand}, std::move(attributes),
+                                          value.name + "_LogQuantize");
+    rename(codes, value.name + "_log_quantized", DType::f32, value.shape);
+    graph_.nodes[static_cast<size_t>(layer.node)].inputs[0] = codes;
   }
 
   void rename(ValueId id, const std::string& name, DType dtype,

@@ -36,6 +36,8 @@ struct Calibration {
 /// - a value that layers with 1-bit activations read becomes value -> Binarize -> these layers (one
 ///   node, however many they are); where integer work makes the value, they too see what its codes
 ///   stand for;
+/// - a softmax map with logarithmic codes becomes value -> LogQuantize -> the product that reads
+/// it;
 /// - weights become DequantizeLinear(constant of the narrowest type), zero point 0, which signs
 /// (u1)
 ///   do without: they cannot hold it;
@@ -44,7 +46,8 @@ struct Calibration {
 ///   is rounded to the same numbers but stays a float constant, as other runtimes expect it.
 ///
 /// Names of the float values stay: "x" is the unquantized value, "x_quantized" its codes,
-/// "x_dequantized" what readers see, "x_binarized" what layers with 1-bit activations see.
+/// "x_dequantized" what readers see, "x_binarized" what layers with 1-bit activations see,
+/// "x_log_quantized" what a product sees of a softmax map with logarithmic codes.
 Graph insert_qdq(const Graph& prepared, const Plan& plan, const Calibration& calibration);
 
 /// Numbers that mean nothing but make a complete graph, for asking the engine what it can run.

@@ -45,8 +45,8 @@ class Pieces {
   std::vector<size_t> parent_;
 };
 
-/// The first layer that reads the value a Q, DQ or Binarize node converts: it asked for the
-/// conversion.
+/// The first layer that reads the value a Q, DQ, Binarize or LogQuantize node converts: it asked
+/// for the conversion.
 std::map<std::string, std::string> conversion_owners(const Graph& prepared, const Plan& plan) {
   std::map<std::string, std::string> owners;
   const GraphIndex index(prepared);
@@ -63,8 +63,11 @@ std::map<std::string, std::string> conversion_owners(const Graph& prepared, cons
     }
   }
   for (const LayerPlan& layer : plan.layers) {
-    if (!layer.reads_signs()) continue;
     const Node& node = prepared.nodes[static_cast<size_t>(layer.node)];
+    if (layer.map_bits > 0) {
+      owners.emplace(prepared.value(node.input(0)).name + "_LogQuantize", node.name);
+    }
+    if (!layer.reads_signs()) continue;
     for (const ValueId id : node.inputs) {
       if (id != kNoValue) owners.emplace(prepared.value(id).name + "_Binarize", node.name);
     }

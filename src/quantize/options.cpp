@@ -122,6 +122,25 @@ bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";
 }
 
+std::string_view name_of(SoftmaxCodes codes) {
+  switch (codes) {
+    case SoftmaxCodes::kLog2:
+      return "log2";
+    case SoftmaxCodes::kLogSqrt2:
+      return "log-sqrt2";
+    default:
+      return "uniform";
+  }
+}
+
+std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {
+  for (const SoftmaxCodes codes :
+       {SoftmaxCodes::kUniform, SoftmaxCodes::kLog2, SoftmaxCodes::kLogSqrt2}) {
+    if (name_of(codes) == name) return codes;
+  }
+  return std::nullopt;
+}
+
 void set_granularity(WeightOptions& weights, std::string_view text) {
   constexpr std::string_view kGroupPrefix = "group:";
   if (text == "tensor") {

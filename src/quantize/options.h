@@ -95,6 +95,19 @@ enum class Rounding : uint8_t {
 std::optional<Rounding> rounding_from_name(std::string_view name);
 std::string_view name_of(Rounding rounding);
 
+/// How the softmax maps that the products of attention read are quantized.
+enum class SoftmaxCodes {
+  kUniform,   // on a grid, as other activations
+  kLog2,      // 2^-k
+  kLogSqrt2,  // 2^(-k / 2)
+};
+std::string_view name_of(SoftmaxCodes codes);
+std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name);
+
+/// Logarithmic codes have as many bits as the activations of their product, and never more than
+/// these: with base 2, 16 codes reach down to 2^-15, far below what a softmax map is read for.
+inline constexpr int kMostLogBits = 4;
+
 struct Options {
   TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
@@ -119,6 +132,7 @@ struct Options {
   /// Additions that join linear layers (transformer residuals) become integers too.
   bool integer_residual_of_linear = false;
   bool quantize_attention = true;  // q k^T and p v
+  SoftmaxCodes softmax = SoftmaxCodes::kUniform;
   /// Subtract from the bias what quantized weights add to the mean output.
   bool bias_correction = false;
   /// Keep pieces in float whose own signal to noise (judged on a few calibration inputs) stays

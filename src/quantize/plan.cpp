@@ -29,6 +29,7 @@ Plan Planner::run() {
   for (int i = 0; i < count; ++i) kinds_[index_of(i)] = kind_of(graph_, index_, i);
   select_layers();
   if (options_.keep_ends8) widen_ends();
+  choose_map_codes();
   for (const LayerPlan& layer : plan_.layers) integer_[index_of(layer.node)] = layer.reads_grid();
   for (const ValueId id : graph_.inputs) producible_[index_of(id)] = true;
   for (int i = 0; i < count; ++i) look_forward(i);
@@ -139,6 +140,19 @@ bool Planner::widen(LayerPlan& layer) const {
          settings.activation_bits != before.activation_bits;
 }
 
+/// The left operand of the second product of attention is a softmax map.
+void Planner::choose_map_codes() {
+  plan_.softmax = options_.softmax;
+  if (options_.softmax == SoftmaxCodes::kUniform) return;
+  for (LayerPlan& layer : plan_.layers) {
+    const int producer = index_.producer(at(layer.node).input(0));
+    if (layer.weights || !layer.reads_grid() || producer < 0 || at(producer).op != "Softmax") {
+      continue;
+    }
+    layer.map_bits = std::min(layer.settings.activation_bits, kMostLogBits);
+  }
+}
+
 bool Planner::excluded(int node) const {
   return exclusions_.count(at(node).name) != 0;
 }
@@ -218,7 +232,7 @@ void Planner::look_back(int i) {
   if (layer_of_[index_of(i)] >= 0) {
     const LayerPlan& layer = plan_.layers[index_of(layer_of_[index_of(i)])];
     if (!layer.reads_grid()) return;
-    want(node.input(0), Demand::kGrid);
+    if (layer.map_bits == 0) want(node.input(0), Demand::kGrid);
     if (!layer.weights) want(node.input(1), Demand::kGrid);
     return;
   }
@@ -385,7 +399,7 @@ void Planner::collect_grids() {
   }
   for (const LayerPlan& layer : plan_.layers) {
     if (!layer.reads_grid()) continue;
-    set_by_layer(layer, at(layer.node).input(0));
+    if (layer.map_bits == 0) set_by_layer(layer, at(layer.node).input(0));
     if (!layer.weights) set_by_layer(layer, at(layer.node).input(1));
   }
   for (GridPlan& grid : plan_.grids) finish_grid(grid);

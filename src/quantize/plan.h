@@ -39,6 +39,8 @@ struct LayerPlan {
   std::optional<ProductWeights> weights;  // nullopt: both operands are activations
   bool weight_only = false;
   bool is_end = false;  // a first or last layer that keeps 8 bits where it would have fewer
+  /// Bits of the logarithmic codes of its left operand, a softmax map; 0: the map is on a grid.
+  int map_bits = 0;
 
   /// Its activations are binarized. Such a layer takes part in no grid: it reads signs through
   /// Binarize and gives floats.
@@ -68,7 +70,8 @@ struct Plan {
   std::vector<LayerPlan> layers;
   std::vector<ValueId> embeddings;  // f32 constants that are stored with 8 bits, one scale a row
   std::vector<KeptFloat> kept_float;
-  std::vector<int> grid_of;       // by ValueId, -1: none
+  SoftmaxCodes softmax = SoftmaxCodes::kUniform;  // of the layers that have map_bits
+  std::vector<int> grid_of;                       // by ValueId, -1: none
   std::vector<bool> on_integers;  // by node: reads codes of its inputs that have a grid
 
   /// Whether operand `value` of `node` is read through Q -> DQ. A value that integer work makes is

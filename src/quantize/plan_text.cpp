@@ -5,7 +5,7 @@
 namespace ounce::quantize {
 namespace {
 
-void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) {
+void write_layer(std::ostream& out, const Graph& graph, const Plan& plan, const LayerPlan& layer) {
   const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
   const WeightOptions& weights = layer.settings.weights;
   out << "layer " << node.name << " (" << node.op << "): ";
@@ -22,6 +22,9 @@ void write_layer(std::ostream& out, const Graph& graph, const LayerPlan& layer) 
     if (layer.reads_dynamic_grid()) {
       out << " dynamic per " << name_of(layer.settings.activation_grid);
     }
+  }
+  if (layer.map_bits > 0) {
+    out << ", softmax map " << name_of(plan.softmax) << ' ' << layer.map_bits << " bit";
   }
   out << (layer.is_end ? ", first or last layer\n" : "\n");
 }
@@ -50,7 +53,7 @@ void write_grid(std::ostream& out, const Graph& graph, const GridPlan& grid) {
 
 std::string to_text(const Graph& graph, const Plan& plan) {
   std::ostringstream out;
-  for (const LayerPlan& layer : plan.layers) write_layer(out, graph, layer);
+  for (const LayerPlan& layer : plan.layers) write_layer(out, graph, plan, layer);
   for (const GridPlan& grid : plan.grids) write_grid(out, graph, grid);
   for (const BinarizerPlan& binarizer : plan.binarizers) write_binarizer(out, graph, binarizer);
   for (const ValueId id : plan.embeddings) {

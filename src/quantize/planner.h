@@ -28,6 +28,7 @@ class Planner {
   std::string why_float(int node, const LayerPlan& layer) const;
   void widen_ends();
   bool widen(LayerPlan& layer) const;
+  void choose_map_codes();
   bool excluded(int node) const;
   bool integer_addition(int node) const;
   void keep_float(int node, std::string reason);

@@ -205,6 +205,7 @@ int bits_about(const Graph& prepared, const Plan& plan, const std::string& node)
     if (prepared.nodes[static_cast<size_t>(layer.node)].name != node) continue;
     if (layer.weights) bits = std::min(bits, layer.settings.weights.bits);
     if (!layer.weight_only) bits = std::min(bits, layer.settings.activation_bits);
+    if (layer.map_bits > 0) bits = std::min(bits, layer.map_bits);
   }
   const GraphIndex index(prepared);
   for (const Node& candidate : prepared.nodes) {

@@ -233,6 +233,28 @@ TEST_F(Commands, OneBitModelsAreSmallAndSayHowTheyWereMade) {
   EXPECT_EQ(standard["metrics"], judged["metrics"]);
 }
 
+TEST_F(Commands, SoftmaxMapsAreQuantizedAsAskedFor) {
+  formats::write_model(small_attention(), path("attention.onnx"));
+  fs::create_directory(path("arrays"));
+  Tensor array(DType::f32, {1, 12, 16});
+  float next = 0.0F;
+  for (float& value : array.mutable_data<float>()) value = std::sin(next += 1.0F);
+  formats::write_npy(array, path("arrays/0.npy"));
+  run_json({"quantize", text("attention.onnx"), "-o", text("out"), "--data", text("arrays"),
+            "--weights", "4", "--activations", "4", "--softmax", "log2", "--option", "guard=off",
+            "--keep-slow", "--runs", "2", "--compare", "0"});
+  const auto operators = [&](const char* file) {
+    std::string names;
+    for (const Node& node : formats::read_model(path(file)).nodes) names += node.op + ' ';
+    return names;
+  };
+  EXPECT_NE(operators("out/model.ounce").find("LogQuantize"), std::string::npos);
+  EXPECT_EQ(operators("out/model.onnx").find("LogQuantize"), std::string::npos);
+  const CliResult plan =
+      run_cli({"quantize", text("attention.onnx"), "--dry-run", "--softmax", "log-sqrt2"});
+  EXPECT_NE(plan.out.find("softmax map log-sqrt2 4 bit"), std::string::npos) << plan.out;
+}
+
 TEST_F(Commands, PatternsMixBits) {
   const Json plan = run_json({"quantize", text("m.onnx"), "--dry-run"});
   const std::string name = plan["layers"][1]["name"];

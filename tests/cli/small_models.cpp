@@ -51,6 +51,19 @@ Graph small_classifier(unsigned seed) {
   return graph;
 }
 
+Graph small_attention() {
+  Graph graph;
+  graph.name = "attention";
+  const ValueId x = graph.add_input("x", DType::f32, {1, 12, 16});
+  AttributeMap swap;
+  swap.set("perm", std::vector<int64_t>{0, 2, 1});
+  const ValueId keys = graph.add_node("Transpose", {x}, swap, "keys");
+  const ValueId scores = graph.add_node("MatMul", {x, keys}, {}, "scores");
+  const ValueId map = graph.add_node("Softmax", {scores}, {}, "map");
+  graph.outputs = {graph.add_node("MatMul", {map, x}, {}, "mixed")};
+  return graph;
+}
+
 void write_pictures(const std::filesystem::path& folder, int each) {
   std::mt19937 random(7);
   for (int c = 0; c < 3; ++c) {

@@ -12,6 +12,9 @@ namespace ounce::cli {
 /// Flatten, Gemm; weights from `seed`.
 Graph small_classifier(unsigned seed = 1);
 
+/// One head of attention over an input [1, 12, 16] of its own: two products with a softmax between.
+Graph small_attention();
+
 /// Three class folders with `each` pictures of noise around one colour a class.
 void write_pictures(const std::filesystem::path& folder, int each);
 

@@ -111,6 +111,7 @@ TEST(Usage, MistakesExitWithTwoAndOneLine) {
       {"quantize", "m.onnx", "--data", "none", "--activations", "1", "--dynamic", "token"},
       {"quantize", "m.onnx", "--data", "d", "--dynamic", "row"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:dynamic=row"},
+      {"quantize", "m.onnx", "--data", "d", "--softmax", "log3"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:weights=0"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:activations=ternary"},
       {"quantize", "m.onnx", "--data", "d", "--option", "keep-ends8=sometimes"},

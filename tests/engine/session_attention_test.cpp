@@ -1,3 +1,4 @@
+#include <cmath>
 #include <map>
 
 #include "tests/engine/graphs.h"
@@ -189,13 +190,37 @@ TEST(SessionBitAttention, TapsSeeScoresAndMapWithoutChangingResults) {
   }
 }
 
+/// How the map of attention on codes is quantized.
+enum class MapCodes { kGrid, kNarrowGrid, kLog2, kLogSqrt2 };
+
 /// Attention on codes: one tensor of q, k and v, quantized; the map too; and y where wanted.
 struct IntegerAttentionGraph {
   int64_t tokens = 37, heads = 3, dim = 24;
   bool quantized_result = true;
+  bool quantized_product = false;  // before its heads are put together, within a narrower range
+  MapCodes codes = MapCodes::kGrid;
+  int64_t log_bits = 4;
+  bool zero_below = false;
   ValueId map = kNoValue;
 
   Shape input_shape() const { return {2, tokens, 3 * heads * dim}; }
+
+  static ValueId clip(GraphBuilder& b, ValueId x, float low, float high) {
+    return b.node("Clip", {x, b.constant(Tensor::scalar(low)), b.constant(Tensor::scalar(high))});
+  }
+
+  ValueId quantized_map(GraphBuilder& b) const {
+    constexpr float kScale = 0.5F / 255;
+    if (codes == MapCodes::kGrid) return b.fake_quantize(map, kScale, 0);
+    if (codes == MapCodes::kNarrowGrid) {
+      return b.fake_quantize(clip(b, map, 0.0F, 15 * kScale), kScale, 0);
+    }
+    AttributeMap grid;
+    grid.set("bits", log_bits);
+    grid.set("steps_per_octave", int64_t{codes == MapCodes::kLog2 ? 1 : 2});
+    grid.set("zero_below", int64_t{zero_below});
+    return b.node("LogQuantize", {map}, grid);
+  }
 
   Graph graph() {
     GraphBuilder b;
@@ -211,7 +236,8 @@ struct IntegerAttentionGraph {
     AttributeMap last;
     last.set("axis", int64_t{-1});
     map = b.node("Softmax", {scores}, last);
-    ValueId y = b.node("MatMul", {b.fake_quantize(map, 0.5F / 255, 0), part(2)});
+    ValueId y = b.node("MatMul", {quantized_map(b), part(2)});
+    if (quantized_product) y = b.fake_quantize(clip(b, y, -0.2F, 0.25F), 0.004F, 128);
     y = b.reshape(b.transpose(y, {0, 2, 1, 3}), {-1, tokens, heads * dim});
     b.output(quantized_result ? b.quantize(y, 0.004F, 128) : y);
     infer_shapes(b.graph);
@@ -219,27 +245,77 @@ struct IntegerAttentionGraph {
   }
 };
 
+double largest_difference(const Tensor& a, const Tensor& b) {
+  const std::vector<float> x = a.to_f32();
+  const std::vector<float> y = b.to_f32();
+  double largest = 0.0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    largest = std::max(largest, std::abs(double{x[i]} - double{y[i]}));
+  }
+  return largest;
+}
+
+/// One step that computes what its parts do, up to `tolerance`, and the reference, up to an entry
+/// of the map whose code is another one.
+void expect_one_step(IntegerAttentionGraph made, double tolerance) {
+  const Graph graph = made.graph();
+  const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
+  const auto kernels = kernels_of(graph, inputs);
+  EXPECT_EQ(count_kernels(kernels, "attention_u8"), 1);
+  for (const char* absorbed : {"transpose", "activation", "matmul_u8", "reference"}) {
+    EXPECT_EQ(count_kernels(kernels, absorbed), 0) << absorbed;
+  }
+  for (const int threads : {1, 2}) {
+    SessionOptions options;
+    options.threads = threads;
+    const Tensor fused = Session(graph, options).run(inputs)[0];
+    // The tap keeps the parts apart.
+    options.taps = {graph.value(made.map).name};
+    const Tensor parts = Session(graph, options).run(inputs)[0];
+    EXPECT_LE(largest_difference(fused, parts), tolerance) << "threads " << threads;
+    const double code = fused.dtype() == DType::u8 ? 1.0 : 0.02;
+    EXPECT_LE(largest_difference(fused, reference::run(graph, inputs)[0]), code);
+  }
+}
+
 TEST(SessionIntegerAttention, GivesTheIntegersOfItsParts) {
-  for (const bool quantized : {true, false}) {
-    for (const int threads : {1, 2}) {
+  for (const MapCodes codes : {MapCodes::kGrid, MapCodes::kNarrowGrid}) {
+    for (const bool quantized : {true, false}) {
       IntegerAttentionGraph made;
-      made.quantized_result = quantized;
-      const Graph graph = made.graph();
-      const std::vector<Tensor> inputs = {random_tensor(made.input_shape(), 31)};
-      EXPECT_EQ(count_kernels(kernels_of(graph, inputs), "attention_u8"), 1);
-      EXPECT_EQ(count_kernels(kernels_of(graph, inputs), "transpose"), 0);
-      SessionOptions options;
-      options.threads = threads;
-      const Tensor fused = Session(graph, options).run(inputs)[0];
-      // The tap keeps the parts apart.
-      options.taps = {graph.value(made.map).name};
-      const Tensor parts = Session(graph, options).run(inputs)[0];
-      EXPECT_EQ(fused.to_f32(), parts.to_f32()) << "threads " << threads;
-      EXPECT_TRUE(close(Tensor::of(fused.to_f32(), fused.shape()),
-                        Tensor::of(reference::run(graph, inputs)[0].to_f32(), fused.shape()),
-                        0.02));
+      made.codes = codes;
+      made.quantized_product = made.quantized_result = quantized;
+      expect_one_step(made, 0.0);
+    }
+    IntegerAttentionGraph made;
+    made.codes = codes;
+    expect_one_step(made, 0.0);
+  }
+}
+
+TEST(SessionIntegerAttention, MapsOfLogarithmicCodes) {
+  for (const MapCodes codes : {MapCodes::kLog2, MapCodes::kLogSqrt2}) {
+    for (const int64_t bits : {2, 3, 4}) {
+      IntegerAttentionGraph made;
+      made.codes = codes;
+      made.log_bits = bits;
+      made.zero_below = bits != 4 || codes == MapCodes::kLogSqrt2;
+      made.quantized_result = false;
+      // Parts sum in floats what planes sum in integers.
+      expect_one_step(made, 1e-6);
+      made.quantized_product = true;
+      expect_one_step(made, 0.00401);  // one code
     }
   }
+}
+
+TEST(SessionIntegerAttention, MapsOfMoreLogarithmicCodesRunInParts) {
+  IntegerAttentionGraph made;
+  made.codes = MapCodes::kLog2;
+  made.log_bits = 5;
+  made.quantized_result = false;
+  const auto kernels = expect_close(made.graph(), made.input_shape(), 1e-4);
+  EXPECT_EQ(count_kernels(kernels, "attention_u8"), 0);
+  EXPECT_EQ(count_kernels(kernels, "reference"), 1);
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "engine/kernels/attention/log_map.h"
 #include "engine/kernels/int8/quantized.h"
+#include "engine/kernels/reference/reference.h"
+#include "engine/kernels/reference/reference_codes.h"
 #include "engine/kernels/tensor/normalize.h"
 #include "tests/engine_kernels/kernel_test.h"
 
@@ -108,8 +111,14 @@ void attention_in_parts(ThreadPool& pool, const AttentionU8Item& item, const Att
   Scratch first_scratch(matmul_u8_scratch_bytes(first, 1, pool.size()));
   matmul_u8({pool, first_scratch.span()}, {&score_item, 1}, first, epilogue);
   softmax_f32({pool, {}}, scores.data(), scores.data(), {s.tokens, s.keys, s.keys, s.keys});
-  quantize_u8({pool, {}}, scores.data(), map.data(), s.tokens * s.keys, p.map_scale,
-              p.map_zero_point);
+  if (p.log_codes) {
+    reference::quantize_log(scores.data(), map.data(), s.tokens * s.keys, p.log_codes->base,
+                            p.log_codes->bits);
+  } else {
+    quantize_u8({pool, {}}, scores.data(), map.data(), s.tokens * s.keys, p.map_scale,
+                p.map_zero_point);
+  }
+  if (!p.planes.empty()) return reference::mix_planes_u8(map.data(), item, s, p);
   MatmulU8Shape second = {s.tokens, s.value_dim,        s.keys,           s.keys,
                           s.ldv,    WeightLayout::kKxN, p.map_zero_point, p.v_zero_point};
   const MatmulU8Item mix_item = {map.data(), item.v, item.y};
@@ -117,37 +126,91 @@ void attention_in_parts(ThreadPool& pool, const AttentionU8Item& item, const Att
   matmul_u8({pool, second_scratch.span()}, {&mix_item, 1}, second, p.epilogue);
 }
 
+/// attention_u8 against its parts, to the bit on every level. T: of y.
+template <class T>
+void expect_parts(Random& random, AttentionShape s, AttentionU8Parameters p,
+                  const std::string& what) {
+  constexpr int64_t kHeads = 3;
+  s.ldq = s.ldk = kHeads * s.head_dim + 3;
+  s.ldv = s.ldy = kHeads * s.value_dim + 5;
+  p.epilogue.ldc = s.ldy;
+  const auto q = random.codes(s.tokens * s.ldq);
+  const auto k = random.codes(s.keys * s.ldk);
+  const auto v = random.codes(s.keys * s.ldv);
+  on_every_isa([&](ThreadPool& pool) {
+    std::vector<T> expected(static_cast<size_t>(s.tokens * s.ldy), 99);
+    std::vector<T> actual = expected;
+    std::vector<AttentionU8Item> items;
+    for (int64_t h = 0; h < kHeads; ++h) {
+      items.push_back({q.data() + h * s.head_dim, k.data() + h * s.head_dim,
+                       v.data() + h * s.value_dim, expected.data() + h * s.value_dim});
+      attention_in_parts(pool, items.back(), s, p);
+      items.back().y = actual.data() + h * s.value_dim;
+    }
+    Scratch scratch(attention_u8_scratch_bytes(s, pool.size()));
+    attention_u8({pool, scratch.span()}, items, s, p);
+    expect_equal(expected, actual, what + ", " + std::to_string(s.keys) + " keys");
+  });
+}
+
 TEST(AttentionU8, GivesTheIntegersOfItsPartsOnEveryLevel) {
   Random random(82);
-  constexpr int64_t kHeads = 3;
-  for (AttentionShape s : kShapes) {
-    s.ldq = s.ldk = kHeads * s.head_dim + 3;
-    s.ldv = s.ldy = kHeads * s.value_dim + 5;
-    const auto q = random.codes(s.tokens * s.ldq);
-    const auto k = random.codes(s.keys * s.ldk);
-    const auto v = random.codes(s.keys * s.ldv);
-    const AlignedVector<float> score_scale(static_cast<size_t>(round_up(s.keys, 16)), 2e-4F);
-    const AlignedVector<float> y_scale(static_cast<size_t>(round_up(s.value_dim, 16)), 0.01F);
-    AttentionU8Parameters p = {120, 131, 7, score_scale.data(), 0.4F / 255, 3, {}};
-    p.epilogue.output = IntegerOutput::kU8;
-    p.epilogue.scale = y_scale.data();
-    p.epilogue.zero_point = 100;
-    p.epilogue.ldc = s.ldy;
-    on_every_isa([&](ThreadPool& pool) {
-      std::vector<uint8_t> expected(static_cast<size_t>(s.tokens * s.ldy), 99);
-      std::vector<uint8_t> actual = expected;
-      std::vector<AttentionU8Item> items;
-      for (int64_t h = 0; h < kHeads; ++h) {
-        items.push_back({q.data() + h * s.head_dim, k.data() + h * s.head_dim,
-                         v.data() + h * s.value_dim, expected.data() + h * s.value_dim});
-        attention_in_parts(pool, items.back(), s, p);
-        items.back().y = actual.data() + h * s.value_dim;
-      }
-      Scratch scratch(attention_u8_scratch_bytes(s, pool.size()));
-      attention_u8({pool, scratch.span()}, items, s, p);
-      expect_equal(expected, actual, std::to_string(s.keys) + " keys");
-    });
+  const AlignedVector<float> score_scale(304, 2e-4F);
+  const AlignedVector<float> y_scale(64, 0.01F);
+  AttentionU8Parameters p = {120, 131, 7, score_scale.data(), 0.4F / 255, 3};
+  p.epilogue.output = IntegerOutput::kU8;
+  p.epilogue.scale = y_scale.data();
+  p.epilogue.zero_point = 100;
+  for (const AttentionShape& s : kShapes) {
+    expect_parts<uint8_t>(random, s, p, "grid");
     if (HasFailure()) return;
+  }
+}
+
+TEST(AttentionU8, MapsOfLogarithmicCodesGiveTheIntegersOfTheirPlanes) {
+  Random random(83);
+  const AlignedVector<float> score_scale(304, 1e-3F);
+  for (const LogBase base : {LogBase::k2, LogBase::kSqrt2}) {
+    for (const int bits : {3, 4}) {
+      const MapTables map = log_map_tables(base, bits);
+      std::vector<AlignedVector<float>> scales;
+      for (const float factor : map.factors) scales.emplace_back(64, 0.7F * factor);
+      const MapPlane both[] = {{map.tables[0].data(), scales[0].data()},
+                               {map.tables[1].data(), scales[1].data()}};
+      AttentionU8Parameters p = {120, 131, 7, score_scale.data()};
+      p.log_codes = LogMapCodes{base, bits};
+      p.planes = std::span(both).first(static_cast<size_t>(map.planes));
+      const std::string what =
+          (base == LogBase::k2 ? "base 2, " : "base sqrt 2, ") + std::to_string(bits) + " bits";
+      for (const AttentionShape& s : kShapes) {
+        p.epilogue = {};
+        p.epilogue.output = IntegerOutput::kF32;
+        expect_parts<float>(random, s, p, what + ", floats");
+        p.epilogue.output = IntegerOutput::kU8;
+        p.epilogue.zero_point = 100;
+        p.epilogue.lo = 13;  // of fewer bits, and at both ends
+        p.epilogue.hi = 181;
+        expect_parts<uint8_t>(random, s, p, what + ", codes");
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(LogMap, PlanesAddUpToThePowersThatCodesStandFor) {
+  for (const LogBase base : {LogBase::k2, LogBase::kSqrt2}) {
+    for (int bits = 1; bits <= kMostLogMapBits; ++bits) {
+      const MapTables map = log_map_tables(base, bits);
+      EXPECT_EQ(map.planes, base == LogBase::k2 && bits < 4 ? 1 : 2);
+      for (int code = 0; code < 256; ++code) {
+        float sum = 0.0F;
+        for (size_t plane = 0; plane < static_cast<size_t>(map.planes); ++plane) {
+          sum += map.factors[plane] * map.tables[plane][static_cast<size_t>(code)];
+        }
+        const double power = std::exp2(-code / static_cast<double>(base));
+        EXPECT_EQ(sum, code < 1 << bits ? static_cast<float>(power) : 0.0F) << code;
+      }
+    }
   }
 }
 

@@ -133,6 +133,7 @@ std::vector<Graph> graphs_of_our_own() {
           one_node_graph("Binarize", {2, 4}, ints("axis", 1), {random_tensor({4}, 3)}),
           one_node_graph("DynamicFakeQuant", {2, 4}),
           one_node_graph("DynamicFakeQuant", {2, 4}, ints("per_token", 1)),
+          one_node_graph("LogQuantize", {2, 4}, ints("steps_per_octave", 2)),
           one_node_graph("RMSNorm", {2, 4}, {}, {random_tensor({4}, 4)}),
           one_node_graph("Attention", tokens, {}, {keys, random_tensor({2, 5, 6}, 5)}),
           one_node_graph("RotaryEmbedding", tokens, {}, {angles, angles}),

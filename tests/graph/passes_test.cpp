@@ -535,6 +535,27 @@ TEST(ExpandFused, dynamic_grids_of_rows_and_tensors) {
   }
 }
 
+TEST(ExpandFused, logarithmic_codes_over_their_whole_range_and_beyond) {
+  std::vector<float> values = {0.0F, -1.0F, 3.0F, NAN, INFINITY, 1e-30F};
+  // Not beside a border, where a logarithm in floats may round to the other code.
+  for (int i = 0; i < 80; ++i) values.push_back(std::exp2(-0.25F * static_cast<float>(i) + 0.1F));
+  const Tensor x = Tensor::of(values, {static_cast<int64_t>(values.size())});
+  for (const int64_t steps : {1, 2}) {
+    for (const int64_t bits : {1, 4, 6, -4}) {  // negative: zero_below
+      Builder b;
+      AttributeMap grid = attributes("bits", std::abs(bits));
+      grid.set("steps_per_octave", steps);
+      grid.set("zero_below", int64_t{bits < 0});
+      const Graph fused = b.done({b.op("LogQuantize", {b.input("x", symbolic(x.shape()))}, grid)});
+      Graph plain = fused;
+      EXPECT_EQ(expand_fused(plain, 21), 1);
+      for (const Node& node : plain.nodes) EXPECT_EQ(find_operator(node.op)->domain, "");
+      EXPECT_EQ(engine::reference::run(plain, std::span(&x, 1))[0].to_f32(),
+                engine::reference::run(fused, std::span(&x, 1))[0].to_f32());
+    }
+  }
+}
+
 TEST(ExpandFused, group_normalization_for_older_opsets) {
   Builder b;
   const ValueId x = b.input("x", {2, 6, 4, 5});

@@ -124,6 +124,44 @@ TEST(LowBitPlan, layers_that_read_a_value_alike_share_its_dynamic_grid) {
   EXPECT_EQ(count_of(graph, "QuantizeLinear"), 1);
 }
 
+TEST(LowBitPlan, softmax_maps_take_logarithmic_codes_where_asked_for) {
+  for (const int activations : {3, 4, 8}) {
+    Options options = bits(4, activations);
+    options.softmax = SoftmaxCodes::kLogSqrt2;
+    const Planned result = planned(testing::vit_block(), options);
+    EXPECT_EQ(simulated_only(result), std::vector<std::string>{});
+    EXPECT_EQ(result.grid("softmax"), nullptr);
+    const int expected = std::min(activations, 4);
+    EXPECT_EQ(result.layer("mixed")->map_bits, expected);
+    EXPECT_EQ(result.layer("scores")->map_bits, 0);
+    const std::string text = to_text(result.graph, result.plan);
+    EXPECT_NE(text.find("softmax map log-sqrt2 " + std::to_string(expected) + " bit"),
+              std::string::npos)
+        << text;
+    const Graph graph = inserted(result);
+    const Node& codes = node_named(graph, "softmax_LogQuantize");
+    EXPECT_EQ(codes.attributes.get_int("bits", 0), expected);
+    EXPECT_EQ(codes.attributes.get_int("steps_per_octave", 0), 2);
+    EXPECT_EQ(codes.attributes.get_int("zero_below", 0), 1);
+    EXPECT_EQ(graph.value(node_named(graph, "mixed").input(0)).name, "softmax_log_quantized");
+    EXPECT_EQ(graph.value(node_named(graph, "mixed").input(1)).name, "v_dequantized");
+  }
+}
+
+TEST(LowBitPlan, softmax_maps_that_the_kernel_cannot_read_stay_float_and_are_named) {
+  Options options = bits(4, 4);
+  options.softmax = SoftmaxCodes::kLog2;
+  testing::Builder b(5);
+  const ValueId x = b.op("Relu", {b.input("x", {1, 2, 6, 6})}, "relu");
+  const ValueId biased = b.op("Add", {b.op("MatMul", {x, x}, "scores"), x}, "biased");
+  const Graph source =
+      b.finish({b.op("MatMul", {b.op("Softmax", {biased}, "softmax"), x}, "mixed")});
+  const Planned result = planned(source, options);
+  ASSERT_NE(result.kept("mixed"), nullptr) << to_text(result.graph, result.plan);
+  EXPECT_NE(result.layer("scores"), nullptr);
+  EXPECT_EQ(count_of(inserted(result), "LogQuantize"), 0);
+}
+
 TEST(LowBitPlan, layers_of_one_and_of_eight_bits_read_the_same_value) {
   testing::Builder b(5);
   const ValueId x = b.op("Relu", {b.input("x", {1, 8, 6, 6})}, "relu");

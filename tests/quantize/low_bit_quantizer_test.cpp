@@ -255,6 +255,30 @@ TEST(LowBitQuantizer, votes_of_signs_are_counted_exactly) {
   EXPECT_GT(zeros, 0);
 }
 
+TEST(LowBitQuantizer, the_engine_computes_what_logarithmic_maps_say) {
+  const Graph graph = testing::vit_block();
+  TensorSource source = source_for(graph, 4);
+  for (const SoftmaxCodes codes : {SoftmaxCodes::kLog2, SoftmaxCodes::kLogSqrt2}) {
+    Options options = options_for("8", 8);
+    options.softmax = codes;
+    options.least_db_per_bit = 3.5;  // of the 4 bits of the map, not of the 8 around it
+    const QuantizeResult result = quantize(graph, options, source);
+    const auto maps = std::count_if(result.graph.nodes.begin(), result.graph.nodes.end(),
+                                    [](const Node& node) { return node.op == "LogQuantize"; });
+    EXPECT_EQ(maps, 1);
+    const std::vector<Tensor> inputs = random_inputs(graph, 7);
+    engine::SessionOptions profiled;
+    profiled.profile = true;
+    engine::Session session(result.graph, profiled);
+    EXPECT_GT(sqnr_db(engine::reference::run(result.graph, inputs)[0], session.run(inputs)[0]),
+              30.0);
+    const auto steps = session.profile();
+    EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [](const engine::StepProfile& step) {
+      return step.kernel.starts_with("attention_u8");
+    }));
+  }
+}
+
 TEST(LowBitQuantizer, weight_only_graphs_hold_the_rounded_weights) {
   const Graph graph = testing::relu_network();
   TensorSource source = source_for(graph, 1);

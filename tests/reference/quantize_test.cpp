@@ -183,12 +183,36 @@ TEST(Binarize, unsigned_is_zero_up_to_half_of_the_scale) {
       (Floats{0, 0, 0.5F, 0.5F}));
 }
 
+TEST(LogQuantize, rounds_the_logarithm_and_ends_at_the_highest_code) {
+  const Tensor x =
+      floats({1.0F, 0.71F, 0.7F, 0.25F, 0.18F, 0.17F, 1e-3F, 0.0F, -1.0F, 2.0F, NAN}, {11});
+  const AttributeMap two = attributes_of({{"bits", int64_t{2}}});
+  EXPECT_EQ(evaluate_one("LogQuantize", {x}, two).to_f32(),
+            (Floats{1, 1, 0.5F, 0.25F, 0.25F, 0.125F, 0.125F, 0.125F, 0.125F, 1, 1}));
+  EXPECT_EQ(evaluate_one("LogQuantize", {x}).to_f32()[7], std::exp2(-15.0F));
+  const float root = std::sqrt(0.5F);
+  const AttributeMap half = attributes_of({{"bits", int64_t{3}}, {"steps_per_octave", int64_t{2}}});
+  EXPECT_EQ(evaluate_one("LogQuantize", {x}, half).to_f32(),
+            (Floats{1, root, root, 0.25F, 0.25F * root, 0.25F * root, 0.125F * root, 0.125F * root,
+                    0.125F * root, 1, 1}));
+}
+
+TEST(LogQuantize, may_have_a_zero_behind_the_highest_code) {
+  const Tensor x = floats({0.25F, 0.125F, 0.09F, 0.08F, 0.0F, -1.0F}, {6});
+  const AttributeMap zero = attributes_of({{"bits", int64_t{2}}, {"zero_below", int64_t{1}}});
+  EXPECT_EQ(evaluate_one("LogQuantize", {x}, zero).to_f32(),
+            (Floats{0.25F, 0.125F, 0.125F, 0, 0, 0}));
+}
+
 TEST(Quantization, refuses_parameters_that_do_not_fit) {
   const Tensor x = floats(Floats(6, 1.0F), {2, 3});
   const Tensor scale = floats({1, 1}, {2});
   EXPECT_THROW(evaluate_one("QuantizeLinear", {x, scale}), Error);  // axis 1 has 3 elements
   EXPECT_THROW(evaluate_one("QuantizeLinear", {x, scale, codes(DType::u8, {0}, {})},
                             attributes_of({{"axis", int64_t{0}}})),
+               Error);
+  EXPECT_THROW(evaluate_one("LogQuantize", {x}, attributes_of({{"bits", int64_t{7}}})), Error);
+  EXPECT_THROW(evaluate_one("LogQuantize", {x}, attributes_of({{"steps_per_octave", int64_t{3}}})),
                Error);
   EXPECT_THROW(evaluate_one("QuantizeLinear", {x, floats(Floats(4, 1.0F), {2, 2})},
                             attributes_of({{"block_size", int64_t{3}}})),

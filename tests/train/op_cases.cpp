@@ -394,6 +394,10 @@ std::vector<OpCase> quantize_cases() {
       {"Binarize", {x, scales}},
       {"Binarize", {x, positive({4}, 2)}, with({{"axis", int64_t{0}}})},
       {"Binarize", {positive({3, 5}), Tensor::scalar(2.0F)}, with({{"unsigned", int64_t{1}}})},
+      {"LogQuantize", {x}},
+      {"LogQuantize",
+       {positive({3, 5})},
+       with({{"bits", int64_t{3}}, {"steps_per_octave", int64_t{2}}, {"zero_below", int64_t{1}}})},
   };
 }
 

@@ -76,6 +76,7 @@ std::string remark(const OperatorSchema& schema) {
   if (schema.name == "Binarize" || schema.name == "DynamicFakeQuant") {
     return "kernel as part of the product behind it";
   }
+  if (schema.name == "LogQuantize") return "kernel as part of the attention behind it";
   if (schema.name == "Resize") return "kernel between convolutions, for nearest and whole factors";
   const UntrainedRow* row = why_untrained(schema.name);
   return row == nullptr ? "" : std::string(row->reason);

@@ -1,14 +1,18 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/kernels/attention/log_map.h"
 #include "engine/lowering/internal_ops.h"
 #include "engine/lowering/lower.h"
-#include "engine/lowering/quantized_view.h"
+#include "engine/lowering/output_chain.h"
+#include "graph/ops/log_grid.h"
 
-// Two integer products with a float softmax and a QuantizeLinear between them become one node,
-// whose scores and map exist a block of tokens at a time.
+// Two integer products with a float softmax and a QuantizeLinear or LogQuantize between them become
+// one node, whose scores and map exist a block of tokens at a time.
 namespace ounce::engine {
 namespace {
+
+constexpr int32_t kLargestCode = 255;
 
 Shape shape_of(const Graph& graph, ValueId id) {
   return *concrete(*graph.value(id).shape);
@@ -20,9 +24,14 @@ int only_for(const Rewriter& rewriter, ValueId value, std::string_view op, int r
   return i >= 0 && rewriter.only_consumer(value) == reader ? i : -1;
 }
 
-/// The nodes of one attention: the product of q and k, softmax, quantization, product with v.
+/// The nodes of one attention: the product of q and k, softmax, what quantizes the map (behind a
+/// Clip where its codes end early), and the product with v.
 struct IntegerAttention {
-  int scores = -1, softmax = -1, quantize = -1, mix = -1;
+  int scores = -1, softmax = -1, mix = -1;
+  std::vector<int> others;  // what quantizes the map, and the result where `mix` does not
+  ValueId v = kNoValue;
+  ValueId result = kNoValue;
+  AttributeMap attributes;  // of the map and of the result
 };
 
 bool is_over_last_axis(const Graph& graph, const Node& softmax) {
@@ -44,22 +53,75 @@ bool have_one_batch(const Graph& graph, ValueId q, ValueId k, ValueId v) {
   return true;
 }
 
+/// Softmax -> [Clip] -> QuantizeLinear before a product of codes.
+bool match_grid(const Rewriter& rewriter, IntegerAttention& found) {
+  const Graph& graph = rewriter.graph();
+  const Node& mix = rewriter.node(found.mix);
+  const int quantize = only_for(rewriter, mix.input(0), "QuantizeLinear", found.mix);
+  if (quantize < 0) return false;
+  const auto map = tensor_quantization(graph, rewriter.node(quantize), DType::u8);
+  if (!map || map->zero_point != mix.attributes.get_int("a_zero_point", 0)) return false;
+  ValueId exact = rewriter.node(quantize).input(0);
+  int32_t largest = kLargestCode;
+  found.others.push_back(quantize);
+  if (const int clip = only_for(rewriter, exact, "Clip", quantize); clip >= 0) {
+    const auto clamp = activation_of(graph, rewriter.node(clip));
+    const CodeRange range = clamp ? code_range(*clamp, *map) : CodeRange();
+    if (!clamp || range.lo > map->zero_point) return false;
+    largest = range.hi;
+    found.others.push_back(clip);
+    exact = rewriter.node(clip).input(0);
+  }
+  found.softmax = only_for(rewriter, exact, "Softmax", found.others.back());
+  if (found.softmax < 0) return false;
+  found.v = mix.input(1);
+  found.result = mix.output(0);
+  found.attributes.set("map_scale", map->scale);
+  found.attributes.set("map_zero_point", int64_t{map->zero_point});
+  found.attributes.set("map_max", int64_t{largest});
+  found.attributes.set("v_zero_point", mix.attributes.get_int("b_zero_point", 0));
+  for (const char* name : {"product_scale", "y_scale", "y_zero_point", "lo", "hi"}) {
+    const auto entry = mix.attributes.entries().find(name);
+    if (entry != mix.attributes.entries().end()) found.attributes.set(name, entry->second);
+  }
+  return true;
+}
+
+/// Softmax -> LogQuantize before a product of floats, whose other operand are codes.
+bool match_logarithm(const Rewriter& rewriter, IntegerAttention& found) {
+  const Node& mix = rewriter.node(found.mix);
+  const int quantize = only_for(rewriter, mix.input(0), "LogQuantize", found.mix);
+  const auto v = dequantized(rewriter, rewriter.graph(), mix.input(1));
+  if (quantize < 0 || !v) return false;
+  const AttributeMap& codes = rewriter.node(quantize).attributes;
+  const ops::LogGrid grid = ops::log_grid_of(codes);
+  found.softmax = only_for(rewriter, rewriter.node(quantize).input(0), "Softmax", quantize);
+  if (found.softmax < 0 || grid.bits > kMostLogMapBits) return false;
+  found.others.push_back(quantize);
+  found.v = v->codes;
+  found.result = mix.output(0);
+  found.attributes = codes;
+  found.attributes.set("bits", int64_t{grid.bits});
+  found.attributes.set("v_zero_point", int64_t{v->quantization.zero_point});
+  found.attributes.set("product_scale", v->quantization.scale);
+  end_in_codes(rewriter, found.result, found.others, found.attributes);
+  return true;
+}
+
 std::optional<IntegerAttention> match(const Rewriter& rewriter, int mix) {
   const Graph& graph = rewriter.graph();
+  const bool on_codes = rewriter.node(mix).op == internal::kQBatchMatMul;
   IntegerAttention found;
   found.mix = mix;
-  found.quantize = only_for(rewriter, rewriter.node(mix).input(0), "QuantizeLinear", mix);
-  if (found.quantize < 0) return std::nullopt;
-  const Node& quantize = rewriter.node(found.quantize);
-  found.softmax = only_for(rewriter, quantize.input(0), "Softmax", found.quantize);
-  if (found.softmax < 0) return std::nullopt;
+  if (on_codes ? !match_grid(rewriter, found) : !match_logarithm(rewriter, found)) {
+    return std::nullopt;
+  }
   const Node& softmax = rewriter.node(found.softmax);
   found.scores = only_for(rewriter, softmax.input(0), internal::kQBatchMatMul, found.softmax);
   if (found.scores < 0 || !is_over_last_axis(graph, softmax)) return std::nullopt;
   const Node& scores = rewriter.node(found.scores);
   const bool float_scores = !scores.attributes.has("y_scale");
-  if (!float_scores ||
-      !have_one_batch(graph, scores.input(0), scores.input(1), rewriter.node(mix).input(1))) {
+  if (!float_scores || !have_one_batch(graph, scores.input(0), scores.input(1), found.v)) {
     return std::nullopt;
   }
   return found;
@@ -74,27 +136,18 @@ ValueId key_rows(Rewriter& rewriter, ValueId k, int before) {
 }
 
 void fuse(Rewriter& rewriter, const IntegerAttention& found) {
-  const auto map = tensor_quantization(rewriter.graph(), rewriter.node(found.quantize), DType::u8);
   const AttributeMap scores = rewriter.node(found.scores).attributes;
-  const AttributeMap mix = rewriter.node(found.mix).attributes;
-  if (!map || map->zero_point != mix.get_int("a_zero_point", 0)) return;
   Node node = rewriter.successor(found.mix, internal::kQAttention);
-  AttributeMap& attributes = node.attributes;
-  attributes.set("score_scale", scores.get_float("product_scale", 1.0F));
-  attributes.set("q_zero_point", scores.get_int("a_zero_point", 0));
-  attributes.set("k_zero_point", scores.get_int("b_zero_point", 0));
-  attributes.set("map_scale", map->scale);
-  attributes.set("map_zero_point", int64_t{map->zero_point});
-  attributes.set("v_zero_point", mix.get_int("b_zero_point", 0));
-  for (const char* name : {"product_scale", "y_scale", "y_zero_point"}) {
-    const auto entry = mix.entries().find(name);
-    if (entry != mix.entries().end()) attributes.set(name, entry->second);
-  }
+  node.attributes = found.attributes;
+  node.attributes.set("score_scale", scores.get_float("product_scale", 1.0F));
+  node.attributes.set("q_zero_point", scores.get_int("a_zero_point", 0));
+  node.attributes.set("k_zero_point", scores.get_int("b_zero_point", 0));
   node.inputs = {rewriter.node(found.scores).input(0),
-                 key_rows(rewriter, rewriter.node(found.scores).input(1), found.mix),
-                 rewriter.node(found.mix).input(1)};
-  node.outputs = {rewriter.node(found.mix).output(0)};
-  rewriter.replace({found.scores, found.softmax, found.quantize, found.mix}, std::move(node));
+                 key_rows(rewriter, rewriter.node(found.scores).input(1), found.mix), found.v};
+  node.outputs = {found.result};
+  std::vector<int> absorbed = {found.scores, found.softmax, found.mix};
+  absorbed.insert(absorbed.end(), found.others.begin(), found.others.end());
+  rewriter.replace(absorbed, std::move(node));
 }
 
 }  // namespace
@@ -102,7 +155,8 @@ void fuse(Rewriter& rewriter, const IntegerAttention& found) {
 void fuse_integer_attention(Graph& graph) {
   Rewriter rewriter(graph);
   for (int i = 0; i < rewriter.node_count(); ++i) {
-    if (rewriter.absorbed(i) || rewriter.node(i).op != internal::kQBatchMatMul) continue;
+    const std::string& op = rewriter.node(i).op;
+    if (rewriter.absorbed(i) || (op != internal::kQBatchMatMul && op != "MatMul")) continue;
     if (const auto found = match(rewriter, i)) fuse(rewriter, *found);
   }
   rewriter.finish();

@@ -100,14 +100,6 @@ void fuse_table(Rewriter& rewriter, int quantize) {
   rewriter.replace(chain->nodes, std::move(node));
 }
 
-void set_output_attributes(Node& node, const OutputChain& chain) {
-  const CodeRange range = code_range(chain.activation, *chain.output);
-  node.attributes.set("y_scale", chain.output->scale);
-  node.attributes.set("y_zero_point", int64_t{chain.output->zero_point});
-  node.attributes.set("lo", int64_t{range.lo});
-  node.attributes.set("hi", int64_t{range.hi});
-}
-
 /// The integer kernels take operands of one shape; a multiplication also a gate a channel.
 bool shapes_fit(const Graph& graph, const Node& node) {
   const auto& a = graph.value(node.input(0)).shape;
@@ -137,7 +129,7 @@ void fuse_binary(Rewriter& rewriter, int i) {
   fused.attributes.set("a_zero_point", int64_t{a->quantization.zero_point});
   fused.attributes.set("b_scale", b->quantization.scale);
   fused.attributes.set("b_zero_point", int64_t{b->quantization.zero_point});
-  set_output_attributes(fused, chain);
+  store_output(fused.attributes, chain);
   std::vector<int> absorbed = {i};
   absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
   rewriter.replace(absorbed, std::move(fused));
@@ -175,7 +167,7 @@ void fuse_average_pool(Rewriter& rewriter, int i) {
   fused.outputs = {chain.result};
   fused.attributes.set("x_scale", source->quantization.scale);
   fused.attributes.set("x_zero_point", int64_t{source->quantization.zero_point});
-  set_output_attributes(fused, chain);
+  store_output(fused.attributes, chain);
   std::vector<int> absorbed = {i};
   absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
   rewriter.replace(absorbed, std::move(fused));

@@ -117,11 +117,7 @@ void set_output(Node& node, const Product& product, const OutputChain& chain) {
   for (size_t c = 0; c < scales.size(); ++c) scales[c] = product_scale(product, c);
   attributes.set("product_scales", Tensor::of(scales, {static_cast<int64_t>(scales.size())}));
   if (chain.output) {
-    const CodeRange range = code_range(chain.activation, *chain.output);
-    attributes.set("y_scale", chain.output->scale);
-    attributes.set("y_zero_point", int64_t{chain.output->zero_point});
-    attributes.set("lo", int64_t{range.lo});
-    attributes.set("hi", int64_t{range.hi});
+    store_output(attributes, chain);
     if (chain.residual_quantization) {
       attributes.set("residual_scale", chain.residual_quantization->scale);
       attributes.set("residual_zero_point", int64_t{chain.residual_quantization->zero_point});
@@ -186,16 +182,7 @@ void fuse_batch_matmul(Rewriter& rewriter, int i) {
   attributes.set("product_scale", a->quantization.scale * b->quantization.scale * alpha);
   attributes.set("a_zero_point", int64_t{a->quantization.zero_point});
   attributes.set("b_zero_point", int64_t{b->quantization.zero_point});
-  if (const int q = rewriter.only_consumer(result, "QuantizeLinear"); q >= 0) {
-    const ValueId codes = rewriter.node(q).output(0);
-    const auto output = tensor_quantization(graph, rewriter.node(q), DType::u8);
-    if (output && graph.value(codes).dtype == DType::u8) {
-      attributes.set("y_scale", output->scale);
-      attributes.set("y_zero_point", int64_t{output->zero_point});
-      absorbed.push_back(q);
-      result = codes;
-    }
-  }
+  end_in_codes(rewriter, result, absorbed, attributes);
   fused.outputs = {result};
   rewriter.replace(absorbed, std::move(fused));
 }

@@ -30,7 +30,7 @@ inline constexpr std::string_view kMatMul = "engine.MatMul";
 inline constexpr std::string_view kQMatMul = "engine.QMatMul";
 /// (a [.., M, K], b [.., K, N]) both activations; attributes alpha_scale, transpose_b
 inline constexpr std::string_view kBatchMatMul = "engine.BatchMatMul";
-/// The same on codes; attributes a_scale, a_zero_point, b_scale, b_zero_point, y_..., transpose_b
+/// The same on codes; attributes product_scale, a_zero_point, b_zero_point, y_..., lo, hi
 inline constexpr std::string_view kQBatchMatMul = "engine.QBatchMatMul";
 /// (x f32, w constant u1 / i2 / i3, bias f32 constant?, residual f32?) -> f32. x is read as
 /// sign(x + x_shift) * x_scale or, with is_map, (x > x_scale / 2) * x_scale; product_scales =
@@ -56,7 +56,9 @@ inline constexpr std::string_view kCodeMatMul = "engine.CodeMatMul";
 inline constexpr std::string_view kPackBits = "engine.PackBits";
 /// (q u8 [.., tokens, head_dim], k u8 [.., keys, head_dim], v u8 [.., keys, value_dim]) -> u8 or
 /// f32: quantize(softmax(q k' * score_scale)) v on codes; attributes q_zero_point, k_zero_point,
-/// v_zero_point, map_scale, map_zero_point, product_scale, y_...
+/// v_zero_point, map_scale, map_zero_point, map_max (the largest code), product_scale, y_..., lo,
+/// hi. With bits, the map is quantized as by LogQuantize (bits, steps_per_octave, zero_below);
+/// product_scale is then that of v.
 inline constexpr std::string_view kQAttention = "engine.QAttention";
 /// (q [.., tokens, head_dim], k [.., keys, head_dim], v [.., keys, value_dim], all f32) -> f32
 /// [.., tokens, value_dim]: attention between their signs (kernels/attention_bits.h). score_scales,

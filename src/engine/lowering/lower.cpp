@@ -14,12 +14,12 @@ void lower_quantized(Graph& graph) {
   fuse_integer_elementwise(graph);
   fuse_code_products(graph);
   fuse_dynamic_products(graph);
+  graph.remove_dead();  // weights that kernels read as codes need not become floats
+  fuse_integer_attention(graph);
 }
 
 void lower(Graph& graph) {
   lower_quantized(graph);
-  graph.remove_dead();  // weights that kernels read as codes need not become floats
-  fuse_integer_attention(graph);
   fold_dequantized_constants(graph);
   fuse_float(graph);
   graph.remove_dead();

@@ -43,15 +43,16 @@ void fuse_bit_batch_products(Graph& graph);
 /// DQ -> elementwise -> Q becomes a table, an integer addition, multiplication or mean.
 void fuse_integer_elementwise(Graph& graph);
 
-/// Integer product -> Softmax -> QuantizeLinear -> integer product becomes one node.
-void fuse_integer_attention(Graph& graph);
-
 /// Gemm / MatMul of f32 activations, or of codes where weights have scales of groups, with weights
 /// that are codes becomes one node.
 void fuse_code_products(Graph& graph);
 
 /// DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul becomes one node that quantizes by itself.
 void fuse_dynamic_products(Graph& graph);
+
+/// Integer product -> Softmax -> QuantizeLinear -> integer product becomes one node; LogQuantize
+/// for QuantizeLinear, too.
+void fuse_integer_attention(Graph& graph);
 
 /// Whatever is still DequantizeLinear of a constant, or a sum with one, becomes a float constant.
 void fold_dequantized_constants(Graph& graph);

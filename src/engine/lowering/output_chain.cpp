@@ -127,6 +127,25 @@ void replace_with_chain(Rewriter& rewriter, std::vector<int> absorbed, Node fuse
   rewriter.replace(absorbed, std::move(fused));
 }
 
+void store_output(AttributeMap& attributes, const OutputChain& chain) {
+  const CodeRange range = code_range(chain.activation, *chain.output);
+  attributes.set("y_scale", chain.output->scale);
+  attributes.set("y_zero_point", int64_t{chain.output->zero_point});
+  attributes.set("lo", int64_t{range.lo});
+  attributes.set("hi", int64_t{range.hi});
+}
+
+void end_in_codes(const Rewriter& rewriter, ValueId& result, std::vector<int>& absorbed,
+                  AttributeMap& attributes) {
+  OutputChain chain;
+  chain.result = result;
+  absorb_activation(rewriter, chain, /*any=*/false);
+  if (!absorb_quantize(rewriter, chain)) return;
+  store_output(attributes, chain);
+  absorbed.insert(absorbed.end(), chain.nodes.begin(), chain.nodes.end());
+  result = chain.result;
+}
+
 CodeRange code_range(const ActivationSpec& activation, const TensorQuantization& output) {
   const auto code = [&](float value) {
     const double scaled = std::nearbyint(static_cast<double>(value / output.scale));

@@ -34,6 +34,15 @@ OutputChain follow_float(const Rewriter& rewriter, ValueId product, int64_t colu
 void replace_with_chain(Rewriter& rewriter, std::vector<int> absorbed, Node fused, ValueId bias,
                         int64_t columns, const OutputChain& chain);
 
+/// Writes what becomes of a chain that ends in codes: y_scale, y_zero_point, lo, hi.
+void store_output(AttributeMap& attributes, const OutputChain& chain);
+
+/// Lets a product of two activations, whose float result is `result`, end in the QuantizeLinear
+/// that can be reached over [Relu or Clip]: y_scale, y_zero_point, lo and hi join the attributes,
+/// these nodes those absorbed, and `result` becomes the codes. Changes nothing where there is none.
+void end_in_codes(const Rewriter& rewriter, ValueId& result, std::vector<int>& absorbed,
+                  AttributeMap& attributes);
+
 /// Clamping range of u8 codes that Relu or Clip before quantization amounts to.
 struct CodeRange {
   int32_t lo = 0;

@@ -1,8 +1,13 @@
+#include <algorithm>
+#include <array>
+
 #include "engine/kernels/attention/attention.h"
+#include "engine/kernels/attention/log_map.h"
 #include "engine/kernels/f32/gemm_f32.h"
 #include "engine/kernels/int8/gemm_u8s8.h"
 #include "engine/ops/batched.h"
 #include "engine/ops/factories.h"
+#include "graph/ops/log_grid.h"
 
 // Matrix products whose both operands are activations, and softmax attention made of two of them.
 namespace ounce::engine {
@@ -52,6 +57,8 @@ class BatchMatMulStep final : public Step {
   std::vector<MatmulF32Item> items_;
 };
 
+constexpr int64_t kLargestCode = 255;
+
 /// One scale of sums, for all columns of whole panels.
 AlignedVector<float> column_scales(int64_t columns, float scale) {
   return AlignedVector<float>(static_cast<size_t>(round_up(columns, kPanelColumns)), scale);
@@ -66,6 +73,8 @@ AlignedVector<float> product_output(const AttributeMap& attributes, int64_t colu
   if (attributes.has("y_scale")) {
     epilogue.output = IntegerOutput::kU8;
     epilogue.zero_point = static_cast<int32_t>(attributes.get_int("y_zero_point", 0));
+    epilogue.lo = static_cast<int32_t>(attributes.get_int("lo", 0));
+    epilogue.hi = static_cast<int32_t>(attributes.get_int("hi", kLargestCode));
     scale /= attributes.get_float("y_scale", 1.0F);
   }
   return column_scales(columns, scale);
@@ -174,6 +183,7 @@ class IntegerAttentionStep final : public Step {
     y_scales_ = product_output(attributes, heads_.shape.value_dim, parameters_.epilogue);
     parameters_.epilogue.scale = y_scales_.data();
     parameters_.epilogue.ldc = heads_.shape.ldy;
+    set_planes(attributes);
   }
 
   void run(const RunContext& context) override {
@@ -194,10 +204,38 @@ class IntegerAttentionStep final : public Step {
   Multiplication multiplication() const override { return kInt8Multiplication; }
 
  private:
+  void set_planes(const AttributeMap& attributes) {
+    if (attributes.has("bits")) {
+      const ops::LogGrid grid = ops::log_grid_of(attributes);
+      const auto base = static_cast<LogBase>(grid.steps_per_octave);
+      // Codes beyond the highest are zero in every plane.
+      parameters_.log_codes = LogMapCodes{base, grid.bits + (grid.zero_below ? 1 : 0)};
+      tables_ = log_map_tables(base, grid.bits);
+    } else if (const int64_t largest = attributes.get_int("map_max", kLargestCode);
+               largest < kLargestCode) {
+      tables_.planes = 1;
+      tables_.factors[0] = 1.0F;
+      for (int64_t code = 0; code <= kLargestCode; ++code) {
+        tables_.tables[0][static_cast<size_t>(code)] =
+            static_cast<uint8_t>(std::min(code, largest));
+      }
+    }
+    const auto count = static_cast<size_t>(tables_.planes);
+    for (size_t i = 0; i < count; ++i) {
+      plane_scales_[i] = y_scales_;
+      for (float& scale : plane_scales_[i]) scale *= tables_.factors[i];
+      planes_[i] = {tables_.tables[i].data(), plane_scales_[i].data()};
+    }
+    parameters_.planes = std::span(planes_).first(count);
+  }
+
   Node node_;
   int threads_;
   HeadsPlan heads_;
   AlignedVector<float> score_scales_, y_scales_;
+  MapTables tables_;
+  std::array<AlignedVector<float>, kMostMapPlanes> plane_scales_;  // of the planes' sums
+  std::array<MapPlane, kMostMapPlanes> planes_;
   AttentionU8Parameters parameters_;
   std::vector<AttentionU8Item> items_;
 };

@@ -3,7 +3,8 @@
 #include "engine/reference/elementwise.h"
 #include "engine/reference/families.h"
 
-/// Operators of the "ounce" domain; RMSNorm, Silu and Binarize stand with their families.
+/// Operators of the "ounce" domain; RMSNorm, Silu, Binarize and LogQuantize stand with their
+/// families.
 namespace ounce::engine::reference {
 namespace {
 

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cmath>
 
 #include "engine/kernels/int8/dynamic_grid.h"
 #include "engine/reference/families.h"
 #include "engine/reference/quantized.h"
+#include "graph/ops/log_grid.h"
 #include "graph/ops/shape_rules.h"
 
 namespace ounce::engine::reference {
@@ -161,6 +163,26 @@ void dynamic_fake_quant(OperatorContext& context) {
   store(context, 0, cast(Tensor::of(to, x.shape()), x.dtype()));
 }
 
+/// y = base^-k with k = round(-log_base(x)) of the exact logarithm, clamped to the codes. What is
+/// not positive gets the last code, NaN gets 0.
+void log_quantize(OperatorContext& context) {
+  const Tensor& x = input(context, 0);
+  const ops::LogGrid grid = ops::log_grid_of(context.attributes());
+  const std::vector<float> table = grid.values();
+  std::vector<float> values = x.to_f32();
+  for (float& value : values) {
+    double code = grid.last();
+    if (std::isnan(value)) {
+      code = 0.0;
+    } else if (value > 0.0F) {
+      const double steps = -std::log2(static_cast<double>(value)) * grid.steps_per_octave;
+      code = std::clamp(std::nearbyint(steps), 0.0, code);
+    }
+    value = table[static_cast<size_t>(code)];
+  }
+  store(context, 0, cast(Tensor::of(values, x.shape()), x.dtype()));
+}
+
 /// How it rounds is known to a quantizer of the trainer alone.
 void fake_quant(OperatorContext&) {
   throw Error("is still being trained", {}, "the frozen graph");
@@ -172,6 +194,7 @@ constexpr OperatorEntry kEntries[] = {
     {"DynamicFakeQuant", dynamic_fake_quant},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
     {"FakeQuant", fake_quant},
+    {"LogQuantize", log_quantize},
     {"QuantizeLinear", quantize_linear},
 };
 

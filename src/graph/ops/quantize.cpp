@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cmath>
 
 #include "graph/error.h"
 #include "graph/ops/families.h"
+#include "graph/ops/log_grid.h"
 #include "graph/ops/shape_rules.h"
 
 namespace ounce::ops {
@@ -102,6 +104,13 @@ void infer_dynamic_fake_quant(InferenceContext& context) {
   infer_same_as_input(context);
 }
 
+/// y = base^-k of values in [0, 1], k = round(-log_base(x)) clamped to [0, 2^bits - 1], where base
+/// = 2^(1 / steps_per_octave).
+void infer_log_quantize(InferenceContext& context) {
+  log_grid_of(context.attributes());
+  infer_same_as_input(context);
+}
+
 const OperatorSchema kRows[] = {
     {.name = "QuantizeLinear",
      .min_inputs = 2,
@@ -120,11 +129,33 @@ const OperatorSchema kRows[] = {
      .infer = infer_dynamic_quantize},
     {.name = "Binarize", .domain = "ounce", .max_inputs = 2, .infer = infer_binarize},
     {.name = "DynamicFakeQuant", .domain = "ounce", .infer = infer_dynamic_fake_quant},
+    {.name = "LogQuantize", .domain = "ounce", .infer = infer_log_quantize},
     // Rounding that is being trained: its quantizer goes by the node's name.
     {.name = "FakeQuant", .domain = "ounce", .infer = infer_same_as_input},
 };
 
 }  // namespace
+
+double LogGrid::power(int code) const {
+  return std::exp2(-static_cast<double>(code) / steps_per_octave);
+}
+
+std::vector<float> LogGrid::values() const {
+  std::vector<float> values;
+  for (int code = 0; code <= last(); ++code) values.push_back(static_cast<float>(power(code)));
+  if (zero_below) values.back() = 0.0F;
+  return values;
+}
+
+LogGrid log_grid_of(const AttributeMap& attributes) {
+  const int64_t bits = attributes.get_int("bits", 4);
+  const int64_t steps = attributes.get_int("steps_per_octave", 1);
+  const int64_t zero_below = attributes.get_int("zero_below", 0);
+  // 2^-63 is still a normal number.
+  const bool known = bits >= 1 && bits <= (zero_below == 0 ? 6 : 5) && (steps == 1 || steps == 2);
+  if (!known) throw Error("no such codes", {}, "bits 1 to 6 and steps_per_octave 1 or 2");
+  return {static_cast<int>(bits), static_cast<int>(steps), zero_below != 0};
+}
 
 Family quantize_operators() {
   return kRows;

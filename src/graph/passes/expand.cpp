@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "graph/error.h"
+#include "graph/ops/log_grid.h"
 #include "graph/passes/passes.h"
 #include "graph/rewrite.h"
 
@@ -38,12 +39,14 @@ class Expansion {
     editor_.replace(index_, op, std::move(inputs), std::move(attributes));
   }
 
-  /// A number of the dtype that the node computes in.
-  ValueId number(double value) {
+  /// The dtype that the node computes in.
+  DType dtype() const {
     const DType known = editor_.graph().value(node_.outputs[0]).dtype;
-    const DType dtype = is_float(known) ? known : DType::f32;
+    return is_float(known) ? known : DType::f32;
+  }
+  ValueId number(double value) {
     return editor_.add_constant(node_.name + "/number",
-                                cast(Tensor::scalar(static_cast<float>(value)), dtype));
+                                cast(Tensor::scalar(static_cast<float>(value)), dtype()));
   }
   ValueId integers(std::vector<int64_t> values) {
     return editor_.add_constant(node_.name + "/integers", Tensor::of_i64(std::move(values)));
@@ -225,6 +228,27 @@ void expand_dynamic_fake_quant(Expansion& e) {
   e.finish("Mul", {e.step("Sub", {codes, zero_point}), scale});
 }
 
+/// table[round(-log_base(x))]. A logarithm in floats is off by some units of its last place: right
+/// beside a border between two codes the other one may come out. Below the power of the
+/// last code, and above 1, x is replaced first (a NaN too: it is not less than 1), so that every
+/// code is one of the table.
+void expand_log_quantize(Expansion& e) {
+  const ops::LogGrid grid = ops::log_grid_of(e.node().attributes);
+  const std::vector<float> values = grid.values();
+  const auto count = static_cast<int64_t>(values.size());
+  const ValueId below_one = e.step("Less", {e.input(0), e.number(1)});
+  e.set_dtype(below_one, DType::boolean);
+  const ValueId most_one = e.step("Where", {below_one, e.input(0), e.number(1)});
+  const ValueId logarithm =
+      e.step("Log", {e.step("Max", {most_one, e.number(grid.power(grid.last()))})});
+  const double steps_per_unit = -grid.steps_per_octave / std::log(2.0);
+  const ValueId steps = e.step("Round", {e.step("Mul", {logarithm, e.number(steps_per_unit)})});
+  constexpr int64_t kInt64 = 7;  // in ONNX's enumeration
+  const ValueId codes = e.step("Cast", {steps}, with_int("to", kInt64));
+  e.set_dtype(codes, DType::i64);
+  e.finish("Gather", {e.tensor(cast(Tensor::of(values, {count}), e.dtype())), codes});
+}
+
 void expand_gelu(Expansion& e) {
   const ValueId x = e.input(0);
   ValueId gate = kNoValue;
@@ -287,6 +311,7 @@ constexpr ExpansionRule kRules[] = {
     {"Attention", kNever, expand_attention},
     {"Binarize", kNever, expand_binarize},
     {"DynamicFakeQuant", kNever, expand_dynamic_fake_quant},
+    {"LogQuantize", kNever, expand_log_quantize},
     {"RMSNorm", kNever, expand_rms_norm},
     {"RotaryEmbedding", kNever, expand_rotary},
     {"Silu", kNever, expand_silu},

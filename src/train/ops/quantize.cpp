@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "graph/ops/log_grid.h"
 #include "graph/ops/shape_rules.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
@@ -133,11 +134,25 @@ Outputs dynamic_fake_quant(const OpCall& call) {
   return {(codes - zero_point) * scale};
 }
 
+/// y = base^-k, k = round(-log_base(x)) clamped to the codes. Straight through: the gradient is
+/// that of x.
+Outputs log_quantize(const OpCall& call) {
+  const at::Tensor& x = call.input(0);
+  const ounce::ops::LogGrid grid = ounce::ops::log_grid_of(call.attributes());
+  const at::Tensor bounded = at::clamp_min(x.detach(), grid.power(grid.last()));
+  const at::Tensor steps = at::nan_to_num(at::log2(bounded) * -grid.steps_per_octave);
+  const at::Tensor codes = at::clamp(at::round(steps), 0, grid.last());
+  at::Tensor values = at::exp2(codes / -grid.steps_per_octave);
+  if (grid.zero_below) values = values.masked_fill(codes == grid.last(), 0);
+  return {straight_through(x, values, Slope::kClip, std::numeric_limits<double>::infinity())};
+}
+
 constexpr OpRow kRows[] = {
     {"Binarize", binarize},
     {"DequantizeLinear", dequantize_linear},
     {"DynamicFakeQuant", dynamic_fake_quant},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
+    {"LogQuantize", log_quantize},
     {"QuantizeLinear", quantize_linear},
 };
 

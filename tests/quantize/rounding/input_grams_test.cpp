@@ -49,9 +49,8 @@ TEST(InputGrams, are_the_sums_of_products_of_what_layers_read) {
   const ValueId image = b.input("image", {2, 3, 8, 12});
   AttributeMap patches;
   patches.set("strides", std::vector<int64_t>{4, 4});
-  const ValueId embedded =
-      b.op("Conv", {image, b.graph.add_constant("we", b.random({6, 3, 4, 4}, 0.2F))}, "embed",
-           patches);
+  const ValueId embedded = b.op(
+      "Conv", {image, b.graph.add_constant("we", b.random({6, 3, 4, 4}, 0.2F))}, "embed", patches);
   const ValueId mixed = b.op("Relu", {b.conv(embedded, 6, 8, 1, "mix")}, "relu");
   const ValueId blurred = b.conv(mixed, 8, 8, 3, "blur");  // overlapping windows: no sums
   const ValueId tokens = b.op(
@@ -59,8 +58,8 @@ TEST(InputGrams, are_the_sums_of_products_of_what_layers_read) {
   const Graph source =
       b.finish({b.linear(tokens, 8, 5, "first"), b.linear(tokens, 8, 4, "second")});
   const testing::Planned planned = testing::planned(source, Options());
-  const Graph quantized = insert_qdq(planned.graph, planned.plan,
-                                     placeholder_calibration(planned.graph, planned.plan));
+  const Graph quantized =
+      insert_qdq(planned.graph, planned.plan, placeholder_calibration(planned.graph, planned.plan));
 
   std::vector<std::vector<Tensor>> runs;
   for (unsigned seed = 1; seed <= 3; ++seed) runs.push_back(testing::random_inputs(source, seed));

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
+
 #include "engine/kernels/int8/gemm_u8s8.h"
+#include "engine/kernels/int8/quantize_dynamic.h"
 
 namespace ounce::engine {
 
@@ -34,15 +37,32 @@ struct AttentionU8Item {
   void* y = nullptr;  // of the epilogue's output type
 };
 
+/// Logarithmic codes of a map instead of those of a grid.
+struct LogMapCodes {
+  LogBase base = LogBase::k2;
+  int bits = 4;
+};
+
+/// One of the products that a map is multiplied as: that of table[code] with v.
+struct MapPlane {
+  const uint8_t* table = nullptr;  // [256]
+  const float* scale = nullptr;    // of its sums, as IntegerEpilogue has it
+};
+
 /// y = epilogue(map v) with map = quantize(softmax(scale * q k')), all exactly as matmul_u8,
-/// softmax_f32, quantize_u8 and matmul_u8 compute it one after the other.
+/// softmax_f32, quantize_u8 or quantize_log, and matmul_u8 compute it one after the other. With
+/// planes, the scaled sums of each are added to those before it, as floats, and the last sum is
+/// rounded where y are codes.
 struct AttentionU8Parameters {
   int32_t q_zero_point = 0, k_zero_point = 0, v_zero_point = 0;
   const float* score_scale = nullptr;  // [keys rounded up to 16], all the same
   float map_scale = 1.0F;
   int32_t map_zero_point = 0;
-  // kF32 or kU8; c is ignored, residuals must be null, ldc is that of y.
-  IntegerEpilogue epilogue;
+  // kF32 or kU8; c is ignored, residuals must be null, ldc is that of y; with planes, the scale is
+  // ignored, and there is no table.
+  IntegerEpilogue epilogue{};
+  std::optional<LogMapCodes> log_codes{};  // then map_scale is ignored
+  std::span<const MapPlane> planes{};      // none: the codes themselves are multiplied
 };
 void attention_u8(const Context& context, std::span<const AttentionU8Item> items,
                   const AttentionShape& shape, const AttentionU8Parameters& parameters);

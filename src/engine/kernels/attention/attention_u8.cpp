@@ -16,7 +16,8 @@ struct AttentionU8Plan {
     return RightOperandU8(s.head_dim, s.keys, 0, 0).scratch_bytes() +
            RightOperandU8(s.keys, s.value_dim, 0, 0).scratch_bytes() +
            ScratchCursor::need<int32_t>(block) + ScratchCursor::need<float>(block * row) +
-           ScratchCursor::need<uint8_t>(block * row) + implicit_gemm_scratch_bytes(1, 1);
+           2 * ScratchCursor::need<uint8_t>(block * row) +
+           ScratchCursor::need<float>(block * s.value_dim) + implicit_gemm_scratch_bytes(1, 1);
   }
   int64_t row;    // elements between rows of scores and map: whole panels
   int64_t block;  // tokens
@@ -38,6 +39,8 @@ class Head {
     row_offsets_ = cursor.take<int32_t>(plan_.block);
     scores_ = cursor.take<float>(plan_.block * plan_.row);
     map_ = cursor.take<uint8_t>(plan_.block * plan_.row);
+    plane_ = cursor.take<uint8_t>(plan_.block * plan_.row);
+    sums_ = cursor.take<float>(plan_.block * s.value_dim);
     rest_ = cursor.rest(scratch);
   }
 
@@ -64,11 +67,49 @@ class Head {
     softmax.columns = s_.keys;
     softmax.ldx = softmax.ldy = plan_.row;
     softmax_f32(own, scores_, scores_, softmax);
-    quantize_u8(own, scores_, map_, rows * plan_.row, p_.map_scale, p_.map_zero_point);
+    const int64_t elements = rows * plan_.row;
+    if (p_.log_codes) {
+      quantize_log(own, scores_, map_, elements, p_.log_codes->base, p_.log_codes->bits);
+    } else {
+      quantize_u8(own, scores_, map_, elements, p_.map_scale, p_.map_zero_point);
+    }
     IntegerEpilogue mixed = p_.epilogue;
     const int64_t element = mixed.output == IntegerOutput::kU8 ? 1 : sizeof(float);
     mixed.c = static_cast<std::byte*>(item_.y) + first * s_.ldy * element;
-    values_.multiply(own, map_, plan_.row, rows, s_.value_dim, row_offsets_, mixed);
+    if (p_.planes.empty()) {
+      values_.multiply(own, map_, plan_.row, rows, s_.value_dim, row_offsets_, mixed);
+    } else {
+      mix_planes(own, rows, mixed);
+    }
+  }
+
+  void mix_planes(const Context& own, int64_t rows, const IntegerEpilogue& mixed) {
+    const bool in_floats = p_.planes.size() > 1 && mixed.output == IntegerOutput::kU8;
+    IntegerEpilogue part = mixed;
+    if (in_floats) {
+      part.output = IntegerOutput::kF32;
+      part.c = sums_;
+      part.ldc = s_.value_dim;
+    }
+    for (size_t i = 0; i < p_.planes.size(); ++i) {
+      part.scale = p_.planes[i].scale;
+      if (i > 0) {
+        part.f32.residual = static_cast<const float*>(part.c);
+        part.f32.residual_stride = part.ldc;
+      }
+      if (in_floats && i + 1 == p_.planes.size()) {
+        // Bounds are integers, so clamping before rounding gives what clamping after it would.
+        part.f32.activation = {Activation::kClip, static_cast<float>(mixed.lo - mixed.zero_point),
+                               static_cast<float>(mixed.hi - mixed.zero_point)};
+      }
+      lookup_u8(own, map_, plane_, rows * plan_.row, p_.planes[i].table);
+      values_.multiply(own, plane_, plan_.row, rows, s_.value_dim, row_offsets_, part);
+    }
+    if (!in_floats) return;
+    for (int64_t i = 0; i < rows; ++i) {
+      quantize_u8(own, sums_ + i * s_.value_dim, static_cast<uint8_t*>(mixed.c) + i * mixed.ldc,
+                  s_.value_dim, 1.0F, mixed.zero_point);
+    }
   }
 
   const AttentionU8Item& item_;
@@ -78,7 +119,9 @@ class Head {
   RightOperandU8 keys_, values_;
   int32_t* row_offsets_;
   float* scores_;
-  uint8_t* map_;
+  uint8_t* map_;    // codes
+  uint8_t* plane_;  // what one plane has for them
+  float* sums_;     // [block, value_dim], of several planes where y are codes
   std::span<std::byte> rest_;
 };
 

@@ -32,9 +32,10 @@ void quantize_rows(const Context& context, const float* x, int64_t ldx, int64_t 
 void quantize_tensor(const Context& context, const float* x, int64_t ldx, int64_t rows,
                      int64_t columns, DynamicGrid grid, int bits, const DynamicCodes& out);
 
+/// Steps in an octave.
 enum class LogBase : uint8_t {
-  k2,      // value 2^-k
-  kSqrt2,  // value 2^(-k / 2)
+  k2 = 1,      // value 2^-k
+  kSqrt2 = 2,  // value 2^(-k / 2)
 };
 
 /// Codes of values in [0, 1], such as softmax outputs: k = round(-log_base(x)) of the exact

@@ -244,6 +244,30 @@ void matmul_u8(const MatmulU8Item& item, const MatmulU8Shape& s, const IntegerEp
   }
 }
 
+void mix_planes_u8(const uint8_t* map, const AttentionU8Item& item, const AttentionShape& s,
+                   const AttentionU8Parameters& p) {
+  for (int64_t i = 0; i < s.tokens; ++i) {
+    for (int64_t d = 0; d < s.value_dim; ++d) {
+      float y = 0.0F;
+      for (const MapPlane& plane : p.planes) {
+        int64_t sum = 0;
+        for (int64_t j = 0; j < s.keys; ++j) {
+          sum += (plane.table[map[i * s.keys + j]] - p.map_zero_point) *
+                 (item.v[j * s.ldv + d] - p.v_zero_point);
+        }
+        y += static_cast<float>(sum) * plane.scale[d];
+      }
+      const IntegerEpilogue& e = p.epilogue;
+      if (e.output == IntegerOutput::kU8) {
+        static_cast<uint8_t*>(item.y)[i * s.ldy + d] =
+            static_cast<uint8_t>(to_code(y, e.zero_point, e.lo, e.hi));
+      } else {
+        static_cast<float*>(item.y)[i * s.ldy + d] = y;
+      }
+    }
+  }
+}
+
 void conv_f32(const float* input, const float* ohwi, const ConvShape& s, float* output, int64_t ldc,
               const Epilogue& epilogue) {
   for_outputs(s, [&](int64_t n, int64_t y, int64_t x, int64_t pixel, int64_t channel) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/kernels/attention/attention.h"
 #include "engine/kernels/conv.h"
 #include "engine/kernels/f32/gemm_f32.h"
 #include "engine/kernels/int8/gemm_u8s8.h"
@@ -27,6 +28,11 @@ void gemm_u8s8(const uint8_t* a, int64_t lda, const int8_t* b, WeightLayout layo
                const IntegerEpilogue& epilogue);
 void matmul_u8(const MatmulU8Item& item, const MatmulU8Shape& shape,
                const IntegerEpilogue& epilogue);
+
+/// What attention_u8 makes of the codes of a map [tokens, keys]: one head, one plane after the
+/// other.
+void mix_planes_u8(const uint8_t* map, const AttentionU8Item& item, const AttentionShape& shape,
+                   const AttentionU8Parameters& parameters);
 
 /// Weights OHWI; a depthwise convolution is one with groups == channels.
 void conv_f32(const float* input, const float* ohwi, const ConvShape& shape, float* output,
