@@ -12,12 +12,14 @@ target_compile_definitions(ounce_runtime PRIVATE OUNCE_VERSION="${PROJECT_VERSIO
 target_link_libraries(ounce_runtime PUBLIC Threads::Threads INTERFACE stdc++ m)
 
 # Time is spent in kernels and, between them, in the thread pool; all the rest runs while a model is
-# loaded, or for operators that have no kernel.
+# loaded, or for operators that have no kernel. So does what packs weights of few bits.
 if(OUNCE_SMALL)
   file(GLOB_RECURSE sources ${PROJECT_SOURCE_DIR}/src/graph/*.cpp ${PROJECT_SOURCE_DIR}/src/engine/*.cpp
                             ${PROJECT_SOURCE_DIR}/src/formats/ounce_file/*.cpp
                             ${PROJECT_SOURCE_DIR}/src/capi/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/kernels/|/thread_pool")
+  list(APPEND sources ${PROJECT_SOURCE_DIR}/src/engine/kernels/codes/packed_codes.cpp
+                      ${PROJECT_SOURCE_DIR}/src/engine/kernels/bits/pack_bits.cpp)
   set_source_files_properties(${sources} PROPERTIES
                               COMPILE_OPTIONS "-Os;-ffunction-sections;-fdata-sections")
 endif()
