@@ -143,6 +143,10 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
 
 quantize::Options common_settings(const Request& request, std::string_view weight_range) {
   const std::vector<MethodOption> common = common_options(weight_range);
+  const auto option = [&](std::string_view name) -> const MethodOption& {
+    return *std::find_if(common.begin(), common.end(),
+                         [&](const MethodOption& one) { return one.name == name; });
+  };
   quantize::Options options;
   quantize::LayerSettings& layer = options.layer;
   layer.weights.bits = request.weight_bits;
@@ -150,39 +154,41 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   layer.float_activations = request.activation_bits == 0;
   if (!layer.float_activations) layer.activation_bits = request.activation_bits;
   layer.activation_grid = request.activation_grid;
-  const std::string range = option_text(request, common[0]);
+  const std::string range = option_text(request, option("weight-range"));
   options.search_few_bits = range == "auto";
   const auto rule = quantize::weight_rule_from_name(options.search_few_bits ? "minmax" : range);
-  if (!rule) refuse(common[0], range, "minmax, mse, auto");
+  if (!rule) refuse(option("weight-range"), range, "minmax, mse, auto");
   layer.weights.rule = *rule;
-  quantize::set_granularity(layer.weights, option_text(request, common[1]));
+  quantize::set_granularity(layer.weights, option_text(request, option("granularity")));
   // Correcting models without ranges would make them depend on data that they otherwise do without.
-  options.bias_correction = flag_or_auto(
-      request, common[2], request.needs_ranges() && fewest_bits(request) < quantize::kMaxBits);
-  options.keep_ends8 =
-      flag_or_auto(request, common[3], fewest_bits(request) < quantize::kFewestPlainBits);
-  options.embeddings8 =
-      flag_or_auto(request, common[4], fewest_bits(request) < quantize::kFewestPlainBits);
-  const std::string residual = option_text(request, common[5]);
+  options.bias_correction =
+      flag_or_auto(request, option("bias-correction"),
+                   request.needs_ranges() && fewest_bits(request) < quantize::kMaxBits);
+  options.keep_ends8 = flag_or_auto(request, option("keep-ends8"),
+                                    fewest_bits(request) < quantize::kFewestPlainBits);
+  options.embeddings8 = flag_or_auto(request, option("embeddings8"),
+                                     fewest_bits(request) < quantize::kFewestPlainBits);
+  const std::string residual = option_text(request, option("residual"));
   if (residual != "operands" && residual != "accumulator") {
-    refuse(common[5], residual, "operands, accumulator");
+    refuse(option("residual"), residual, "operands, accumulator");
   }
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
-  set_guard(options, request, common[6]);
-  const std::string norms = option_text(request, common[7]);
+  set_guard(options, request, option("guard"));
+  const std::string norms = option_text(request, option("norms"));
   const auto transform = quantize::norm_transform_from_name(norms);
-  if (!transform) refuse(common[7], norms, "none, repq, smooth");
+  if (!transform) refuse(option("norms"), norms, "none, repq, smooth");
   options.transforms.norms = *transform;
-  options.transforms.smooth_alpha = option_number(request, common[8]);
+  options.transforms.smooth_alpha = option_number(request, option("smooth-alpha"));
   if (!(options.transforms.smooth_alpha >= 0.0 && options.transforms.smooth_alpha <= 1.0)) {
-    refuse(common[8], option_text(request, common[8]), "a number from 0 to 1");
+    refuse(option("smooth-alpha"), option_text(request, option("smooth-alpha")),
+           "a number from 0 to 1");
   }
-  const std::string rounding = option_text(request, common[9]);
+  const std::string rounding = option_text(request, option("rounding"));
   const auto rule_of_rounding = quantize::rounding_from_name(rounding);
-  if (!rule_of_rounding) refuse(common[9], rounding, "nearest, gptq");
+  if (!rule_of_rounding) refuse(option("rounding"), rounding, "nearest, gptq");
   options.rounding = *rule_of_rounding;
-  options.drop_slow_layers = option_flag(request, common[10]);
+  options.drop_slow_layers = option_flag(request, option("drop-slow-layers"));
   return options;
 }
 

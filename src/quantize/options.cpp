@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <span>
 
 #include "graph/error.h"
 
@@ -17,6 +18,20 @@ constexpr std::string_view kKeys =
 [[noreturn]] void refuse(const Override& setting) {
   throw Error("cannot set " + setting.key + " to '" + setting.value + "'",
               "override '" + setting.pattern + "'", std::string(kKeys));
+}
+
+// Names of values in the order of their enumerations.
+constexpr std::string_view kActivationGrids[] = {"off", "tensor", "token"};
+constexpr std::string_view kNormTransforms[] = {"none", "repq", "smooth"};
+constexpr std::string_view kRoundings[] = {"nearest", "gptq"};
+constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
+
+template <class Enumeration>
+std::optional<Enumeration> value_named(std::span<const std::string_view> names,
+                                       std::string_view name) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<Enumeration>(found - names.begin());
 }
 
 template <class T>
@@ -68,77 +83,35 @@ bool names(const Override& setting, const Node& node) {
 }  // namespace
 
 std::optional<ActivationGrid> activation_grid_from_name(std::string_view name) {
-  for (const auto grid : {ActivationGrid::kCalibrated, ActivationGrid::kDynamicTensor,
-                          ActivationGrid::kDynamicToken}) {
-    if (name == name_of(grid)) return grid;
-  }
-  return std::nullopt;
+  return value_named<ActivationGrid>(kActivationGrids, name);
 }
-
 std::string_view name_of(ActivationGrid grid) {
-  switch (grid) {
-    case ActivationGrid::kCalibrated:
-      return "off";
-    case ActivationGrid::kDynamicTensor:
-      return "tensor";
-    case ActivationGrid::kDynamicToken:
-      return "token";
-  }
-  return {};
+  return kActivationGrids[static_cast<size_t>(grid)];
 }
 
 std::optional<NormTransform> norm_transform_from_name(std::string_view name) {
-  for (const auto transform :
-       {NormTransform::kNone, NormTransform::kRepq, NormTransform::kSmooth}) {
-    if (name == name_of(transform)) return transform;
-  }
-  return std::nullopt;
+  return value_named<NormTransform>(kNormTransforms, name);
 }
-
 std::string_view name_of(NormTransform transform) {
-  switch (transform) {
-    case NormTransform::kNone:
-      return "none";
-    case NormTransform::kRepq:
-      return "repq";
-    case NormTransform::kSmooth:
-      return "smooth";
-  }
-  return {};
+  return kNormTransforms[static_cast<size_t>(transform)];
 }
 
 std::optional<Rounding> rounding_from_name(std::string_view name) {
-  for (const auto rounding : {Rounding::kNearest, Rounding::kGptq}) {
-    if (name == name_of(rounding)) return rounding;
-  }
-  return std::nullopt;
+  return value_named<Rounding>(kRoundings, name);
+}
+std::string_view name_of(Rounding rounding) {
+  return kRoundings[static_cast<size_t>(rounding)];
 }
 
-std::string_view name_of(Rounding rounding) {
-  return rounding == Rounding::kGptq ? "gptq" : "nearest";
+std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {
+  return value_named<SoftmaxCodes>(kSoftmaxCodes, name);
+}
+std::string_view name_of(SoftmaxCodes codes) {
+  return kSoftmaxCodes[static_cast<size_t>(codes)];
 }
 
 bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";
-}
-
-std::string_view name_of(SoftmaxCodes codes) {
-  switch (codes) {
-    case SoftmaxCodes::kLog2:
-      return "log2";
-    case SoftmaxCodes::kLogSqrt2:
-      return "log-sqrt2";
-    default:
-      return "uniform";
-  }
-}
-
-std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {
-  for (const SoftmaxCodes codes :
-       {SoftmaxCodes::kUniform, SoftmaxCodes::kLog2, SoftmaxCodes::kLogSqrt2}) {
-    if (name_of(codes) == name) return codes;
-  }
-  return std::nullopt;
 }
 
 void set_granularity(WeightOptions& weights, std::string_view text) {
