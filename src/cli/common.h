@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "quantize/quantizer.h"
 #include "report/json.h"
 
 namespace ounce::cli {
@@ -16,6 +17,8 @@ namespace ounce::cli {
 struct Invocation {
   std::vector<std::string> command;
   std::function<int()> action;
+  /// Makes what learns the rounding of weights; empty in a program without a trainer.
+  std::function<quantize::Refinement(const quantize::Options& options, uint64_t seed)> tuner;
 };
 
 /// A mistake in the command line that the parser cannot see (exit code 2).

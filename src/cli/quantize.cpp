@@ -12,6 +12,7 @@
 #include "cli/progress.h"
 #include "cli/provenance.h"
 #include "cli/quantize_options.h"
+#include "cli/trainer.h"
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "quantize/compare.h"
@@ -51,6 +52,7 @@ class QuantizeRun {
   report::Json manifest() const;
 
   const QuantizeOptions& options_;
+  const Invocation& invocation_;
   methods::Request request_;
   const methods::Method& method_;
   Graph graph_;
@@ -65,6 +67,7 @@ class QuantizeRun {
 
 QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
     : options_(options),
+      invocation_(invocation),
       request_(make_request(options)),
       method_(methods::find_method(options.method)),
       graph_(load_model(options.model)),
@@ -124,7 +127,13 @@ int QuantizeRun::carry_out() {
 }
 
 void QuantizeRun::compress() {
-  result_ = methods::run(method_, graph_, request_, inputs_->source(), quantize_hooks(progress_));
+  const quantize::Options settings = methods::configure(method_, request_);
+  quantize::Refinement refine;
+  if (quantize::is_learned(settings.rounding)) {
+    refine = invocation_.tuner(settings, options_.common.seed);
+  }
+  result_ =
+      methods::run(method_, graph_, request_, inputs_->source(), quantize_hooks(progress_), refine);
   progress_.clear();
   clock_.finish(report_.provenance, "quantize");
   warn_skipped(inputs_->skipped(), inputs_->items());
@@ -301,7 +310,16 @@ void QuantizeRun::write_reports() {
   output_->write_text("report.html", report::html_page(report_));
 }
 
+/// Whether the trainer is needed, and another program has it.
+bool is_for_the_trainer(const QuantizeOptions& options, const Invocation& invocation) {
+  if (options.dry_run || invocation.tuner) return false;
+  const methods::Request request = make_request(options);
+  const auto& method = methods::find_method(options.method);
+  return quantize::is_learned(methods::configure(method, request).rounding);
+}
+
 int quantize_model(const QuantizeOptions& options, const Invocation& invocation) {
+  if (is_for_the_trainer(options, invocation)) return run_trainer(invocation.command);
   QuantizeRun run(options, invocation);
   return options.dry_run ? run.plan_only() : run.carry_out();
 }

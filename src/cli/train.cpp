@@ -5,27 +5,21 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/trainer.h"
 #include "graph/error.h"
 
 namespace ounce::cli {
-namespace {
 
-constexpr const char* kProgram = "ounce-train";
-
-/// Training lives in a program of its own beside this one: its library is slow to load,
-/// which no other command should wait for.
 int run_trainer(const std::vector<std::string>& command) {
   std::error_code failed;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", failed);
-  const std::filesystem::path program = self.parent_path() / kProgram;
+  const std::filesystem::path program = self.parent_path() / "ounce-train";
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   execv(program.c_str(), arguments.data());
   throw Error("cannot be started", program.string(), "installing ounce with its trainer");
 }
-
-}  // namespace
 
 void add_train(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("train", "Train a network by a recipe");

@@ -5,12 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
+#include "methods/trained/block_tuning.h"
 #include "recipes/plan.h"
 #include "recipes/recipe.h"
 #include "recipes/run.h"
 #include "report/format.h"
+#include "train/threads.h"
 
 namespace ounce::cli {
 namespace {
@@ -143,6 +146,11 @@ constexpr const char* kExamples =
 }  // namespace
 
 void add_training(CLI::App& app, Invocation& invocation) {
+  invocation.tuner = [](const quantize::Options& options, uint64_t seed) {
+    train::set_threads(options.threads);
+    return methods::block_tuning(methods::tuning_options(options, seed));
+  };
+  add_quantize(app, invocation);
   add_command<TrainOptions>(app, invocation, "train", "Train a network by a recipe", kExamples,
                             define, carry_out);
 }

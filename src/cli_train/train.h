@@ -6,7 +6,8 @@
 
 namespace ounce::cli {
 
-/// `ounce train`: what the program ounce-train has.
+/// What the program ounce-train has: `ounce train`, and `ounce quantize` with rounding that is
+/// learned.
 void add_training(CLI::App& app, Invocation& invocation);
 
 }  // namespace ounce::cli

@@ -89,8 +89,9 @@ quantize::Options configure(const Method& method, const Request& request) {
 }
 
 quantize::QuantizeResult run(const Method& method, const Graph& graph, const Request& request,
-                             quantize::InputSource& source, const quantize::Progress& progress) {
-  return quantize::quantize(graph, configure(method, request), source, progress);
+                             quantize::InputSource& source, const quantize::Progress& progress,
+                             const quantize::Refinement& refine) {
+  return quantize::quantize(graph, configure(method, request), source, progress, refine);
 }
 
 std::string option_text(const Request& request, const MethodOption& option) {
@@ -136,7 +137,9 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "magnitudes of activations and weights are made alike (SmoothQuant); each where it pays"},
       {"smooth-alpha", "0.5", "0 to 1: share of the work that weights take over with norms=smooth"},
       {"rounding", "nearest",
-       "nearest; gptq: what rounding a weight costs is made up for by the weights of later inputs"},
+       "nearest; gptq: what rounding a weight costs is made up for by the weights of later inputs; "
+       "adaround, brecq, qdrop: learned by layers, by blocks, by blocks with noise"},
+      {"tuning-steps", "500", "of each block, where rounding is learned"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
@@ -186,8 +189,13 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   }
   const std::string rounding = option_text(request, option("rounding"));
   const auto rule_of_rounding = quantize::rounding_from_name(rounding);
-  if (!rule_of_rounding) refuse(option("rounding"), rounding, "nearest, gptq");
+  if (!rule_of_rounding)
+    refuse(option("rounding"), rounding, "nearest, gptq, adaround, brecq, qdrop");
   options.rounding = *rule_of_rounding;
+  options.tuning_steps = static_cast<int64_t>(option_number(request, option("tuning-steps")));
+  if (options.tuning_steps < 1) {
+    refuse(option("tuning-steps"), option_text(request, option("tuning-steps")), "1 and more");
+  }
   options.drop_slow_layers = option_flag(request, option("drop-slow-layers"));
   return options;
 }

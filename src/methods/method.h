@@ -56,10 +56,10 @@ const Method& find_method(std::string_view name);
 /// `overrides` and `threads` filled in. Throws `Error` naming the option.
 quantize::Options configure(const Method& method, const Request& request);
 
-/// Compresses a model.
+/// Compresses a model. `refine` learns where `configure` says that rounding is learned.
 quantize::QuantizeResult run(const Method& method, const Graph& graph, const Request& request,
-                             quantize::InputSource& source,
-                             const quantize::Progress& progress = {});
+                             quantize::InputSource& source, const quantize::Progress& progress = {},
+                             const quantize::Refinement& refine = {});
 
 /// Value of an option: as given, else its fallback. For use in `configure` functions.
 std::string option_text(const Request& request, const MethodOption& option);
@@ -67,7 +67,8 @@ bool option_flag(const Request& request, const MethodOption& option);  // on / o
 double option_number(const Request& request, const MethodOption& option);
 
 /// Options that every post-training method has: bias-correction, weight-range, granularity,
-/// keep-ends8, embeddings8, residual, guard, norms, smooth-alpha, rounding, drop-slow-layers.
+/// keep-ends8, embeddings8, residual, guard, norms, smooth-alpha, rounding, tuning-steps,
+/// drop-slow-layers.
 std::vector<MethodOption> common_options(std::string_view weight_range);
 /// Bits and common options of a request.
 quantize::Options common_settings(const Request& request, std::string_view weight_range);

@@ -23,7 +23,7 @@ constexpr std::string_view kKeys =
 // Names of values in the order of their enumerations.
 constexpr std::string_view kActivationGrids[] = {"off", "tensor", "token"};
 constexpr std::string_view kNormTransforms[] = {"none", "repq", "smooth"};
-constexpr std::string_view kRoundings[] = {"nearest", "gptq"};
+constexpr std::string_view kRoundings[] = {"nearest", "gptq", "adaround", "brecq", "qdrop"};
 constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
 
 template <class Enumeration>
@@ -108,6 +108,11 @@ std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {
 }
 std::string_view name_of(SoftmaxCodes codes) {
   return kSoftmaxCodes[static_cast<size_t>(codes)];
+}
+
+bool is_learned(Rounding rounding) {
+  return rounding == Rounding::kAdaRound || rounding == Rounding::kBrecq ||
+         rounding == Rounding::kQdrop;
 }
 
 bool is_float_word(std::string_view text) {

@@ -88,10 +88,16 @@ struct TransformOptions {
 /// How weights become codes once scales are chosen.
 enum class Rounding : uint8_t {
   kNearest,
-  kGptq,  // what rounding a weight costs is made up for by those that follow (rounding/gptq.h)
+  kGptq,      // what rounding a weight costs is made up for by those that follow (rounding/gptq.h)
+  kAdaRound,  // learned, layer by layer
+  kBrecq,     // learned, block by block
+  kQdrop,     // the same with some activations left float meanwhile
 };
 
-/// "nearest", "gptq"; nullopt otherwise.
+/// Whether it takes a `Refinement` that learns.
+bool is_learned(Rounding rounding);
+
+/// "nearest", "gptq", "adaround", "brecq", "qdrop"; nullopt otherwise.
 std::optional<Rounding> rounding_from_name(std::string_view name);
 std::string_view name_of(Rounding rounding);
 
@@ -112,6 +118,7 @@ struct Options {
   TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
   Rounding rounding = Rounding::kNearest;
+  int64_t tuning_steps = 500;  // of each block, where rounding is learned
   std::vector<Override> overrides;
 
   /// The tensor between a product and the table of its activation function (SiLU, GELU, ...) is

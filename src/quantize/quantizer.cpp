@@ -170,7 +170,8 @@ void round_by_correlation(const Graph& prepared, const Plan& plan, InputSource& 
 
 /// Everything after the plan.
 QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
-                         InputSource& source, const Progress& progress) {
+                         InputSource& source, const Progress& progress,
+                         const Refinement& refine = {}) {
   const Observations observations = observe(prepared, plan, source, options.threads, progress);
   Calibration calibration;
   calibration.grids = choose_grids(prepared, plan, observations);
@@ -179,6 +180,7 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   if (options.rounding == Rounding::kGptq) {
     round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
   }
+  if (refine) refine(prepared, plan, source, progress, calibration);
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, plan, calibration);
     correct_biases(prepared, plan,
@@ -367,7 +369,7 @@ DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> in
 }
 
 QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
-                        const Progress& progress) {
+                        const Progress& progress, const Refinement& refine) {
   const std::vector<Tensor> sample = first_run(source);
   const std::vector<Shape> shapes = shapes_of(sample);
   Graph prepared = prepare(graph, options);
@@ -383,7 +385,7 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   }
   progress.tell("calibration needs at most " +
                 megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));
-  QuantizeResult result = carry_out(prepared, plan, options, source, progress);
+  QuantizeResult result = carry_out(prepared, plan, options, source, progress, refine);
   result.latency = std::move(latency);
   result.transforms = std::move(transforms);
   result.prepared = prepared;

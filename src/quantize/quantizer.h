@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,12 +58,17 @@ struct QuantizeResult {
   int64_t bytes = 0;        // constants of the quantized graph
 };
 
+/// Improves a finished calibration: codes, scales, biases; what is planned stays.
+using Refinement = std::function<void(const Graph& prepared, const Plan& plan, InputSource& source,
+                                      const Progress& progress, Calibration& calibration)>;
+
 /// From a float model to a Q/DQ model that the engine runs on integers:
 /// prepare -> plan -> executability check -> calibrate -> weights -> insert [-> time, keep slow
 /// layers in float, again]. Throws `Error` on NaN (naming the tensor), on empty data, on impossible
 /// options; `Interrupted` when asked to stop.
+/// `refine` comes before biases are corrected.
 QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
-                        const Progress& progress = {});
+                        const Progress& progress = {}, const Refinement& refine = {});
 
 /// What `quantize` would do, without looking at data (`--dry-run`): the prepared graph and its
 /// plan.

@@ -308,6 +308,26 @@ TEST(SessionIntegerAttention, MapsOfLogarithmicCodes) {
   }
 }
 
+TEST(SessionIntegerAttention, IsFoundWhereTheBatchIsOpen) {
+  for (const MapCodes codes : {MapCodes::kGrid, MapCodes::kNarrowGrid, MapCodes::kLog2}) {
+    IntegerAttentionGraph made;
+    made.codes = codes;
+    Graph graph = made.graph();
+    for (Value& value : graph.values) {
+      if (!value.is_constant()) value.shape.reset();
+    }
+    SymbolicShape open = symbolic(made.input_shape());
+    open[0] = Dim("batch");
+    graph.value(graph.inputs[0]).shape = open;
+    infer_shapes(graph);
+    const auto support = integer_support(graph);
+    const auto attention = std::count_if(support.begin(), support.end(), [](const auto& one) {
+      return one.kernel == "engine.QAttention";
+    });
+    EXPECT_EQ(attention, 2) << "scores and mix, " << static_cast<int>(codes);
+  }
+}
+
 TEST(SessionIntegerAttention, MapsOfMoreLogarithmicCodesRunInParts) {
   IntegerAttentionGraph made;
   made.codes = MapCodes::kLog2;

@@ -14,10 +14,6 @@ namespace {
 
 constexpr int32_t kLargestCode = 255;
 
-Shape shape_of(const Graph& graph, ValueId id) {
-  return *concrete(*graph.value(id).shape);
-}
-
 /// The node that makes `value` if it has this operator and nobody but `reader` looks at the value.
 int only_for(const Rewriter& rewriter, ValueId value, std::string_view op, int reader) {
   const int i = rewriter.producer(value, op);
@@ -36,17 +32,19 @@ struct IntegerAttention {
 
 bool is_over_last_axis(const Graph& graph, const Node& softmax) {
   const int64_t axis = softmax.attributes.get_int("axis", -1);
-  const auto rank = static_cast<int64_t>(shape_of(graph, softmax.input(0)).size());
-  return axis == -1 || axis == rank - 1;
+  const auto& shape = graph.value(softmax.input(0)).shape;
+  return axis == -1 || (shape && axis == static_cast<int64_t>(shape->size()) - 1);
 }
 
-/// q [.., D], k [.., D, keys] and v [.., keys, values] of one batch, none empty.
+/// q [.., D], k [.., D, keys] and v [.., keys, values] of one batch, none empty. Extents may still
+/// be open where the engine is only asked what it could run.
 bool have_one_batch(const Graph& graph, ValueId q, ValueId k, ValueId v) {
-  const Shape batch = shape_of(graph, q);
+  const auto& batch = graph.value(q).shape;
   for (const ValueId id : {q, k, v}) {
-    const Shape shape = shape_of(graph, id);
-    if (graph.value(id).dtype != DType::u8 || shape.size() != batch.size() || shape.size() < 2 ||
-        element_count(shape) == 0 || !std::equal(shape.begin(), shape.end() - 2, batch.begin())) {
+    const auto& shape = graph.value(id).shape;
+    if (graph.value(id).dtype != DType::u8 || !shape || shape->size() != batch->size() ||
+        shape->size() < 2 || std::count(shape->begin(), shape->end(), Dim(0)) != 0 ||
+        !std::equal(shape->begin(), shape->end() - 2, batch->begin())) {
       return false;
     }
   }
@@ -129,7 +127,7 @@ std::optional<IntegerAttention> match(const Rewriter& rewriter, int mix) {
 
 /// k [.., D, keys] as [.., keys, D]; reading through strides makes the Transpose disappear.
 ValueId key_rows(Rewriter& rewriter, ValueId k, int before) {
-  std::vector<int64_t> perm(shape_of(rewriter.graph(), k).size());
+  std::vector<int64_t> perm(rewriter.graph().value(k).shape->size());
   std::iota(perm.begin(), perm.end(), 0);
   std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
   return rewriter.insert_transpose(before, k, perm, ".k");

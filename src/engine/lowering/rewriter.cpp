@@ -55,14 +55,14 @@ void Rewriter::insert_after(int i, Node extra) {
 
 ValueId Rewriter::insert_transpose(int i, ValueId x, const std::vector<int64_t>& perm,
                                    std::string_view suffix) {
-  const Shape source = *concrete(*graph_.value(x).shape);
-  Shape shape;
+  const SymbolicShape source = *graph_.value(x).shape;
+  SymbolicShape shape;
   for (const int64_t axis : perm) shape.push_back(source[static_cast<size_t>(axis)]);
   Node transpose = successor(i, "Transpose");
   transpose.name += suffix;
   transpose.attributes.set("perm", perm);
   transpose.inputs = {x};
-  const ValueId result = graph_.add_value(transpose.name, graph_.value(x).dtype, symbolic(shape));
+  const ValueId result = graph_.add_value(transpose.name, graph_.value(x).dtype, shape);
   transpose.outputs = {result};
   insert_after(i, std::move(transpose));
   return result;
