@@ -12,8 +12,7 @@ namespace {
 /// Counts, node by node, which computed values are still to be read.
 class LiveValues {
  public:
-  explicit LiveValues(const Graph& graph)
-      : graph_(graph), readers_left_(graph.values.size(), 0) {
+  explicit LiveValues(const Graph& graph) : graph_(graph), readers_left_(graph.values.size(), 0) {
     for (const Node& node : graph.nodes) {
       for (const ValueId id : node.inputs) count(id);
     }

@@ -27,8 +27,8 @@ std::vector<Block> split_into_blocks(const Graph& graph, std::span<const int> la
 /// A layer with weights and what follows it alone: its bias, clamps, functions of one value.
 Block unit_of_layer(const Graph& graph, int layer);
 
-/// The part of a graph that computes `outputs` from `inputs`, as a graph of its own: names stay, ids
-/// change. Throws `Error` when the outputs need another input of the graph.
+/// The part of a graph that computes `outputs` from `inputs`, as a graph of its own: names stay,
+/// ids change. Throws `Error` when the outputs need another input of the graph.
 Graph part_of(const Graph& graph, const std::vector<ValueId>& inputs,
               const std::vector<ValueId>& outputs);
 

@@ -208,8 +208,7 @@ class BlockTuner {
     const Dim& pictures = (*prepared_.value(prepared_.inputs[0]).shape)[0];
     batch_ = pictures.known() ? 1 : options_.batch;
     for (size_t i = 0; i < blocks.size(); ++i) {
-      progress.step("tuning blocks", static_cast<int64_t>(i),
-                    static_cast<int64_t>(blocks.size()));
+      progress.step("tuning blocks", static_cast<int64_t>(i), static_cast<int64_t>(blocks.size()));
       tune(blocks[i], streams, progress);
     }
   }
@@ -233,12 +232,13 @@ class BlockTuner {
     if (unit.input != block.input) {
       const Block before = {0, 0, block.input, unit.input, {}};
       streams.exact = flow_through(exact_part(before), at_block.exact, options_.threads);
-      streams.quantized = flow_through(quantized_part(before), at_block.quantized, options_.threads);
+      streams.quantized =
+          flow_through(quantized_part(before), at_block.quantized, options_.threads);
     }
     std::vector<size_t> layers;
     for (const int node : unit.layers) layers.push_back(layer_of_.at(node));
-    TunedPart part = PartMaker(prepared_, plan_, calibration_, options_.drop)
-                         .make(quantized_part(unit), layers);
+    TunedPart part =
+        PartMaker(prepared_, plan_, calibration_, options_.drop).make(quantized_part(unit), layers);
     if (part.rounding.empty()) return;
     learn(part, streams, flow_through(exact_part(unit), streams.exact, options_.threads), progress);
     for (const auto& [layer, rounding] : part.rounding) {

@@ -25,11 +25,11 @@ struct BlockTuningOptions {
 /// Those of `rounding` (AdaRound: layers; BRECQ and QDrop: blocks) and `tuning_steps`.
 BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t seed);
 
-/// Rounds weights block by block (AdaRound, 2004.10568, with blocks as units): what a block makes of
-/// the input that the blocks before it, quantized, hand on is brought close to what it made in the
-/// float network, by learning which weights are rounded up. Scales and activations stay as they are
-/// calibrated. Layers of one bit keep their signs. The data are read once and kept: two tensors a
-/// run at a border of two blocks.
+/// Rounds weights block by block (AdaRound, 2004.10568, with blocks as units): what a block makes
+/// of the input that the blocks before it, quantized, hand on is brought close to what it made in
+/// the float network, by learning which weights are rounded up. Scales and activations stay as they
+/// are calibrated. Layers of one bit keep their signs. The data are read once and kept: two tensors
+/// a run at a border of two blocks.
 quantize::Refinement block_tuning(const BlockTuningOptions& options);
 
 }  // namespace ounce::methods
