@@ -3,10 +3,14 @@
 //
 // PICTURES has the folders train and test; EXPERIMENTS are keys of the table below, with commas
 // between them, or "all". Arms of one seed begin with the same network and see the same batches.
-// Runs that are done are not run again; a stopped one goes on where it was. RUNS (runs/ablations)
-// keeps them; tables go to stdout.
+// A stopped run goes on where it was; RUNS (runs/ablations) keeps them. What a finished run measured
+// becomes a line of ablations.jsonl beside this file, and a run with a line there is not run again
+// while its recipe and settings stay the same. Tables go to stdout.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -126,6 +130,26 @@ if (!program || !pictures || !names.every((name) => name in experiments)) {
   process.exit(1);
 }
 
+// What was measured before: a line has the name of the run, its seed, the settings it was made with
+// (a digest of its recipe and overrides, and of those of the networks it begins with) and values.
+const record = join(dirname(fileURLToPath(import.meta.url)), 'ablations.jsonl');
+const nameOf = (run) => [run.recipe, run.arm].filter(Boolean).join('/');
+function settingsOf(run) {
+  const digest = createHash('sha256');
+  digest.update(readFileSync(join(recipes, `${run.recipe}.toml`)));
+  digest.update(JSON.stringify(run.set ?? {}));
+  for (const before of [run.model, run.teacher]) if (before) digest.update(settingsOf(before[0]));
+  return digest.digest('hex').slice(0, 12);
+}
+const keyOf = (run, seed) => `${nameOf(run)} ${seed} ${settingsOf(run)}`;
+const measured = new Map();
+if (existsSync(record)) {
+  for (const line of readFileSync(record, 'utf8').split('\n').filter(Boolean)) {
+    const { run, seed, settings, ...values } = JSON.parse(line);
+    measured.set(`${run} ${seed} ${settings}`, values);
+  }
+}
+
 const folderOf = (run, seed) => resolve(runs, run.recipe, run.arm ?? '.', String(seed));
 const networkOf = ([run, stage], seed) => join(folderOf(run, seed), `${stage}.network.ounce`);
 
@@ -179,6 +203,7 @@ function launch(run, seed) {
   });
 }
 
+// The network of a run: trained where its folder has none yet, after those it begins with.
 function ensure(run, seed) {
   const folder = folderOf(run, seed);
   if (!started.has(folder)) {
@@ -191,6 +216,18 @@ function ensure(run, seed) {
     );
   }
   return started.get(folder);
+}
+
+// What a run measures: of the record, or of the run.
+async function measure(run, seed) {
+  const key = keyOf(run, seed);
+  if (measured.has(key)) return;
+  await ensure(run, seed);
+  if (measured.has(key)) return; // by another experiment that has the same arm
+  const values = outcome(run, seed);
+  measured.set(key, values);
+  const line = { run: nameOf(run), seed, settings: settingsOf(run), ...values };
+  appendFileSync(record, `${JSON.stringify(line)}\n`);
 }
 
 // What the log of a finished run says: the last accuracy, and each measure averaged over the layers
@@ -230,7 +267,7 @@ const numbers = Array.from({ length: Number(seeds) }, (_, i) => i + 1);
 
 function print(name) {
   const arms = experiments[name];
-  const results = arms.map((arm) => numbers.map((seed) => outcome(arm, seed)));
+  const results = arms.map((arm) => numbers.map((seed) => measured.get(keyOf(arm, seed))));
   const measures = Object.keys(results.at(-1)[0]).filter((key) => key !== 'accuracy');
   const first = results[0].map((values) => values.accuracy);
   console.log(`\n| ${name} | accuracy, % | over the first, paired | ${measures.join(' | ')} |`);
@@ -251,7 +288,7 @@ function print(name) {
 const done = new Map(names.map((name) => [name, []]));
 for (const seed of numbers) {
   for (const name of names) {
-    done.get(name).push(...experiments[name].map((arm) => ensure(arm, seed)));
+    done.get(name).push(...experiments[name].map((arm) => measure(arm, seed)));
   }
 }
 await Promise.all(names.map((name) => Promise.all(done.get(name)).then(() => print(name))));

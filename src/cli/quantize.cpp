@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ class QuantizeRun {
   void compare_tensors();
   void describe();
   void note_layers();
+  void note_transforms();
   void note_slowness();
   void write_reports();
   report::Json manifest() const;
@@ -254,6 +256,7 @@ void QuantizeRun::describe() {
         "judged on the data that was also calibrated on (--eval-data names other pictures)");
   }
   note_layers();
+  note_transforms();
   note_slowness();
   for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
     report_.files.push_back((output_folder(options_, request_) / name).string());
@@ -274,6 +277,15 @@ void QuantizeRun::note_layers() {
   if (!result_.latency) return;
   note("few bits are no faster than 8 here, the weights are unpacked when the model is loaded",
        result_.latency->unpacked_layers);
+}
+
+void QuantizeRun::note_transforms() {
+  const auto& transforms = result_.transforms;
+  if (transforms.empty()) return;
+  const auto kept = std::count_if(transforms.begin(), transforms.end(),
+                                  [](const quantize::TransformRecord& one) { return one.kept; });
+  report_.notes.push_back(fmt::format("{}: pays behind {} of {} normalizations",
+                                      transforms.front().kind, kept, transforms.size()));
 }
 
 void QuantizeRun::note_slowness() {

@@ -67,7 +67,12 @@ methods::Request request_from(const QuantizeOptions& options) {
   }
   // A layer that loses stays in float, unless the user says otherwise.
   request.options.emplace("drop-slow-layers", options.keep_slow ? "off" : "on");
-  methods::configure(methods::find_method(options.method), request);
+  const quantize::Options settings =
+      methods::configure(methods::find_method(options.method), request);
+  if (options.data.data == "none" && settings.looks_at_data()) {
+    throw Error("transforms, rounding and bias correction go by data", "--data none",
+                "norms=none, rounding=nearest, bias-correction=off");
+  }
   return request;
 }
 

@@ -200,9 +200,8 @@ class Inserter {
       attributes.set("bits", int64_t{plan.settings.activation_bits});
       attributes.set("per_token", int64_t{per_token});
       const std::string name = value.name + "_dynamic" + std::to_string(dynamic_.size());
-      const auto shape = value.shape;
       found->second = graph_.add_node("DynamicFakeQuant", {operand}, std::move(attributes), name);
-      rename(found->second, name, DType::f32, shape);
+      rename(found->second, name, DType::f32, value.shape);
     }
     graph_.nodes[static_cast<size_t>(plan.node)].inputs[0] = found->second;
   }

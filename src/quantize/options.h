@@ -150,6 +150,12 @@ struct Options {
   /// Keep layers in float that run slower on integers on this machine.
   bool drop_slow_layers = false;
   int threads = 1;
+
+  /// Whether anything but ranges of activations goes by the calibration data.
+  bool looks_at_data() const {
+    return transforms.norms != NormTransform::kNone || rounding != Rounding::kNearest ||
+           bias_correction;
+  }
 };
 
 /// Settings of a node after all overrides that match it, the later ones winning. Throws `Error`

@@ -52,7 +52,10 @@ struct LayerPlan {
            settings.activation_grid != ActivationGrid::kCalibrated;
   }
   /// Its activations are codes of a calibrated grid.
-  bool reads_grid() const { return !weight_only && !reads_signs() && !reads_dynamic_grid(); }
+  bool reads_grid() const {
+    return !weight_only && !reads_signs() &&
+           settings.activation_grid == ActivationGrid::kCalibrated;
+  }
 };
 
 /// A node that stays in float, and why.

@@ -60,11 +60,8 @@ struct CodeRange {
 };
 
 CodeRange code_range(const WeightOptions& options) {
-  if (options.bits == 1 || options.ternary) return {-1.0F, 1.0F};
-  QuantParams params;
-  params.bits = options.bits;
-  params.is_signed = true;
-  return {static_cast<float>(params.lowest()), static_cast<float>(params.highest())};
+  const WeightCodes codes = weight_codes(options);
+  return {static_cast<float>(codes.lowest), static_cast<float>(codes.highest)};
 }
 
 double squared_error(std::span<const float> values, float scale, CodeRange codes) {
@@ -192,6 +189,14 @@ std::optional<WeightRule> weight_rule_from_name(std::string_view name) {
   if (name == "mse") return WeightRule::kMse;
   if (name == "minmax") return WeightRule::kMinMax;
   return std::nullopt;
+}
+
+WeightCodes weight_codes(const WeightOptions& options) {
+  if (options.bits == 1 || options.ternary) return {-1, 1};
+  QuantParams params;
+  params.bits = options.bits;
+  params.is_signed = true;
+  return {params.lowest(), params.highest()};
 }
 
 std::string bits_text(const WeightOptions& options) {

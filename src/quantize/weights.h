@@ -46,6 +46,13 @@ bool set_weight_bits(WeightOptions& options, std::string_view text);
 /// The rule that is followed: ternary and 1-bit scales are always searched.
 WeightRule rule_of(const WeightOptions& options);
 
+/// The least and the greatest code that weights may have.
+struct WeightCodes {
+  int lowest = 0;
+  int highest = 0;
+};
+WeightCodes weight_codes(const WeightOptions& options);
+
 /// Which axes of a weight tensor count output channels and what is summed over. Other axes (kernel
 /// taps) belong to the reduction.
 struct WeightAxes {

@@ -172,6 +172,24 @@ TEST_F(Commands, WeightOnlyQuantizationNeedsNoData) {
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 
+#ifdef OUNCE_TRAINING
+TEST_F(Commands, RoundingThatIsLearnedIsHandedToTheTrainer) {
+  const auto codes_with = [&](const std::string& rounding) {
+    auto arguments = quantize_arguments(rounding);
+    for (const std::string& word :
+         {std::string("--weights"), std::string("4"), std::string("--keep-slow"),
+          std::string("--option"), "rounding=" + rounding, std::string("--option"),
+          std::string("tuning-steps=30")}) {
+      arguments.push_back(word);
+    }
+    const Json json = run_json(arguments);
+    EXPECT_EQ(json["settings"], "weights 4 bit, activations 8 bit");
+    return contents(path(rounding + "/model.onnx"));
+  };
+  EXPECT_NE(codes_with("qdrop"), codes_with("nearest"));
+}
+#endif
+
 TEST_F(Commands, DynamicQuantizationNeedsNoData) {
   const Json json =
       run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data", "none", "--dynamic",

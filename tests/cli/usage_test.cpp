@@ -109,6 +109,8 @@ TEST(Usage, MistakesExitWithTwoAndOneLine) {
       {"quantize", "m.onnx", "--data", "d", "--activations", "ternary"},
       {"quantize", "m.onnx", "--data", "none", "--activations", "1"},
       {"quantize", "m.onnx", "--data", "none", "--activations", "1", "--dynamic", "token"},
+      {"quantize", "m.onnx", "--data", "none", "--dynamic", "token", "--option", "norms=repq"},
+      {"quantize", "m.onnx", "--data", "none", "--activations", "0", "--option", "rounding=gptq"},
       {"quantize", "m.onnx", "--data", "d", "--dynamic", "row"},
       {"quantize", "m.onnx", "--data", "d", "--set", "a:dynamic=row"},
       {"quantize", "m.onnx", "--data", "d", "--softmax", "log3"},

@@ -1,69 +1,11 @@
 // The passes change graphs, never what they compute.
-#include "graph/passes/passes.h"
-
-#include <gtest/gtest.h>
-
-#include <cmath>
-
 #include "graph/error.h"
-#include "tests/graph/build_graph.h"
-#include "tests/graph/equivalence.h"
+#include "tests/graph/pass_checks.h"
 
 namespace ounce {
 namespace {
 
 using namespace ounce::testing;
-
-/// Writes small graphs tersely.
-struct Builder {
-  Graph graph;
-
-  ValueId input(const char* name, SymbolicShape shape) {
-    return graph.add_input(name, DType::f32, std::move(shape));
-  }
-  ValueId weights(Shape shape, uint32_t seed) {
-    return graph.add_constant("w", random_tensor(std::move(shape), seed));
-  }
-  ValueId positive(Shape shape, uint32_t seed) {
-    Tensor tensor = random_tensor(std::move(shape), seed);
-    for (float& value : tensor.mutable_data<float>()) value = std::abs(value) + 0.1F;
-    return graph.add_constant("p", std::move(tensor));
-  }
-  ValueId number(double value) {
-    return graph.add_constant("n", Tensor::scalar(static_cast<float>(value)));
-  }
-  ValueId ints(Ints values) { return graph.add_constant("i", Tensor::of_i64(std::move(values))); }
-  ValueId op(const char* name, std::vector<ValueId> inputs, AttributeMap map = {}) {
-    return graph.add_node(name, std::move(inputs), std::move(map));
-  }
-  /// Ends the graph and infers its shapes.
-  Graph done(std::vector<ValueId> outputs) {
-    graph.outputs = std::move(outputs);
-    infer_shapes(graph);
-    return graph;
-  }
-};
-
-/// Applies `pass`, checks the number of rewrites, the operators that remain, and equivalence.
-template <class Pass>
-Graph check(const Graph& before, Pass pass, int rewrites, const std::string& wanted,
-            double tolerance = 1e-5) {
-  Graph after = before;
-  EXPECT_EQ(pass(after), rewrites);
-  EXPECT_EQ(operators(after), wanted);
-  infer_shapes(after);
-  expect_equivalent(before, after, tolerance);
-  return after;
-}
-
-/// Expansion of a fused graph must compute the same, without operators of our own.
-void check_expansion(const Graph& fused, int opset, const std::string& gone) {
-  Graph plain = fused;
-  EXPECT_GT(expand_fused(plain, opset), 0);
-  EXPECT_EQ(operator_counts(plain).count(gone), 0u) << operators(plain);
-  for (const Node& node : plain.nodes) EXPECT_EQ(find_operator(node.op)->domain, "") << node.op;
-  expect_equivalent(fused, plain);
-}
 
 // ---- folding and elimination
 
@@ -492,89 +434,6 @@ TEST(FuseAttention, not_with_dequantized_operands) {
   const ValueId scores = b.op("MatMul", {dq, b.input("k", {2, 8, 6})});
   Graph graph = b.done({b.op("MatMul", {b.op("Softmax", {scores}), b.input("v", {2, 6, 4})})});
   EXPECT_EQ(fuse_attention(graph), 0);
-}
-
-// ---- expansion
-
-TEST(ExpandFused, rotary_embedding_both_pairings) {
-  for (const int interleaved : {0, 1}) {
-    Builder b;
-    const ValueId x = b.input("x", {2, 3, 5, 8});
-    const ValueId y = b.op("RotaryEmbedding", {x, b.weights({5, 4}, 1), b.weights({5, 4}, 2)},
-                           attributes("interleaved", interleaved));
-    check_expansion(b.done({y}), 21, "RotaryEmbedding");
-  }
-}
-
-TEST(ExpandFused, binarize_per_tensor_and_axis) {
-  Builder b;
-  const ValueId x = b.input("x", {2, 3, 4});
-  const ValueId plain = b.op("Binarize", {x});
-  const ValueId tensor = b.op("Binarize", {x, b.number(0.3)});
-  const ValueId axis = b.op("Binarize", {x, b.positive({3}, 1)}, attributes("axis", 1));
-  AttributeMap map = attributes("axis", 1);
-  map.set("unsigned", int64_t{1});
-  const ValueId zero_or_scale = b.op("Binarize", {x, b.positive({3}, 1)}, map);
-  check_expansion(b.done({plain, tensor, axis, zero_or_scale}), 21, "Binarize");
-}
-
-TEST(ExpandFused, dynamic_grids_of_rows_and_tensors) {
-  for (const int per_token : {0, 1}) {
-    for (const int symmetric : {0, 1}) {
-      for (const int bits : {2, 4, 8}) {
-        AttributeMap given = attributes("bits", bits);
-        given.set("per_token", int64_t{per_token});
-        given.set("symmetric", int64_t{symmetric});
-        Builder b;
-        // Rows of zeros, too.
-        const ValueId x =
-            b.op("Mul", {b.input("x", {2, 3, 9}), b.op("Relu", {b.weights({3, 1}, 8)})});
-        check_expansion(b.done({b.op("DynamicFakeQuant", {x}, given)}), 21, "DynamicFakeQuant");
-      }
-    }
-  }
-}
-
-TEST(ExpandFused, logarithmic_codes_over_their_whole_range_and_beyond) {
-  std::vector<float> values = {0.0F, -1.0F, 3.0F, NAN, INFINITY, 1e-30F};
-  // Not beside a border, where a logarithm in floats may round to the other code.
-  for (int i = 0; i < 80; ++i) values.push_back(std::exp2(-0.25F * static_cast<float>(i) + 0.1F));
-  const Tensor x = Tensor::of(values, {static_cast<int64_t>(values.size())});
-  for (const int64_t steps : {1, 2}) {
-    for (const int64_t bits : {1, 4, 6, -4}) {  // negative: zero_below
-      Builder b;
-      AttributeMap grid = attributes("bits", std::abs(bits));
-      grid.set("steps_per_octave", steps);
-      grid.set("zero_below", int64_t{bits < 0});
-      const Graph fused = b.done({b.op("LogQuantize", {b.input("x", symbolic(x.shape()))}, grid)});
-      Graph plain = fused;
-      EXPECT_EQ(expand_fused(plain, 21), 1);
-      for (const Node& node : plain.nodes) EXPECT_EQ(find_operator(node.op)->domain, "");
-      EXPECT_EQ(engine::reference::run(plain, std::span(&x, 1))[0].to_f32(),
-                engine::reference::run(fused, std::span(&x, 1))[0].to_f32());
-    }
-  }
-}
-
-TEST(ExpandFused, group_normalization_for_older_opsets) {
-  Builder b;
-  const ValueId x = b.input("x", {2, 6, 4, 5});
-  const ValueId y = b.op("GroupNormalization", {x, b.weights({6}, 1), b.weights({6}, 2)},
-                         attributes("num_groups", 3));
-  check_expansion(b.done({y}), 18, "GroupNormalization");
-}
-
-TEST(ExpandFused, does_nothing_where_onnx_has_the_operator) {
-  Builder b;
-  const ValueId x = b.input("x", {2, 8});
-  Graph graph = b.done({b.op("Gelu", {b.op("LayerNormalization", {x, b.weights({8}, 1)})})});
-  EXPECT_EQ(expand_fused(graph), 0);
-  EXPECT_EQ(operators(graph), "LayerNormalization Gelu");
-}
-
-TEST(ExpandFused, says_what_it_needs) {
-  Graph graph = one_node("Attention", {{}, {}, {}});
-  EXPECT_THROW(expand_fused(graph), Error);
 }
 
 // ---- everything

@@ -74,8 +74,8 @@ void fuse(Rewriter& rewriter, int i) {
   fused.attributes.set("group", weights->group);
   if (weights->zero_points.defined()) fused.attributes.set("zero_points", weights->zero_points);
   ValueId x = node.input(0);
-  if (const int i_dynamic = rewriter.producer(x, "DynamicFakeQuant"); i_dynamic >= 0) {
-    const Node& dynamic = rewriter.node(i_dynamic);
+  if (const int rounding = rewriter.producer(x, "DynamicFakeQuant"); rounding >= 0) {
+    const Node& dynamic = rewriter.node(rounding);
     x = dynamic.input(0);
     fused.attributes.set("dynamic_bits", dynamic.attributes.get_int("bits", 8));
     fused.attributes.set("dynamic_per_token", dynamic.attributes.get_int("per_token", 0));

@@ -7,10 +7,9 @@
 namespace ounce::ops {
 
 /// The values that LogQuantize gives: base^-k with k = 0 .. 2^bits - 1. The highest code stands for
-/// a number as the others do, and what is smaller gets it, too: so the formulas of the published
-/// quantizers of softmax maps say (FQ-ViT, RepQ-ViT). With zero_below, what rounds beyond the
-/// highest code becomes 0, one value more than the bits count: so their programs have it. A floor
-/// of base sqrt(2) needs it: 2^-7.5 is as much as the mean of a map of 197 keys.
+/// a number as the others do, and what is smaller gets it, too (FQ-ViT's formula). With zero_below,
+/// what rounds beyond the highest code becomes 0, one value more than the bits count (RepQ-ViT's
+/// program). Base sqrt(2) needs it: 2^-7.5 is as much as the mean of a map of 181 keys.
 struct LogGrid {
   int bits = 4;
   int steps_per_octave = 1;  // 1: base 2; 2: base sqrt(2)

@@ -61,14 +61,6 @@ at::Tensor broadcast_scales(const quantize::QuantizedWeights& weights) {
   return scales.reshape(shape);
 }
 
-train::CodeRange code_range(const quantize::WeightOptions& weights) {
-  if (weights.ternary) return {-1, 1};
-  quantize::QuantParams params;
-  params.bits = weights.bits;
-  params.is_signed = true;
-  return {params.lowest(), params.highest()};
-}
-
 bool is_tuned(const LayerPlan& layer) {
   return layer.weights.has_value() && layer.settings.weights.bits > 1;
 }
@@ -115,10 +107,11 @@ class PartMaker {
     const std::string quantizer = name + ".rounding";
     const ValueId exact = part.add_constant(name + ".exact", weights);
     replace_by_fake_quant(part, static_cast<size_t>(codes), exact, quantizer);
+    const quantize::WeightCodes range = quantize::weight_codes(planned.settings.weights);
     auto rounding = std::make_shared<train::AdaRoundWeight>(
         train::to_torch(weights),
         train::AdaRoundOptions{broadcast_scales(calibration_.layers[layer].weights),
-                               code_range(planned.settings.weights)});
+                               {range.lowest, range.highest}});
     quantizers_[quantizer] = rounding;
     return rounding;
   }

@@ -75,12 +75,9 @@ Matrix scales_of(const LayerMatrix& layer, const QuantizedWeights& quantized) {
 /// The code that is nearest to `value`.
 int8_t nearest_code(double value, const WeightOptions& options) {
   if (options.bits == 1) return value < 0.0 ? int8_t{-1} : int8_t{1};
-  QuantParams params;
-  params.bits = options.bits;
-  params.is_signed = true;
-  const double low = options.ternary ? -1.0 : params.lowest();
-  const double high = options.ternary ? 1.0 : params.highest();
-  return static_cast<int8_t>(std::nearbyint(std::clamp(value, low, high)));
+  const WeightCodes codes = weight_codes(options);
+  return static_cast<int8_t>(
+      std::clamp<double>(std::nearbyint(value), codes.lowest, codes.highest));
 }
 
 /// sum over outputs of d' H d for d = weights - scales * codes: the squared error of the layer's

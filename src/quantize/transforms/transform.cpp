@@ -1,5 +1,6 @@
 #include "quantize/transforms/transform.h"
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -21,36 +22,17 @@ struct LinearLayer {
   LayerSettings settings;
 };
 
-Tensor transposed(const Tensor& matrix) {
-  const int64_t rows = matrix.shape()[0];
-  const int64_t columns = matrix.shape()[1];
-  Tensor result(DType::f32, {columns, rows});
-  const auto from = matrix.data<float>();
-  const auto to = result.mutable_data<float>();
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      to[static_cast<size_t>(j * rows + i)] = from[static_cast<size_t>(i * columns + j)];
-    }
-  }
-  return result;
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Eigen::Map<const Matrix> matrix_of(const Tensor& tensor) {
+  return {tensor.data<float>().data(), tensor.shape()[0], tensor.shape()[1]};
 }
 
-/// x [M, K] times w [K, N].
-std::vector<float> product(const Tensor& x, const Tensor& w) {
-  const auto rows = static_cast<size_t>(x.shape()[0]);
-  const auto depth = static_cast<size_t>(w.shape()[0]);
-  const auto columns = static_cast<size_t>(w.shape()[1]);
-  std::vector<float> y(rows * columns, 0.0F);
-  const float* a = x.data<float>().data();
-  const float* b = w.data<float>().data();
-  for (size_t i = 0; i < rows; ++i) {
-    float* row = y.data() + i * columns;
-    for (size_t k = 0; k < depth; ++k) {
-      const float factor = a[i * depth + k];
-      for (size_t j = 0; j < columns; ++j) row[j] += factor * b[k * columns + j];
-    }
-  }
-  return y;
+Tensor transposed(const Tensor& matrix) {
+  Tensor result(DType::f32, {matrix.shape()[1], matrix.shape()[0]});
+  Eigen::Map<Matrix>(result.mutable_data<float>().data(), matrix.shape()[1], matrix.shape()[0]) =
+      matrix_of(matrix).transpose();
+  return result;
 }
 
 /// What the rows are as a layer of these settings reads them.
@@ -74,26 +56,26 @@ Tensor quantized_weights(const LinearLayer& layer) {
   return quantize_weights(layer.weights, {1, 0}, layer.settings.weights, "weights").dequantize();
 }
 
-struct Noise {
+double decibels(double signal, double noise) {
+  constexpr double kSilentDb = 200.0;
+  return noise > 0.0 && signal > 0.0 ? 10.0 * std::log10(signal / noise) : kSilentDb;
+}
+
+/// What all layers make of `rows`, squared and summed, and what of it is lost where the rows and
+/// the weights are quantized.
+struct Strength {
   double signal = 0.0;
   double noise = 0.0;
-  double decibels() const {
-    return noise > 0.0 && signal > 0.0 ? 10.0 * std::log10(signal / noise) : 200.0;
-  }
 };
-
-/// Noise of all layers that read `rows`, quantized, against `exact`, what they make without.
-Noise noise_of(const Tensor& rows, const std::vector<LinearLayer>& layers,
-               const std::vector<std::vector<float>>& exact) {
-  Noise sum;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    const std::vector<float> y =
-        product(quantized_rows(rows, layers[l].settings), quantized_weights(layers[l]));
-    for (size_t i = 0; i < y.size(); ++i) {
-      const double difference = static_cast<double>(y[i]) - exact[l][i];
-      sum.signal += static_cast<double>(exact[l][i]) * exact[l][i];
-      sum.noise += difference * difference;
-    }
+Strength strength_of(const Tensor& rows, const std::vector<LinearLayer>& layers) {
+  Strength sum;
+  for (const LinearLayer& layer : layers) {
+    const Matrix exact = matrix_of(rows) * matrix_of(layer.weights);
+    const Tensor x = quantized_rows(rows, layer.settings);
+    const Tensor w = quantized_weights(layer);
+    const Matrix quantized = matrix_of(x) * matrix_of(w);
+    sum.signal += exact.cast<double>().squaredNorm();
+    sum.noise += (quantized - exact).cast<double>().squaredNorm();
   }
   return sum;
 }
@@ -131,9 +113,7 @@ class FoldTrial {
   }
 
   void judge(const NormScaling& scaling, TransformRecord& record) const {
-    std::vector<std::vector<float>> exact;
-    for (const LinearLayer& layer : layers_) exact.push_back(product(seen_.rows, layer.weights));
-    record.before_db = noise_of(seen_.rows, layers_, exact).decibels();
+    const Strength before = strength_of(seen_.rows, layers_);
 
     Tensor rows = Tensor::of(seen_.rows.to_f32(), seen_.rows.shape());
     const std::span<float> x = rows.mutable_data<float>();
@@ -143,22 +123,16 @@ class FoldTrial {
       x[i] = x[i] / scaling.scales[c] - (scaling.shifts.empty() ? 0.0F : scaling.shifts[c]);
     }
     std::vector<LinearLayer> layers = layers_;
-    std::vector<std::vector<float>> scaled;
     for (LinearLayer& layer : layers) {
       layer.weights = Tensor::of(layer.weights.to_f32(), layer.weights.shape());
       const std::span<float> w = layer.weights.mutable_data<float>();
       const auto columns = static_cast<size_t>(layer.weights.shape()[1]);
       for (size_t i = 0; i < w.size(); ++i) w[i] *= scaling.scales[i / columns];
-      scaled.push_back(product(rows, layer.weights));
     }
-    // What shifts take off the result is a constant that the bias holds: it is no noise, and the
-    // signal is that of before.
-    Noise after = noise_of(rows, layers, scaled);
-    after.signal = 0.0;
-    for (const auto& y : exact) {
-      for (const float value : y) after.signal += static_cast<double>(value) * value;
-    }
-    record.after_db = after.decibels();
+    // What shifts take off the results is a constant that biases hold: the signal is that of
+    // before.
+    record.before_db = decibels(before.signal, before.noise);
+    record.after_db = decibels(before.signal, strength_of(rows, layers).noise);
     record.kept = record.after_db > record.before_db;
   }
 
