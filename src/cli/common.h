@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -13,12 +14,21 @@
 
 namespace ounce::cli {
 
+/// A run of what learns the rounding of weights.
+struct TuningRun {
+  uint64_t seed = 1;
+  /// Where tuned blocks are kept meanwhile, and what a run must have in common with the one that
+  /// left them there to go on with them.
+  std::filesystem::path saved;
+  std::string identity;
+};
+
 /// What was typed, and what is to be done about it.
 struct Invocation {
   std::vector<std::string> command;
   std::function<int()> action;
   /// Makes what learns the rounding of weights; empty in a program without a trainer.
-  std::function<quantize::Refinement(const quantize::Options& options, uint64_t seed)> tuner;
+  std::function<quantize::Refinement(const quantize::Options& options, TuningRun run)> tuner;
 };
 
 /// A mistake in the command line that the parser cannot see (exit code 2).

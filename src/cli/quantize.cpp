@@ -51,7 +51,10 @@ class QuantizeRun {
   void note_transforms();
   void note_slowness();
   void write_reports();
+  report::Json origin() const;
   report::Json manifest() const;
+  /// Beside the output, for a run that is stopped.
+  std::filesystem::path tuned_blocks_file() const;
 
   const QuantizeOptions& options_;
   const Invocation& invocation_;
@@ -122,6 +125,7 @@ int QuantizeRun::carry_out() {
   describe();
   write_reports();
   output_->commit();
+  std::filesystem::remove(tuned_blocks_file());
   const std::string where = output_folder(options_, request_).string();
   print_result(options_.common, report::to_json(report_),
                report::summary_text(report_) + "\nwritten to " + report::printable(where) + "\n");
@@ -132,7 +136,10 @@ void QuantizeRun::compress() {
   const quantize::Options settings = methods::configure(method_, request_);
   quantize::Refinement refine;
   if (quantize::is_learned(settings.rounding)) {
-    refine = invocation_.tuner(settings, options_.common.seed);
+    const report::Json identity{
+        {"origin", origin()}, {"options", request_.options}, {"set", options_.overrides}};
+    refine = invocation_.tuner(
+        settings, {options_.common.seed, tuned_blocks_file(), report::json_text(identity, -1)});
   }
   result_ =
       methods::run(method_, graph_, request_, inputs_->source(), quantize_hooks(progress_), refine);
@@ -144,24 +151,33 @@ void QuantizeRun::compress() {
 
 void QuantizeRun::write_models() {
   if (inputs_->task() != nullptr) inputs_->task()->store(result_.graph);
-  // No times in here: equal settings and data give equal bytes but for the kernel hints.
-  const report::Json origin{{"ounce", report_.provenance.versions[0].second},
-                            {"method", options_.method},
-                            {"weights", request_.weight_bits},
-                            {"activations", request_.activation_bits},
-                            {"dynamic", quantize::name_of(request_.activation_grid)},
-                            {"bits", bits_label(request_)},
-                            {"softmax", quantize::name_of(request_.softmax)},
-                            {"seed", options_.common.seed},
-                            {"model_hash", report_.provenance.model_hash},
-                            {"data_hash", report_.provenance.data_hash}};
-  result_.graph.metadata["ounce.origin"] = report::json_text(origin, -1);
+  result_.graph.metadata["ounce.origin"] = report::json_text(origin(), -1);
   formats::write_model(result_.graph, output_->path("model.onnx"));
   // Only here does time come in: which kernel was fastest for a layer of few bits.
   engine::store_kernel_hints(result_.graph, kernel_hints_);
   formats::write_model(result_.graph, output_->path("model.ounce"));
   report_.before.file_bytes = file_bytes(options_.model);
   report_.after.file_bytes = file_bytes(output_->path("model.ounce"));
+}
+
+/// No times in here: equal settings and data give equal bytes but for the kernel hints.
+report::Json QuantizeRun::origin() const {
+  return {{"ounce", report_.provenance.versions[0].second},
+          {"method", options_.method},
+          {"weights", request_.weight_bits},
+          {"activations", request_.activation_bits},
+          {"dynamic", quantize::name_of(request_.activation_grid)},
+          {"bits", bits_label(request_)},
+          {"softmax", quantize::name_of(request_.softmax)},
+          {"seed", options_.common.seed},
+          {"model_hash", report_.provenance.model_hash},
+          {"data_hash", report_.provenance.data_hash}};
+}
+
+std::filesystem::path QuantizeRun::tuned_blocks_file() const {
+  std::filesystem::path file = output_folder(options_, request_);
+  if (!file.has_filename()) file = file.parent_path();
+  return file += ".tuning";
 }
 
 void QuantizeRun::measure() {

@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
-#include "methods/trained/block_tuning.h"
+#include "methods/trained/block_tuning/block_tuning.h"
 #include "recipes/plan.h"
 #include "recipes/recipe.h"
 #include "recipes/run.h"
@@ -146,9 +146,11 @@ constexpr const char* kExamples =
 }  // namespace
 
 void add_training(CLI::App& app, Invocation& invocation) {
-  invocation.tuner = [](const quantize::Options& options, uint64_t seed) {
-    train::set_threads(options.threads);
-    return methods::block_tuning(methods::tuning_options(options, seed));
+  invocation.tuner = [](const quantize::Options& options, TuningRun run) {
+    methods::BlockTuningOptions tuning = methods::tuning_options(options, run.seed);
+    tuning.saved = std::move(run.saved);
+    tuning.identity = std::move(run.identity);
+    return methods::block_tuning(tuning);
   };
   add_quantize(app, invocation);
   add_command<TrainOptions>(app, invocation, "train", "Train a network by a recipe", kExamples,

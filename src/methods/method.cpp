@@ -138,7 +138,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"smooth-alpha", "0.5", "0 to 1: share of the work that weights take over with norms=smooth"},
       {"rounding", "nearest",
        "nearest; gptq: what rounding a weight costs is made up for by the weights of later inputs; "
-       "adaround, brecq, qdrop: learned by layers, by blocks, by blocks with noise"},
+       "adaround, brecq, qdrop: learned by layers, by blocks, by blocks with noise; "
+       "straight-through: the weights themselves are learned, by blocks"},
       {"tuning-steps", "500", "of each block, where rounding is learned"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
@@ -190,7 +191,7 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   const std::string rounding = option_text(request, option("rounding"));
   const auto rule_of_rounding = quantize::rounding_from_name(rounding);
   if (!rule_of_rounding)
-    refuse(option("rounding"), rounding, "nearest, gptq, adaround, brecq, qdrop");
+    refuse(option("rounding"), rounding, "nearest, gptq, adaround, brecq, qdrop, straight-through");
   options.rounding = *rule_of_rounding;
   options.tuning_steps = static_cast<int64_t>(option_number(request, option("tuning-steps")));
   if (options.tuning_steps < 1) {

@@ -84,6 +84,12 @@ std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& p
   return layers;
 }
 
+void set_bias(const Graph& prepared, const Plan& plan, size_t layer, const std::vector<float>& bias,
+              Calibration& calibration) {
+  set_bias(calibration.layers[layer], plan.layers[layer], bias,
+           input_scale_of(prepared, plan, plan.layers[layer], calibration.grids));
+}
+
 void correct_biases(const Graph& prepared, const Plan& plan,
                     const std::vector<std::vector<float>>& mean_errors, Calibration& calibration) {
   for (size_t i = 0; i < plan.layers.size(); ++i) {
@@ -96,7 +102,7 @@ void correct_biases(const Graph& prepared, const Plan& plan,
         quantized.bias.defined() ? quantized.bias.to_f32() : std::vector<float>{};
     bias.resize(mean_errors[i].size(), 0.0F);
     for (size_t c = 0; c < bias.size(); ++c) bias[c] -= mean_errors[i][c];
-    set_bias(quantized, layer, bias, input_scale_of(prepared, plan, layer, calibration.grids));
+    set_bias(prepared, plan, i, bias, calibration);
   }
 }
 

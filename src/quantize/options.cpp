@@ -23,7 +23,8 @@ constexpr std::string_view kKeys =
 // Names of values in the order of their enumerations.
 constexpr std::string_view kActivationGrids[] = {"off", "tensor", "token"};
 constexpr std::string_view kNormTransforms[] = {"none", "repq", "smooth"};
-constexpr std::string_view kRoundings[] = {"nearest", "gptq", "adaround", "brecq", "qdrop"};
+constexpr std::string_view kRoundings[] = {"nearest", "gptq",  "adaround",
+                                           "brecq",   "qdrop", "straight-through"};
 constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
 
 template <class Enumeration>
@@ -111,8 +112,7 @@ std::string_view name_of(SoftmaxCodes codes) {
 }
 
 bool is_learned(Rounding rounding) {
-  return rounding == Rounding::kAdaRound || rounding == Rounding::kBrecq ||
-         rounding == Rounding::kQdrop;
+  return rounding != Rounding::kNearest && rounding != Rounding::kGptq;
 }
 
 bool is_float_word(std::string_view text) {

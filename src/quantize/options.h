@@ -92,12 +92,13 @@ enum class Rounding : uint8_t {
   kAdaRound,  // learned, layer by layer
   kBrecq,     // learned, block by block
   kQdrop,     // the same with some activations left float meanwhile
+  kStraightThrough,  // the weights themselves are learned, block by block
 };
 
 /// Whether it takes a `Refinement` that learns.
 bool is_learned(Rounding rounding);
 
-/// "nearest", "gptq", "adaround", "brecq", "qdrop"; nullopt otherwise.
+/// "nearest", "gptq", "adaround", "brecq", "qdrop", "straight-through"; nullopt otherwise.
 std::optional<Rounding> rounding_from_name(std::string_view name);
 std::string_view name_of(Rounding rounding);
 

@@ -87,6 +87,11 @@ std::vector<LayerRecord> planned_layers(const Graph& prepared, const Plan& plan)
 std::vector<QuantizedLayer> quantize_layers(const Graph& prepared, const Plan& plan,
                                             const std::vector<QuantParams>& grids);
 
+/// Gives a layer of the plan, which has a place for one, a bias: in steps of its accumulator where
+/// it works on integers.
+void set_bias(const Graph& prepared, const Plan& plan, size_t layer, const std::vector<float>& bias,
+              Calibration& calibration);
+
 /// Subtracts from each layer's bias the mean error of its outputs (`mean_layer_errors`). A
 /// convolution without a bias gets one; a MatMul without one is left alone.
 void correct_biases(const Graph& prepared, const Plan& plan,

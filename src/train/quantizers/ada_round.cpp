@@ -1,7 +1,5 @@
 #include "train/quantizers/ada_round.h"
 
-#include "graph/error.h"
-
 namespace ounce::train {
 namespace {
 
@@ -10,9 +8,9 @@ constexpr double kGamma = -0.1;
 
 }  // namespace
 
-AdaRoundWeight::AdaRoundWeight(const at::Tensor& weights, AdaRoundOptions options)
-    : options_(std::move(options)) {
-  const at::Tensor steps = weights.detach() / options_.scale;
+AdaRoundWeight::AdaRoundWeight(const at::Tensor& weights, FixedScale grid)
+    : FixedScaleWeight(std::move(grid)) {
+  const at::Tensor steps = weights.detach() / grid_.scale;
   const at::Tensor fraction = steps - at::floor(steps);
   rounding_ = -at::log((kZeta - kGamma) / (fraction - kGamma) - 1);
   rounding_ = rounding_.contiguous().requires_grad_(true);
@@ -23,10 +21,10 @@ at::Tensor AdaRoundWeight::share() const {
 }
 
 at::Tensor AdaRoundWeight::fake_quant(const at::Tensor& x, bool training) {
-  if (!training) return codes(x).to(x.scalar_type()) * options_.scale;
-  const at::Tensor down = at::floor(x.detach() / options_.scale);
-  const auto& [lowest, highest] = options_.codes;
-  return at::clamp(down + share(), lowest, highest) * options_.scale;
+  if (!training) return codes(x).to(x.scalar_type()) * grid_.scale;
+  const at::Tensor down = at::floor(x.detach() / grid_.scale);
+  const auto& [lowest, highest] = grid_.codes;
+  return at::clamp(down + share(), lowest, highest) * grid_.scale;
 }
 
 at::Tensor AdaRoundWeight::penalty() {
@@ -35,24 +33,9 @@ at::Tensor AdaRoundWeight::penalty() {
 }
 
 at::Tensor AdaRoundWeight::codes(const at::Tensor& x) const {
-  const at::Tensor down = at::floor(x.detach() / options_.scale);
+  const at::Tensor down = at::floor(x.detach() / grid_.scale);
   const at::Tensor up = rounding_.detach() >= 0;
-  return at::clamp(down + up, options_.codes.lowest, options_.codes.highest).to(at::kChar);
-}
-
-Grid AdaRoundWeight::freeze(const at::Tensor& /*x*/) const {
-  AffineGrid grid;
-  grid.scale = options_.scale.detach().reshape({-1}).clone();
-  grid.zero_point = at::zeros_like(grid.scale);
-  grid.lowest = options_.codes.lowest;
-  grid.highest = options_.codes.highest;
-  for (int64_t axis = 0; axis < options_.scale.dim(); ++axis) {
-    if (options_.scale.size(axis) == options_.scale.numel()) grid.axis = axis;
-  }
-  if (options_.scale.numel() != 1 && options_.scale.size(grid.axis) != options_.scale.numel()) {
-    throw Error("scales of groups of weights", {}, "a scale a channel");
-  }
-  return grid;
+  return at::clamp(down + up, grid_.codes.lowest, grid_.codes.highest).to(at::kChar);
 }
 
 }  // namespace ounce::train

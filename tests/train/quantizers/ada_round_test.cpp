@@ -13,7 +13,7 @@ using testing::near;
 using testing::normal_f32;
 using testing::same;
 
-AdaRoundOptions four_bits(const at::Tensor& scale) {
+FixedScale four_bits(const at::Tensor& scale) {
   return {.scale = scale, .codes = signed_codes(4)};
 }
 

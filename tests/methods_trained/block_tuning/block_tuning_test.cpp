@@ -1,4 +1,4 @@
-#include "methods/trained/block_tuning.h"
+#include "methods/trained/block_tuning/block_tuning.h"
 
 #include <gtest/gtest.h>
 
