@@ -11,9 +11,7 @@
 #include "report/measurement.h"
 
 namespace ounce::cli {
-namespace {
 
-/// The `.npy` files directly in `folder`, by name; none when it is no folder.
 std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code failed;
@@ -23,8 +21,6 @@ std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder
   std::sort(files.begin(), files.end());
   return files;
 }
-
-}  // namespace
 
 std::optional<std::vector<Tensor>> PictureSource::next() {
   const std::optional<tasks::DatasetStream::Item> item = stream_.next();

@@ -48,6 +48,9 @@ class ArraySource final : public quantize::InputSource {
   size_t position_ = 0;
 };
 
+/// The `.npy` files directly in `folder`, by name; none when it is no folder.
+std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder);
+
 /// Unlabelled inputs as a command names them: pictures, `.npy` arrays, or random numbers for
 /// `--data none`.
 class CalibrationInputs {

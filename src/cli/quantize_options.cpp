@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/method_request.h"
 #include "graph/error.h"
 #include "quantize/affine.h"
 
@@ -55,16 +56,7 @@ methods::Request request_from(const QuantizeOptions& options) {
                 "--activations f32, or --dynamic token");
   }
   request.threads = options.common.threads;
-  for (const std::string& text : options.method_options) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos) {
-      throw Error("not NAME=VALUE", "--option " + text, "ounce methods " + options.method);
-    }
-    request.options[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  for (const std::string& text : options.overrides) {
-    request.overrides.push_back(quantize::parse_override(text));
-  }
+  add_typed(request, options.method, options.method_options, options.overrides);
   // A layer that loses stays in float, unless the user says otherwise.
   request.options.emplace("drop-slow-layers", options.keep_slow ? "off" : "on");
   const quantize::Options settings =
@@ -87,8 +79,7 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
       "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none where "
       "activations stay float or are dynamic",
       false);
-  app.add_option("--method", options.method, "Method, one of those that `ounce methods` lists")
-      ->capture_default_str();
+  add_method_options(app, options);
   app.add_option("--weights", options.weights, "Bits of weights, or ternary (-1, 0, 1)")
       ->check(weight_bits())
       ->capture_default_str();
@@ -100,14 +91,6 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "one a token, instead of calibrated ones; everything else stays float")
       ->check(CLI::IsMember({"off", "tensor", "token"}))
       ->capture_default_str();
-  app.add_option("--softmax", options.softmax,
-                 "Codes of the softmax maps of attention: uniform, log2 or log-sqrt2 (the "
-                 "activations' bits, at most 4)")
-      ->check(CLI::IsMember({"uniform", "log2", "log-sqrt2"}))
-      ->capture_default_str();
-  app.add_option("--set", options.overrides,
-                 "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
-  app.add_option("--option", options.method_options, "NAME=VALUE, an option of the method");
   app.add_option("--calibration", options.calibration, "Pictures to calibrate on, spread evenly")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -13,7 +13,8 @@ namespace ounce::cli {
 namespace {
 
 const std::vector<std::string> kCommands = {"inspect",  "run",     "eval",    "bench",
-                                            "quantize", "compare", "convert", "methods"};
+                                            "quantize", "search",  "compare", "convert",
+                                            "methods"};
 
 TEST(Usage, VersionAndHelpSucceed) {
   const CliResult version = run_cli({"--version"});

@@ -50,12 +50,12 @@ Search::Search(State& state, SearchOptions options, Instruments instruments, Pro
     throw Error("no layer has a setting beside float that the engine can run", "search",
                 "other bits with --bits");
   }
-}
-
-Outcome Search::run() {
   for (const Trial& trial : state_.trials) {
     if (!best_ || is_better(trial, *best_)) best_ = trial;
   }
+}
+
+Outcome Search::run() {
   try_uniform();
   measure_losses();
   losses_ = losses_of(state_.units);

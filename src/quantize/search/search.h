@@ -100,6 +100,9 @@ class Search {
   };
   Work work_left() const;
 
+  /// The best of the trials so far.
+  const std::optional<Trial>& best() const { return best_; }
+
  private:
   /// A change of one or two units, with what the table says of it.
   struct Move {
