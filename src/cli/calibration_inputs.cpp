@@ -11,9 +11,7 @@
 #include "report/measurement.h"
 
 namespace ounce::cli {
-namespace {
 
-/// The `.npy` files directly in `folder`, by name; none when it is no folder.
 std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code failed;
@@ -23,8 +21,6 @@ std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder
   std::sort(files.begin(), files.end());
   return files;
 }
-
-}  // namespace
 
 std::optional<std::vector<Tensor>> PictureSource::next() {
   const std::optional<tasks::DatasetStream::Item> item = stream_.next();
@@ -51,6 +47,16 @@ CalibrationInputs::CalibrationInputs(const DataOptions& data, const Graph& graph
   auto pictures = std::make_unique<PictureSource>(*dataset_, *task_);
   pictures_ = pictures.get();
   source_ = std::move(pictures);
+}
+
+CalibrationInputs::CalibrationInputs(const std::vector<Tensor>& pictures, int64_t limit,
+                                     std::unique_ptr<tasks::Task> task)
+    : task_(std::move(task)) {
+  const size_t count =
+      limit > 0 ? std::min(pictures.size(), static_cast<size_t>(limit)) : pictures.size();
+  std::vector<std::vector<Tensor>> runs;
+  for (size_t i = 0; i < count; ++i) runs.push_back({pictures[i]});
+  source_ = std::make_unique<quantize::TensorSource>(std::move(runs));
 }
 
 void CalibrationInputs::use_arrays(std::vector<std::filesystem::path> files, int64_t limit,

@@ -48,12 +48,19 @@ class ArraySource final : public quantize::InputSource {
   size_t position_ = 0;
 };
 
+/// The `.npy` files directly in `folder`, by name; none when it is no folder.
+std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder);
+
 /// Unlabelled inputs as a command names them: pictures, `.npy` arrays, or random numbers for
 /// `--data none`.
 class CalibrationInputs {
  public:
   CalibrationInputs(const DataOptions& data, const Graph& graph, const std::string& model_path,
                     const TaskArguments& task, uint64_t seed);
+
+  /// Pictures that were made, the first `limit` of them (0: all).
+  CalibrationInputs(const std::vector<Tensor>& pictures, int64_t limit,
+                    std::unique_ptr<tasks::Task> task);
 
   quantize::InputSource& source() const { return *source_; }
   /// nullptr when the inputs are no pictures.

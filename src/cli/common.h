@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "methods/picture_goals.h"
 #include "quantize/quantizer.h"
 #include "report/json.h"
 
@@ -29,6 +30,10 @@ struct Invocation {
   std::function<int()> action;
   /// Makes what learns the rounding of weights; empty in a program without a trainer.
   std::function<quantize::Refinement(const quantize::Options& options, TuningRun run)> tuner;
+  /// Makes pictures [1, 3, height, width] to calibrate a network on; empty likewise.
+  std::function<std::vector<Tensor>(const Graph& graph, const methods::SynthesisOptions& options,
+                                    const quantize::Progress& progress)>
+      synthesizer;
 };
 
 /// A mistake in the command line that the parser cannot see (exit code 2).

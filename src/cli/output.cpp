@@ -26,6 +26,20 @@ fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
+/// Moves what lies in one folder into another, over files of equal names.
+void move_into(const fs::path& from, const fs::path& to) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
+    const fs::path target = to / entry.path().filename();
+    if (entry.is_directory() && fs::is_directory(target)) {
+      move_into(entry.path(), target);
+      continue;
+    }
+    std::error_code failed;
+    fs::rename(entry.path(), target, failed);
+    if (failed) fail("cannot move a finished file into place", to, failed);
+  }
+}
+
 }  // namespace
 
 StagedOutput::StagedOutput(const fs::path& target) : target_(without_trailing_slash(target)) {
@@ -63,10 +77,7 @@ void StagedOutput::commit() {
     if (!failed) return;
     fs::create_directory(target_, failed);
   }
-  for (const fs::directory_entry& entry : fs::directory_iterator(stage_)) {
-    fs::rename(entry.path(), target_ / entry.path().filename(), failed);
-    if (failed) fail("cannot move a finished file into place", target_, failed);
-  }
+  move_into(stage_, target_);
 }
 
 StagedFile::StagedFile(const fs::path& target)

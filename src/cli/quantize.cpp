@@ -1,25 +1,21 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "cli/calibration_inputs.h"
 #include "cli/commands.h"
+#include "cli/compression_record.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/provenance.h"
 #include "cli/quantize_options.h"
+#include "cli/synthetic_pictures.h"
 #include "cli/trainer.h"
-#include "formats/formats.h"
 #include "graph/error.h"
-#include "quantize/compare.h"
 #include "quantize/quantizer.h"
 #include "report/format.h"
-#include "report/html.h"
 #include "report/measurement.h"
 #include "report/quantization.h"
 #include "report/summary.h"
@@ -27,7 +23,25 @@
 namespace ounce::cli {
 namespace {
 
-constexpr int kWorstTensors = 6;  // histograms on the page
+/// How pictures are made; null where none are.
+report::Json synthesis_json(const QuantizeOptions& options, const methods::Request& request) {
+  if (!needs_synthesis(options, request)) return nullptr;
+  return {{"goals", options.synthesis},
+          {"steps", options.synthesis_steps},
+          {"pictures", options.synthetic_pictures}};
+}
+
+/// What the command line asks for, in words for metadata and manifest.
+report::Json request_json(const QuantizeOptions& options, const methods::Request& request) {
+  return {{"weights", request.weight_bits},
+          {"activations", request.activation_bits},
+          {"dynamic", quantize::name_of(request.activation_grid)},
+          {"bits", bits_label(request)},
+          {"softmax", quantize::name_of(request.softmax)},
+          {"options", request.options},
+          {"synthesis", synthesis_json(options, request)},
+          {"set", options.overrides}};
+}
 
 /// One run of `ounce quantize`: the steps in order, and what they hand to each other.
 class QuantizeRun {
@@ -39,22 +53,13 @@ class QuantizeRun {
 
  private:
   std::unique_ptr<CalibrationInputs> make_inputs(const DataOptions& data) const;
+  /// Beside the output, for a run that is stopped.
+  std::filesystem::path tuned_blocks_file() const;
   void compress();
-  void write_models();
-  void measure();
   void judge();
   std::map<std::string, double> metrics_of(const Graph& graph, tasks::Task& task,
                                            const tasks::Dataset& dataset, const std::string& stage);
   void compare_tensors();
-  void describe();
-  void note_layers();
-  void note_transforms();
-  void note_slowness();
-  void write_reports();
-  report::Json origin() const;
-  report::Json manifest() const;
-  /// Beside the output, for a run that is stopped.
-  std::filesystem::path tuned_blocks_file() const;
 
   const QuantizeOptions& options_;
   const Invocation& invocation_;
@@ -62,12 +67,11 @@ class QuantizeRun {
   const methods::Method& method_;
   Graph graph_;
   Progress progress_;
-  StageClock clock_;
-  report::Compression report_;
+  CompressionRecord record_;
+  std::optional<SyntheticPictures> synthetic_;
   std::unique_ptr<CalibrationInputs> inputs_;
   std::optional<StagedOutput> output_;
   quantize::QuantizeResult result_;
-  engine::KernelHints kernel_hints_;
 };
 
 QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invocation)
@@ -76,18 +80,33 @@ QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invoc
       request_(make_request(options)),
       method_(methods::find_method(options.method)),
       graph_(load_model(options.model)),
-      progress_(options.common) {
-  report_.provenance = make_provenance(invocation, options.common, options.model);
+      progress_(options.common),
+      record_({graph_, options.model, options.method, settings_text(request_), bits_label(request_),
+               request_json(options, request_)},
+              invocation, options.common) {
   if (options.dry_run) return;  // needs no data
   DataOptions data = options.data;
   data.limit = options.calibration;
+  report::Provenance& provenance = record_.report().provenance;
+  provenance.data = data.data;
+  if (needs_synthesis(options, request_)) {
+    synthetic_.emplace(graph_, *make_task(graph_, options.model, options.task),
+                       synthesis_options(options), invocation, progress_);
+    data.limit = 0;
+    provenance.data +=
+        fmt::format(" ({} pictures made from the network)", synthetic_->inputs().size());
+    record_.finish("make pictures");
+  }
   inputs_ = make_inputs(data);
-  report_.provenance.data = data.data;
-  report_.provenance.data_items = inputs_->items();
-  report_.provenance.data_hash = inputs_->hash();
+  provenance.data_items = inputs_->items();
+  provenance.data_hash = inputs_->hash();
 }
 
 std::unique_ptr<CalibrationInputs> QuantizeRun::make_inputs(const DataOptions& data) const {
+  if (synthetic_) {
+    return std::make_unique<CalibrationInputs>(synthetic_->inputs(), data.limit,
+                                               make_task(graph_, options_.model, options_.task));
+  }
   return std::make_unique<CalibrationInputs>(data, graph_, options_.model, options_.task,
                                              options_.common.seed);
 }
@@ -115,20 +134,26 @@ int QuantizeRun::plan_only() {
 }
 
 int QuantizeRun::carry_out() {
-  output_.emplace(output_folder(options_, request_));
-  clock_.finish(report_.provenance, "read");
+  const std::filesystem::path folder = output_folder(options_, request_);
+  output_.emplace(folder);
+  record_.finish("read");
   compress();
-  measure();
-  write_models();
+  record_.measure(result_, methods::configure(method_, request_), inputs_->source(), options_.runs,
+                  progress_);
+  record_.finish("time");
+  record_.write_models(result_, inputs_->task(), *output_);
   compare_tensors();
   judge();
-  describe();
-  write_reports();
+  record_.describe(result_, folder);
+  if (synthetic_) {
+    record_.report().contact_sheet = synthetic_->write(*output_, inputs_->task()->preprocessing());
+  }
+  record_.write_reports(*output_);
   output_->commit();
   std::filesystem::remove(tuned_blocks_file());
-  const std::string where = output_folder(options_, request_).string();
-  print_result(options_.common, report::to_json(report_),
-               report::summary_text(report_) + "\nwritten to " + report::printable(where) + "\n");
+  print_result(options_.common, report::to_json(record_.report()),
+               report::summary_text(record_.report()) + "\nwritten to " +
+                   report::printable(folder.string()) + "\n");
   return 0;
 }
 
@@ -136,74 +161,21 @@ void QuantizeRun::compress() {
   const quantize::Options settings = methods::configure(method_, request_);
   quantize::Refinement refine;
   if (quantize::is_learned(settings.rounding)) {
-    const report::Json identity{
-        {"origin", origin()}, {"options", request_.options}, {"set", options_.overrides}};
-    refine = invocation_.tuner(
-        settings, {options_.common.seed, tuned_blocks_file(), report::json_text(identity, -1)});
+    refine = invocation_.tuner(settings, {options_.common.seed, tuned_blocks_file(),
+                                          report::json_text(record_.origin(), -1)});
   }
   result_ =
       methods::run(method_, graph_, request_, inputs_->source(), quantize_hooks(progress_), refine);
   progress_.clear();
-  clock_.finish(report_.provenance, "quantize");
+  record_.finish("quantize");
   warn_skipped(inputs_->skipped(), inputs_->items());
-  report_.provenance.skipped = skipped_lines(inputs_->skipped());
-}
-
-void QuantizeRun::write_models() {
-  if (inputs_->task() != nullptr) inputs_->task()->store(result_.graph);
-  result_.graph.metadata["ounce.origin"] = report::json_text(origin(), -1);
-  formats::write_model(result_.graph, output_->path("model.onnx"));
-  // Only here does time come in: which kernel was fastest for a layer of few bits.
-  engine::store_kernel_hints(result_.graph, kernel_hints_);
-  formats::write_model(result_.graph, output_->path("model.ounce"));
-  report_.before.file_bytes = file_bytes(options_.model);
-  report_.after.file_bytes = file_bytes(output_->path("model.ounce"));
-}
-
-/// No times in here: equal settings and data give equal bytes but for the kernel hints.
-report::Json QuantizeRun::origin() const {
-  return {{"ounce", report_.provenance.versions[0].second},
-          {"method", options_.method},
-          {"weights", request_.weight_bits},
-          {"activations", request_.activation_bits},
-          {"dynamic", quantize::name_of(request_.activation_grid)},
-          {"bits", bits_label(request_)},
-          {"softmax", quantize::name_of(request_.softmax)},
-          {"seed", options_.common.seed},
-          {"model_hash", report_.provenance.model_hash},
-          {"data_hash", report_.provenance.data_hash}};
+  record_.report().provenance.skipped = skipped_lines(inputs_->skipped());
 }
 
 std::filesystem::path QuantizeRun::tuned_blocks_file() const {
   std::filesystem::path file = output_folder(options_, request_);
   if (!file.has_filename()) file = file.parent_path();
   return file += ".tuning";
-}
-
-void QuantizeRun::measure() {
-  inputs_->source().restart();
-  const std::optional<std::vector<Tensor>> inputs = inputs_->source().next();
-  const std::vector<const Graph*> graphs{&graph_, &result_.graph};
-  report::MeasureOptions timing;
-  timing.threads = options_.common.threads;
-  timing.runs = options_.runs;
-  const auto measured = report::measure_interleaved(
-      graphs, inputs.value(), timing,
-      [&](int64_t done, int64_t total) { progress_.step("timing", done, total); });
-  progress_.clear();
-  report::ModelSide* sides[] = {&report_.before, &report_.after};
-  for (size_t i = 0; i < measured.size(); ++i) {
-    sides[i]->latency = measured[i].latency();
-    sides[i]->weight_bytes = measured[i].weight_bytes;
-    sides[i]->arena_bytes = measured[i].arena_bytes;
-  }
-  kernel_hints_ = measured.back().kernel_hints;
-  if (!result_.latency) {
-    const quantize::DryRun dry = quantize::dry_run(graph_, methods::configure(method_, request_));
-    result_.latency = quantize::compare_latency(result_.prepared, result_.graph, dry.plan, *inputs,
-                                                options_.common.threads);
-  }
-  clock_.finish(report_.provenance, "time");
 }
 
 std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks::Task& task,
@@ -214,7 +186,13 @@ std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks:
 }
 
 void QuantizeRun::judge() {
-  tasks::Task* const task = inputs_->task();
+  // Arrays say nothing of a task; pictures to judge on do.
+  if (synthetic_ && options_.eval_data.empty()) return;
+  std::unique_ptr<tasks::Task> of_eval_data;
+  if (inputs_->task() == nullptr && !options_.eval_data.empty()) {
+    of_eval_data = make_task(graph_, options_.model, options_.task);
+  }
+  tasks::Task* const task = of_eval_data ? of_eval_data.get() : inputs_->task();
   if (task == nullptr) return;
   DataOptions data = options_.data;
   if (!options_.eval_data.empty()) {
@@ -233,109 +211,21 @@ void QuantizeRun::judge() {
   const auto before = metrics_of(graph_, *task, dataset, "judging float");
   const auto after = metrics_of(result_.graph, *task, dataset, "judging quantized");
   for (const auto& [name, value] : before) {
-    report_.metrics.push_back({name, value, after.at(name), "%"});
+    record_.report().metrics.push_back({name, value, after.at(name), "%"});
   }
-  clock_.finish(report_.provenance, "judge");
+  if (options_.eval_data.empty()) {
+    record_.report().notes.push_back(
+        "judged on the data that was also calibrated on (--eval-data names other pictures)");
+  }
+  record_.finish("judge");
 }
 
 void QuantizeRun::compare_tensors() {
   if (options_.compare == 0) return;
   DataOptions data = options_.data;
   data.limit = options_.compare;
-  const auto inputs = make_inputs(data);
-  quantize::CompareOptions settings;
-  settings.threads = options_.common.threads;
-  settings.histograms = kWorstTensors;
-  const quantize::Comparison comparison = quantize::compare(
-      result_.prepared, result_.graph, inputs->source(), settings, quantize_hooks(progress_));
-  progress_.clear();
-  report_.errors = report::errors_of(comparison);
-  report_.histograms = report::histograms_of(comparison, result_);
-  clock_.finish(report_.provenance, "compare");
-}
-
-void QuantizeRun::describe() {
-  report_.model = std::filesystem::path(options_.model).filename().string();
-  report_.method = options_.method;
-  report_.settings = settings_text(request_);
-  report_.before.label = "float";
-  report_.after.label = bits_label(request_);
-  report::add_quantization(report_, result_);
-  if (result_.latency) report::add_latency(report_, *result_.latency, result_.prepared);
-  if (!report_.provenance.skipped.empty()) {
-    report_.notes.push_back(fmt::format("{} of {} calibration pictures could not be read",
-                                        report_.provenance.skipped.size(),
-                                        report_.provenance.data_items));
-  }
-  if (!report_.metrics.empty() && options_.eval_data.empty()) {
-    report_.notes.push_back(
-        "judged on the data that was also calibrated on (--eval-data names other pictures)");
-  }
-  note_layers();
-  note_transforms();
-  note_slowness();
-  for (const char* name : {"model.ounce", "model.onnx", "manifest.json", "report.html"}) {
-    report_.files.push_back((output_folder(options_, request_) / name).string());
-  }
-}
-
-void QuantizeRun::note_layers() {
-  std::vector<std::string> ends;
-  for (const quantize::LayerRecord& layer : result_.layers) {
-    if (layer.is_end) ends.push_back(layer.node);
-  }
-  const auto note = [&](const char* what, const std::vector<std::string>& names) {
-    if (!names.empty())
-      report_.notes.push_back(fmt::format("{}: {}", what, fmt::join(names, ", ")));
-  };
-  note("first and last layers keep 8 bits (--option keep-ends8=off: no)", ends);
-  note("embeddings are stored with 8 bits (--option embeddings8=off: no)", result_.embeddings);
-  if (!result_.latency) return;
-  note("few bits are no faster than 8 here, the weights are unpacked when the model is loaded",
-       result_.latency->unpacked_layers);
-}
-
-void QuantizeRun::note_transforms() {
-  const auto& transforms = result_.transforms;
-  if (transforms.empty()) return;
-  const auto kept = std::count_if(transforms.begin(), transforms.end(),
-                                  [](const quantize::TransformRecord& one) { return one.kept; });
-  report_.notes.push_back(fmt::format("{}: pays behind {} of {} normalizations",
-                                      transforms.front().kind, kept, transforms.size()));
-}
-
-void QuantizeRun::note_slowness() {
-  const double before = report_.before.latency->median_ms;
-  const double after = report_.after.latency->median_ms;
-  if (after <= before) return;
-  report_.notes.push_back(
-      fmt::format("the quantized model is slower than the float model on this machine: {:.3f} ms "
-                  "against {:.3f}",
-                  after, before));
-}
-
-report::Json QuantizeRun::manifest() const {
-  report::Json json = report::to_json(report_.provenance);
-  json["method"] = options_.method;
-  json["weights"] = request_.weight_bits;
-  json["activations"] = request_.activation_bits;
-  json["dynamic"] = quantize::name_of(request_.activation_grid);
-  json["bits"] = bits_label(request_);
-  json["options"] = request_.options;
-  json["set"] = options_.overrides;
-  json["float_bytes"] = report_.before.file_bytes;
-  json["files"] = report::Json::array();
-  for (const char* name : {"model.ounce", "model.onnx"}) {
-    const std::filesystem::path path = output_->path(name);
-    json["files"].push_back(
-        {{"name", name}, {"bytes", file_bytes(path)}, {"hash", file_hash(path)}});
-  }
-  return json;
-}
-
-void QuantizeRun::write_reports() {
-  output_->write_text("manifest.json", report::json_text(manifest()) + '\n');
-  output_->write_text("report.html", report::html_page(report_));
+  record_.compare_tensors(result_, make_inputs(data)->source(), progress_);
+  record_.finish("compare");
 }
 
 /// Whether the trainer is needed, and another program has it.
@@ -343,7 +233,8 @@ bool is_for_the_trainer(const QuantizeOptions& options, const Invocation& invoca
   if (options.dry_run || invocation.tuner) return false;
   const methods::Request request = make_request(options);
   const auto& method = methods::find_method(options.method);
-  return quantize::is_learned(methods::configure(method, request).rounding);
+  return quantize::is_learned(methods::configure(method, request).rounding) ||
+         needs_synthesis(options, request);
 }
 
 int quantize_model(const QuantizeOptions& options, const Invocation& invocation) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/method_request.h"
 #include "graph/error.h"
 #include "quantize/affine.h"
 
@@ -34,6 +35,15 @@ CLI::Validator activation_bits() {
       "BITS");
 }
 
+CLI::Validator picture_goals() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        const bool known = text == "auto" || methods::picture_goals_from_name(text);
+        return known ? "" : "auto, " + std::string(methods::kPictureGoals);
+      },
+      "GOALS");
+}
+
 void set_bits(methods::Request& request, const QuantizeOptions& options) {
   quantize::WeightOptions weights;
   quantize::set_weight_bits(weights, options.weights);
@@ -50,29 +60,11 @@ methods::Request request_from(const QuantizeOptions& options) {
   methods::Request request;
   set_bits(request, options);
   request.softmax = quantize::softmax_codes_from_name(options.softmax).value();
-  if (options.data.data == "none" && request.needs_ranges()) {
-    throw Error("the ranges of activations need data", "--data none",
-                "--activations f32, or --dynamic token");
-  }
   request.threads = options.common.threads;
-  for (const std::string& text : options.method_options) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos) {
-      throw Error("not NAME=VALUE", "--option " + text, "ounce methods " + options.method);
-    }
-    request.options[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  for (const std::string& text : options.overrides) {
-    request.overrides.push_back(quantize::parse_override(text));
-  }
+  add_typed(request, options.method, options.method_options, options.overrides);
   // A layer that loses stays in float, unless the user says otherwise.
   request.options.emplace("drop-slow-layers", options.keep_slow ? "off" : "on");
-  const quantize::Options settings =
-      methods::configure(methods::find_method(options.method), request);
-  if (options.data.data == "none" && settings.looks_at_data()) {
-    throw Error("transforms, rounding and bias correction go by data", "--data none",
-                "norms=none, rounding=nearest, bias-correction=off");
-  }
+  methods::configure(methods::find_method(options.method), request);
   return request;
 }
 
@@ -84,11 +76,10 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "Folder to fill (default: the model's name and the bits)");
   add_data_options(
       app, options.data,
-      "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none where "
-      "activations stay float or are dynamic",
+      "calibrate on (and to judge on, where labelled); or a folder of .npy arrays; none: pictures "
+      "are made from the network where it takes any",
       false);
-  app.add_option("--method", options.method, "Method, one of those that `ounce methods` lists")
-      ->capture_default_str();
+  add_method_options(app, options);
   app.add_option("--weights", options.weights, "Bits of weights, or ternary (-1, 0, 1)")
       ->check(weight_bits())
       ->capture_default_str();
@@ -100,15 +91,19 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "one a token, instead of calibrated ones; everything else stays float")
       ->check(CLI::IsMember({"off", "tensor", "token"}))
       ->capture_default_str();
-  app.add_option("--softmax", options.softmax,
-                 "Codes of the softmax maps of attention: uniform, log2 or log-sqrt2 (the "
-                 "activations' bits, at most 4)")
-      ->check(CLI::IsMember({"uniform", "log2", "log-sqrt2"}))
-      ->capture_default_str();
-  app.add_option("--set", options.overrides,
-                 "PATTERN:KEY=VALUE, settings of the layers that the pattern names");
-  app.add_option("--option", options.method_options, "NAME=VALUE, an option of the method");
   app.add_option("--calibration", options.calibration, "Pictures to calibrate on, spread evenly")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--synthesis", options.synthesis,
+                 fmt::format("What pictures are made to be with --data none: {}; auto: what suits "
+                             "the network",
+                             methods::kPictureGoals))
+      ->check(picture_goals())
+      ->capture_default_str();
+  app.add_option("--synthesis-steps", options.synthesis_steps, "Steps in which they are made")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--synthetic", options.synthetic_pictures, "How many are made")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--eval-data", options.eval_data,
@@ -123,6 +118,22 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_flag("--keep-slow", options.keep_slow,
                "Keep layers on integers that are slower there on this machine");
   add_task_options(app, options.task);
+}
+
+bool needs_synthesis(const QuantizeOptions& options, const methods::Request& request) {
+  if (options.data.data != "none") return false;
+  const auto& method = methods::find_method(options.method);
+  return request.needs_ranges() || methods::configure(method, request).looks_at_data();
+}
+
+methods::SynthesisOptions synthesis_options(const QuantizeOptions& options) {
+  methods::SynthesisOptions synthesis;
+  synthesis.goals = methods::picture_goals_from_name(options.synthesis);
+  synthesis.pictures = options.synthetic_pictures;
+  synthesis.steps = options.synthesis_steps;
+  synthesis.seed = options.common.seed;
+  synthesis.threads = options.common.threads;
+  return synthesis;
 }
 
 methods::Request make_request(const QuantizeOptions& options) {

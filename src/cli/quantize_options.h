@@ -8,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/task_options.h"
 #include "methods/method.h"
+#include "methods/picture_goals.h"
 
 namespace ounce::cli {
 
@@ -26,6 +27,9 @@ struct QuantizeOptions {
   std::string dynamic = "off";      // "tensor" or "token": grids made while the model runs
   std::string softmax = "uniform";  // name of quantize::SoftmaxCodes
   int64_t calibration = 128;
+  std::string synthesis = "auto";  // what pictures are made to be with --data none
+  int64_t synthesis_steps = 300;
+  int64_t synthetic_pictures = 32;
   int64_t compare = 16;
   int runs = 30;
   std::vector<std::string> method_options;  // "name=value"
@@ -35,6 +39,11 @@ struct QuantizeOptions {
 };
 
 void define_quantize(CLI::App& app, QuantizeOptions& options);
+
+/// Whether `--data none` is not enough as it is: pictures to calibrate on must be made.
+bool needs_synthesis(const QuantizeOptions& options, const methods::Request& request);
+/// How they are made, but for colours.
+methods::SynthesisOptions synthesis_options(const QuantizeOptions& options);
 
 /// The method's request as typed. Throws `UsageError` for an unknown method, option or override.
 methods::Request make_request(const QuantizeOptions& options);

@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "methods/trained/block_tuning/block_tuning.h"
+#include "methods/trained/synthesis/synthesis.h"
 #include "recipes/plan.h"
 #include "recipes/recipe.h"
 #include "recipes/run.h"
@@ -152,6 +153,7 @@ void add_training(CLI::App& app, Invocation& invocation) {
     tuning.identity = std::move(run.identity);
     return methods::block_tuning(tuning);
   };
+  invocation.synthesizer = methods::synthesize;
   add_quantize(app, invocation);
   add_command<TrainOptions>(app, invocation, "train", "Train a network by a recipe", kExamples,
                             define, carry_out);

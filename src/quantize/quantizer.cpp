@@ -171,22 +171,9 @@ void round_by_correlation(const Graph& prepared, const Plan& plan, InputSource& 
 /// Everything after the plan.
 QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options& options,
                          InputSource& source, const Progress& progress,
-                         const Refinement& refine = {}) {
-  const Observations observations = observe(prepared, plan, source, options.threads, progress);
-  Calibration calibration;
-  calibration.grids = choose_grids(prepared, plan, observations);
-  calibration.binarizer_scales = choose_binarizer_scales(plan, observations);
-  calibration.layers = quantize_layers(prepared, plan, calibration.grids);
-  if (options.rounding == Rounding::kGptq) {
-    round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
-  }
-  if (refine) refine(prepared, plan, source, progress, calibration);
-  if (options.bias_correction) {
-    const Graph first = insert_qdq(prepared, plan, calibration);
-    correct_biases(prepared, plan,
-                   mean_layer_errors(prepared, first, plan, source, options.threads, progress),
-                   calibration);
-  }
+                         const Refinement& refine = {}, CalibrationCache* cache = nullptr) {
+  const auto [observations, calibration] =
+      calibrate(prepared, plan, options, source, progress, refine, cache);
   QuantizeResult result;
   result.graph = insert_qdq(prepared, plan, calibration);
   result.layers = layer_records(prepared, plan, calibration.layers);
@@ -321,6 +308,31 @@ LatencyComparison drop_slow_layers(const Graph& prepared, const Options& options
 
 }  // namespace
 
+Calibrated calibrate(const Graph& prepared, const Plan& plan, const Options& options,
+                     InputSource& source, const Progress& progress, const Refinement& refine,
+                     CalibrationCache* cache) {
+  if (cache != nullptr && !refine && CalibrationCache::serves(plan, options)) {
+    return cache->calibrate(prepared, plan, options, source, progress);
+  }
+  Calibrated result;
+  result.observations = observe(prepared, plan, source, options.threads, progress);
+  Calibration& calibration = result.calibration;
+  calibration.grids = choose_grids(prepared, plan, result.observations);
+  calibration.binarizer_scales = choose_binarizer_scales(plan, result.observations);
+  calibration.layers = quantize_layers(prepared, plan, calibration.grids);
+  if (options.rounding == Rounding::kGptq) {
+    round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
+  }
+  if (refine) refine(prepared, plan, source, progress, calibration);
+  if (options.bias_correction) {
+    const Graph first = insert_qdq(prepared, plan, calibration);
+    correct_biases(prepared, plan,
+                   mean_layer_errors(prepared, first, plan, source, options.threads, progress),
+                   calibration);
+  }
+  return result;
+}
+
 std::vector<LayerRecord> planned_layers(const Graph& prepared, const Plan& plan) {
   std::vector<LayerRecord> records;
   for (const LayerPlan& layer : plan.layers) {
@@ -369,7 +381,8 @@ DryRun dry_run(const Graph& graph, const Options& options, std::vector<Shape> in
 }
 
 QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
-                        const Progress& progress, const Refinement& refine) {
+                        const Progress& progress, const Refinement& refine,
+                        CalibrationCache* cache) {
   const std::vector<Tensor> sample = first_run(source);
   const std::vector<Shape> shapes = shapes_of(sample);
   Graph prepared = prepare(graph, options);
@@ -385,7 +398,7 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   }
   progress.tell("calibration needs at most " +
                 megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));
-  QuantizeResult result = carry_out(prepared, plan, options, source, progress, refine);
+  QuantizeResult result = carry_out(prepared, plan, options, source, progress, refine, cache);
   result.latency = std::move(latency);
   result.transforms = std::move(transforms);
   result.prepared = prepared;

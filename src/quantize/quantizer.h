@@ -8,6 +8,7 @@
 
 #include "graph/graph.h"
 #include "quantize/calibrate.h"
+#include "quantize/calibration_cache.h"
 #include "quantize/insert_qdq.h"
 #include "quantize/latency.h"
 #include "quantize/plan.h"
@@ -66,9 +67,16 @@ using Refinement = std::function<void(const Graph& prepared, const Plan& plan, I
 /// prepare -> plan -> executability check -> calibrate -> weights -> insert [-> time, keep slow
 /// layers in float, again]. Throws `Error` on NaN (naming the tensor), on empty data, on impossible
 /// options; `Interrupted` when asked to stop.
-/// `refine` comes before biases are corrected.
+/// `refine` comes before biases are corrected. `cache`, when given, must always see the same float
+/// network and data; it is left alone where it cannot serve.
 QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
-                        const Progress& progress = {}, const Refinement& refine = {});
+                        const Progress& progress = {}, const Refinement& refine = {},
+                        CalibrationCache* cache = nullptr);
+
+/// The numbers of a plan: ranges, codes, scales, biases, as `quantize` chooses them.
+Calibrated calibrate(const Graph& prepared, const Plan& plan, const Options& options,
+                     InputSource& source, const Progress& progress = {},
+                     const Refinement& refine = {}, CalibrationCache* cache = nullptr);
 
 /// What `quantize` would do, without looking at data (`--dry-run`): the prepared graph and its
 /// plan.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -109,6 +110,21 @@ std::string printable(std::string_view text) {
     }
   }
   return clean;
+}
+
+std::string base64(std::span<const uint8_t> bytes) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t count = std::min<size_t>(3, bytes.size() - i);
+    uint32_t group = 0;
+    for (size_t j = 0; j < 3; ++j) group = (group << 8U) | (j < count ? bytes[i + j] : 0U);
+    for (size_t j = 0; j < 4; ++j) {
+      text += j <= count ? kDigits[(group >> (18U - 6U * j)) & 63U] : '=';
+    }
+  }
+  return text;
 }
 
 std::string html_escaped(std::string_view text) {

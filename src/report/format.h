@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -31,6 +32,9 @@ std::string metric_text(std::optional<double> value, std::string_view unit);
 /// Text from a file made fit for a terminal: control characters, escapes and broken UTF-8 become
 /// '?'.
 std::string printable(std::string_view text);
+
+/// Bytes as text (RFC 4648, section 4).
+std::string base64(std::span<const uint8_t> bytes);
 
 /// `text` with the five HTML special characters replaced by entities.
 std::string html_escaped(std::string_view text);

@@ -37,7 +37,10 @@ std::string filled(std::string_view page,
 }  // namespace
 
 std::string html_page(const Compression& report) {
-  const std::string data = script_safe_json(to_json(report));
+  Json json = to_json(report);
+  // On the page alone: programs that read the JSON find the pictures in their folder.
+  if (!report.contact_sheet.empty()) json["contact_sheet"] = report.contact_sheet;
+  const std::string data = script_safe_json(json);
   const std::string title = html_escaped(printable(report.model));
   return filled(page_assets::template_html(), {{"%TITLE%", title},
                                                {"%STYLE%", page_assets::style()},

@@ -58,6 +58,28 @@ Json to_json(const Histogram& histogram) {
               {"sqnr_db", nullable(histogram.sqnr_db)}};
 }
 
+Json to_json(const SearchPoint& point) {
+  return Json{{"kind", point.kind},     {"settings", point.settings},
+              {"metric", point.metric}, {"drop", point.drop},
+              {"ms", point.ms},         {"bytes", point.bytes},
+              {"front", point.front},   {"best", point.best}};
+}
+
+Json to_json(const RaisedLayer& layer) {
+  return Json{{"name", layer.name}, {"op", layer.op}, {"from", layer.from},  {"to", layer.to},
+              {"loss", layer.loss}, {"ms", layer.ms}, {"bytes", layer.bytes}};
+}
+
+Json to_json(const Search& search) {
+  Json json{{"goal", search.goal},         {"met", search.met},
+            {"complete", search.complete}, {"metric", search.metric},
+            {"data", search.data},         {"by", search.by_size ? "size" : "latency"},
+            {"points", Json::array()},     {"raised", Json::array()}};
+  for (const SearchPoint& point : search.points) json["points"].push_back(to_json(point));
+  for (const RaisedLayer& layer : search.raised) json["raised"].push_back(to_json(layer));
+  return json;
+}
+
 }  // namespace
 
 Json to_json(const Layer& layer) {
@@ -124,6 +146,7 @@ Json to_json(const Compression& report) {
   }
   for (const Layer& layer : report.layers) json["layers"].push_back(to_json(layer));
   for (const PieceTime& piece : report.pieces) json["pieces"].push_back(to_json(piece));
+  if (report.search) json["search"] = to_json(*report.search);
   for (const Histogram& histogram : report.histograms) {
     json["histograms"].push_back(to_json(histogram));
   }

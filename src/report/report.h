@@ -113,6 +113,41 @@ struct Provenance {
   std::vector<std::pair<std::string, double>> seconds;  // by stage, in order
 };
 
+/// One model that a search measured.
+struct SearchPoint {
+  std::string kind;      // "float", "uniform W8A8", "curve", "refined"
+  std::string settings;  // "W8A8 x 30, W4A8 x 20"
+  double metric = 0;     // 0 .. 1
+  double drop = 0;       // points below the float model
+  double ms = 0;
+  int64_t bytes = 0;
+  bool front = false;  // no other one is as good and costs less
+  bool best = false;   // what the search chose
+};
+
+/// What a layer gained by more than its cheapest setting.
+struct RaisedLayer {
+  std::string name;
+  std::string op;
+  std::string from;
+  std::string to;
+  double loss = 0;  // divergence of the network's outputs that it took away
+  double ms = 0;    // that it cost
+  int64_t bytes = 0;
+};
+
+/// How the bits of each layer were found.
+struct Search {
+  std::string goal;      // "a drop of at most 1 point of top1 at least latency"
+  std::string metric;    // "top1"
+  std::string data;      // which pictures calibrated and which judged
+  bool by_size = false;  // the front is one of sizes, else of latencies
+  bool met = false;
+  bool complete = false;            // nothing promising was left to try
+  std::vector<SearchPoint> points;  // the float model first
+  std::vector<RaisedLayer> raised;  // best bargain first
+};
+
 /// The whole story of one compression.
 struct Compression {
   std::string model;
@@ -126,8 +161,10 @@ struct Compression {
   std::vector<PieceTime> pieces;    // in network order
   std::vector<Histogram> histograms;
   std::vector<KeptFloat> kept_float;
+  std::optional<Search> search;
   std::vector<std::string> files;
   std::vector<std::string> notes;  // warnings that a reader must see
+  std::string contact_sheet;       // data URI of the pictures that were made to calibrate on
   Provenance provenance;
 };
 

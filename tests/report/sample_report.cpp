@@ -76,6 +76,20 @@ Compression sample_report() {
   Layer head = layer("head", "Gemm", 33);
   head.weight_bits = head.activation_bits = 32;
   report.layers.push_back(head);
+  Search& search = report.search.emplace();
+  search.goal = "a drop of at most 1 point of top1 at least size";
+  search.metric = "top1";
+  search.data = "128 of photos.txt calibrate, 372 others judge by top1";
+  search.by_size = true;
+  search.met = true;
+  search.complete = true;
+  search.points = {{"float", "float", 0.828, 0, 9.41, 22'950'000, false, false},
+                   {"uniform W8A8", "W8A8 x 33", 0.826, 0.2, 3.52, 5'930'000, true, false},
+                   {"uniform W4A8", "W4A8 x 33", 0.781, 4.7, 3.53, 3'320'000, true, false},
+                   {"curve", "W4A8 x 20, W8A8 x 13", 0.82, 0.8, 3.52, 4'100'000, true, true},
+                   {"refined", "W4A8 x 21, W8A8 x 12", 0.815, 1.3, 3.5, 4'150'000, false, false}};
+  search.raised = {{"blocks.0.mlp.fc1", "MatMul", "W4A8", "W8A8", 0.0123, -0.001, 73'728},
+                   {"<i>head</i>", "Gemm", "W4A8", "float", 0.004, 0.04, 500'000}};
   report.histograms = {histogram("blocks.1.mlp.fc2_input", -0.17, 9.5, 4.2, 0.1),
                        histogram("<img src=x onerror=window.broken=1>", -6, 6, 5, 0)};
   report.kept_float = {

@@ -220,6 +220,72 @@
       { title: "gain", kind: "number" }], rows)));
   }
 
+  const bitsBought = (search) => table("raised-table", "Layers above their cheapest setting, the best bargain first", [
+    { title: "layer", kind: "name" }, { title: "op" }, { title: "from" }, { title: "to" },
+    { title: "loss taken away", kind: "number" }, { title: "time paid", kind: "number" },
+    { title: "bytes paid", kind: "number" }],
+  search.raised.map((one) => [one.name, one.op, one.from, one.to, one.loss.toPrecision(3),
+    `${signed(one.ms, 4)} ms`, signed(one.bytes, 0)]));
+
+  /// Every model that was tried, metric against one cost; the front of `by` is joined by a line.
+  function tradeOff(node, search, by, title, read, write) {
+    const kinds = [
+      { label: "tried", color: "float", pointStyle: "circle", radius: 3, take: (point) => point.kind !== "float" && !point.kind.startsWith("uniform") },
+      { label: "uniform bits", color: "warn", pointStyle: "rectRot", radius: 6, take: (point) => point.kind.startsWith("uniform") },
+      { label: "float", color: "text", pointStyle: "triangle", radius: 6, take: (point) => point.kind === "float" },
+      { label: "chosen", color: "good", pointStyle: "star", radius: 10, take: (point) => point.best },
+    ];
+    const toPoint = (point) => ({ x: read(point), y: 100 * point.metric, point });
+    const front = search.points.filter((point) => point.front).sort((a, b) => read(a) - read(b));
+    chart(node, `${search.metric} against ${title} of the models tried`, () => ({
+      type: "scatter",
+      data: { datasets: [
+        ...kinds.map((kind) => ({
+          label: kind.label, data: search.points.filter(kind.take).map(toPoint), pointStyle: kind.pointStyle,
+          pointRadius: kind.radius, pointHoverRadius: kind.radius + 2, borderWidth: 2,
+          backgroundColor: color(kind.color), borderColor: color(kind.color),
+        })),
+        ...(search.by === by ? [{
+          type: "line", label: "Pareto front", data: front.map(toPoint), pointRadius: 0, borderWidth: 2, tension: 0,
+          borderColor: color("quantized"), backgroundColor: color("quantized"),
+        }] : []),
+      ] },
+      options: {
+        plugins: { ...layerLegend(), tooltip: { callbacks: {
+          title: (items) => items[0].raw.point.kind,
+          label: ({ raw }) => [`${search.metric} ${metricText(raw.point.metric, "%")}, ${signed(-raw.point.drop, 2)} points`,
+            `${bytes(raw.point.bytes)}, ${milliseconds(raw.point.ms)}`, raw.point.settings] } } },
+        scales: {
+          x: axis(title, { type: "linear", ticks: { callback: (value) => write(value) } }),
+          y: axis(`${search.metric} (%)`),
+        },
+      },
+    }));
+  }
+
+  function bitSearch() {
+    const search = report.search;
+    if (!search) return;
+    const verdict = search.met ? "Met." : search.complete ? "No setting meets it: this is the closest." : "Not met in the time it had: this is the closest so far.";
+    const node = section("search", "How the bits were found",
+      `Goal: ${search.goal}. ${verdict} ${search.data}. Each point is a whole model, quantized, judged and timed.`);
+    const charts = [
+      ["latency", "ms", (point) => point.ms, (value) => compact(value)],
+      ["size", "size on disk", (point) => point.bytes, (value) => bytes(value)],
+    ];
+    if (search.by === "size") charts.reverse();
+    for (const [by, title, read, write] of charts) tradeOff(node, search, by, title, read, write);
+    withTable(node, "Numbers of these charts", table("search-table", "Models in the order in which they were tried", [
+      { title: "model", kind: "name" }, { title: search.metric, kind: "number" }, { title: "points", kind: "number" },
+      { title: "latency", kind: "number" }, { title: "size", kind: "number" }, { title: "front" }, { title: "layers" }],
+    search.points.map((point) => [point.best ? `${point.kind} (chosen)` : point.kind, metricText(point.metric, "%"),
+      signed(-point.drop, 2), milliseconds(point.ms), bytes(point.bytes), point.front ? "yes" : "", point.settings])));
+    if (!search.raised.length) return;
+    node.append(element("h3", { text: "What each raised layer bought" }),
+      element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "What each raised layer bought" },
+        bitsBought(search)));
+  }
+
   function errorPerLayer() {
     const errors = report.errors;
     if (!errors.length) return;
@@ -335,6 +401,13 @@
       range(one), `${clipped(one).toFixed(3)} %`, `${fixed(one.sqnr_db, 1)} dB`])));
   }
 
+  function contactSheet() {
+    if (!report.contact_sheet) return;
+    const node = section("pictures", "Pictures made from the network",
+      "No pictures were given: these were made by gradient to calibrate on. The folder \"synthetic\" beside this page has them as the network takes them.");
+    node.append(element("img", { src: report.contact_sheet, alt: "The pictures, side by side", class: "contact-sheet" }));
+  }
+
   function bitsPerLayer() {
     const layers = report.layers;
     if (!layers.length) return;
@@ -415,9 +488,11 @@
 
   header();
   beforeAfter();
+  bitSearch();
   errorPerLayer();
   latencyPerLayer();
   histograms();
+  contactSheet();
   bitsPerLayer();
   keptFloat();
   provenance();

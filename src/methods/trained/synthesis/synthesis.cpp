@@ -62,6 +62,7 @@ class Synthesizer {
               const quantize::Progress& progress)
       : graph_(graph),
         options_(options),
+        goals_(options.goals ? *options.goals : goals_for(graph)),
         progress_(progress),
         shape_(picture_shape(graph)),
         at_once_(takes_many(graph) ? kPicturesAtOnce : 1),
@@ -74,7 +75,7 @@ class Synthesizer {
   std::vector<Tensor> run() {
     at::manual_seed(options_.seed);
     pixels_ = at::randn({options_.pictures, shape_[0], shape_[1], shape_[2]});
-    if (!options_.goals.noise) {
+    if (!goals_.noise) {
       look_at_network();
       draw_meanings();
       optimize();
@@ -90,7 +91,6 @@ class Synthesizer {
  private:
   /// One run tells the shapes of maps and the number of classes.
   void look_at_network() {
-    const PictureGoals& goals = options_.goals;
     const std::vector<std::string> maps = attention_maps(graph_);
     const at::NoGradGuard no_gradient;
     const at::Tensor few = pixels_.narrow(0, 0, 1);
@@ -99,21 +99,21 @@ class Synthesizer {
     if (seen.outputs[0].dim() == 2 && seen.outputs[0].size(0) == 1) {
       classes_ = seen.outputs[0].size(1);
     }
-    if ((goals.attention_priors || goals.different_patches) && attentions_.empty()) {
+    if ((goals_.attention_priors || goals_.different_patches) && attentions_.empty()) {
       throw Error("no attention between patches was recognised: of " + std::to_string(maps.size()) +
                       " products of a softmax over the last axis, none is between as many queries "
                       "as keys that are a square number of patches",
                   {}, "--synthesis one-hot, or --data with pictures");
     }
-    if (goals.attention_priors) {
+    if (goals_.attention_priors) {
       priors_.emplace(attentions_, options_.pictures, options_.seed);
       add_taps(priors_->taps());
     }
-    if (goals.different_patches) {
+    if (goals_.different_patches) {
       mixed_ = mixed_values(graph_);
       add_taps(mixed_);
     }
-    if (goals.norm_statistics) {
+    if (goals_.norm_statistics) {
       statistics_ = norm_statistics(graph_);
       if (statistics_.empty()) {
         throw Error("there are no BatchNormalization statistics to match", {},
@@ -135,7 +135,7 @@ class Synthesizer {
     for (int64_t i = 0; i < options_.pictures; ++i) {
       PictureMeaning meaning;
       meaning.label = label(random_);
-      if (options_.goals.regions) {
+      if (goals_.regions) {
         meaning.regions = random_regions(shape_[1], shape_[2], classes_, random_);
       }
       std::vector<int64_t> labels = {meaning.label};
@@ -151,8 +151,8 @@ class Synthesizer {
   }
 
   at::Tensor target(const std::vector<int64_t>& labels) {
-    return options_.goals.soft_labels ? soft_target(classes_, labels, random_)
-                                      : one_hot_target(classes_, labels[0]);
+    return goals_.soft_labels ? soft_target(classes_, labels, random_)
+                              : one_hot_target(classes_, labels[0]);
   }
 
   void optimize() {
@@ -166,7 +166,7 @@ class Synthesizer {
         const int64_t count = std::min(at_once_, options_.pictures - first);
         const double share = static_cast<double>(count) / static_cast<double>(options_.pictures);
         add_gradient(share * loss_of(first, count));
-        if (options_.goals.regions && classes_ > 0) {
+        if (goals_.regions && classes_ > 0) {
           add_gradient(share * region_loss(first, count));
         }
       }
@@ -238,13 +238,14 @@ class Synthesizer {
     for (int64_t c = 0; c < shape_[0]; ++c) {
       const auto channel = static_cast<size_t>(c);
       at::Tensor plane = pixels_.select(1, c);
-      plane.clamp_(-options_.mean[channel] / options_.std[channel],
-                   (1.0 - options_.mean[channel]) / options_.std[channel]);
+      plane.clamp_(std::min(options_.black[channel], options_.white[channel]),
+                   std::max(options_.black[channel], options_.white[channel]));
     }
   }
 
   const Graph& graph_;
   const SynthesisOptions& options_;
+  PictureGoals goals_;
   const quantize::Progress& progress_;
   Shape shape_;      // channels, height, width
   int64_t at_once_;  // pictures in a run
@@ -263,39 +264,6 @@ class Synthesizer {
 };
 
 }  // namespace
-
-std::optional<PictureGoals> picture_goals_from_name(std::string_view name) {
-  PictureGoals goals;
-  if (name == "one-hot") return goals;
-  if (name == "noise") {
-    goals.noise = true;
-    return goals;
-  }
-  if (name == "psaq") {
-    goals.different_patches = true;
-    return goals;
-  }
-  if (name == "batch-norm") {
-    goals.norm_statistics = true;
-    return goals;
-  }
-  if (name == "sardfq") name = "apa+msr+sl";
-  while (!name.empty()) {
-    const size_t end = std::min(name.find('+'), name.size());
-    const std::string_view part = name.substr(0, end);
-    name.remove_prefix(std::min(name.size(), end + 1));
-    if (part == "apa") {
-      goals.attention_priors = true;
-    } else if (part == "msr") {
-      goals.regions = true;
-    } else if (part == "sl") {
-      goals.soft_labels = true;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return goals == PictureGoals{} ? std::nullopt : std::optional(goals);
-}
 
 PictureGoals goals_for(const Graph& graph) {
   if (!norm_statistics(graph).empty()) return *picture_goals_from_name("batch-norm");

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <span>
+
+#include "quantize/insert_qdq.h"
+#include "quantize/plan.h"
+
+namespace ounce::quantize {
+
+/// Some layers of a plan by themselves, with the numbers of the whole plan.
+struct PlanPart {
+  Plan plan;
+  Calibration calibration;
+};
+
+/// The plan of which only `layers` (indices into `plan.layers`) are left: they read codes of the
+/// grids they had and give floats; everything else is float, embeddings included. `calibration` may
+/// have no layers yet, then the part has none either. The layers must read calibrated grids.
+PlanPart part_of(const Graph& prepared, const Plan& plan, const Calibration& calibration,
+                 std::span<const size_t> layers);
+
+}  // namespace ounce::quantize
