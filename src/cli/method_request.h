@@ -19,8 +19,8 @@ void add_method_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--softmax", options.softmax,
                  "Codes of the softmax maps of attention: uniform, log2 or log-sqrt2 (the "
-                 "activations' bits, at most 4)")
-      ->check(CLI::IsMember({"uniform", "log2", "log-sqrt2"}))
+                 "activations' bits, at most 4); auto: uniform unless a preset knows better")
+      ->check(CLI::IsMember({"auto", "uniform", "log2", "log-sqrt2"}))
       ->capture_default_str();
   app.add_option("--set", options.overrides,
                  "PATTERN:KEY=VALUE, settings of the layers that the pattern names");

@@ -66,6 +66,7 @@ class QuantizeRun {
   methods::Request request_;
   const methods::Method& method_;
   Graph graph_;
+  std::string preset_flags_;  // what a preset chose; it is in the request by now
   Progress progress_;
   CompressionRecord record_;
   std::optional<SyntheticPictures> synthetic_;
@@ -80,6 +81,7 @@ QuantizeRun::QuantizeRun(const QuantizeOptions& options, const Invocation& invoc
       request_(make_request(options)),
       method_(methods::find_method(options.method)),
       graph_(load_model(options.model)),
+      preset_flags_(add_preset(request_, options, graph_)),
       progress_(options.common),
       record_({graph_, options.model, options.method, settings_text(request_), bits_label(request_),
                request_json(options, request_)},
@@ -128,6 +130,8 @@ int QuantizeRun::plan_only() {
     json["kept_float"].push_back({{"name", kept.node}, {"op", kept.op}, {"reason", kept.reason}});
   }
   std::string text = quantize::to_text(dry.prepared, dry.plan);
+  if (!preset_flags_.empty())
+    text += fmt::format("preset {}: {}\n", options_.preset, preset_flags_);
   text += fmt::format("calibration needs at most {}\n", report::bytes_text(dry.calibration_bytes));
   print_result(options_.common, json, text);
   return 0;
@@ -145,6 +149,9 @@ int QuantizeRun::carry_out() {
   compare_tensors();
   judge();
   record_.describe(result_, folder);
+  if (!preset_flags_.empty()) {
+    record_.report().notes.push_back(fmt::format("preset {}: {}", options_.preset, preset_flags_));
+  }
   if (synthetic_) {
     record_.report().contact_sheet = synthetic_->write(*output_, inputs_->task()->preprocessing());
   }
@@ -231,7 +238,8 @@ void QuantizeRun::compare_tensors() {
 /// Whether the trainer is needed, and another program has it.
 bool is_for_the_trainer(const QuantizeOptions& options, const Invocation& invocation) {
   if (options.dry_run || invocation.tuner) return false;
-  const methods::Request request = make_request(options);
+  methods::Request request = make_request(options);
+  if (!options.preset.empty()) add_preset(request, options, load_model(options.model));
   const auto& method = methods::find_method(options.method);
   return quantize::is_learned(methods::configure(method, request).rounding) ||
          needs_synthesis(options, request);
@@ -252,6 +260,8 @@ constexpr const char* kExamples =
     "  ounce quantize model.onnx --data photos/ --weights ternary --set 'blocks.0.*:weights=4'\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations f32\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations 8 --dynamic token\n"
+    "  ounce quantize vit.onnx --data none --weights 6 --activations 6\n"
+    "  ounce quantize vit.onnx --data photos/ --weights 4 --activations 4 --preset good\n"
     "  ounce quantize model.onnx --dry-run\n";
 
 }  // namespace

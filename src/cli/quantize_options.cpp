@@ -6,6 +6,7 @@
 
 #include "cli/method_request.h"
 #include "graph/error.h"
+#include "methods/preset.h"
 #include "quantize/affine.h"
 
 namespace ounce::cli {
@@ -59,7 +60,8 @@ methods::Request request_from(const QuantizeOptions& options) {
   }
   methods::Request request;
   set_bits(request, options);
-  request.softmax = quantize::softmax_codes_from_name(options.softmax).value();
+  request.softmax =
+      quantize::softmax_codes_from_name(options.softmax).value_or(quantize::SoftmaxCodes::kUniform);
   request.threads = options.common.threads;
   add_typed(request, options.method, options.method_options, options.overrides);
   // A layer that loses stays in float, unless the user says otherwise.
@@ -80,6 +82,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
       "are made from the network where it takes any",
       false);
   add_method_options(app, options);
+  app.add_option(
+         "--preset", options.preset,
+         "fast, good or best: options that suit the network and the bits, for about 1, 5 or "
+         "30 minutes; what it chose is told, and what is typed wins")
+      ->check(CLI::IsMember({"fast", "good", "best"}));
   app.add_option("--weights", options.weights, "Bits of weights, or ternary (-1, 0, 1)")
       ->check(weight_bits())
       ->capture_default_str();
@@ -118,6 +125,17 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_flag("--keep-slow", options.keep_slow,
                "Keep layers on integers that are slower there on this machine");
   add_task_options(app, options.task);
+}
+
+std::string add_preset(methods::Request& request, const QuantizeOptions& options,
+                       const Graph& graph) {
+  const auto preset = methods::preset_from_name(options.preset);
+  if (!preset) return {};
+  const methods::PresetChoice choice =
+      methods::preset_choice(*preset, graph, request, methods::macs_of_run(graph));
+  request.options.insert(choice.options.begin(), choice.options.end());
+  if (options.softmax == "auto") request.softmax = choice.softmax;
+  return methods::flags_text(choice);
 }
 
 bool needs_synthesis(const QuantizeOptions& options, const methods::Request& request) {
@@ -160,7 +178,8 @@ std::filesystem::path output_folder(const QuantizeOptions& options,
   std::transform(bits.begin(), bits.end(), bits.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (is_dynamic(request)) bits += "-dynamic";
-  if (request.softmax != quantize::SoftmaxCodes::kUniform) bits += "-" + options.softmax;
+  if (request.softmax != quantize::SoftmaxCodes::kUniform)
+    bits += "-" + std::string(quantize::name_of(request.softmax));
   return std::filesystem::path(options.model).stem().string() + "-" + bits;
 }
 

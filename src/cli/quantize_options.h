@@ -22,10 +22,11 @@ struct QuantizeOptions {
   std::string eval_images;
   TaskArguments task;
   std::string method = "q-yolo";
-  std::string weights = "8";        // bits, or "ternary"
-  std::string activations = "8";    // bits, or "f32"
-  std::string dynamic = "off";      // "tensor" or "token": grids made while the model runs
-  std::string softmax = "uniform";  // name of quantize::SoftmaxCodes
+  std::string weights = "8";      // bits, or "ternary"
+  std::string activations = "8";  // bits, or "f32"
+  std::string dynamic = "off";    // "tensor" or "token": grids made while the model runs
+  std::string softmax = "auto";   // name of quantize::SoftmaxCodes; auto: the preset's choice
+  std::string preset;             // name of methods::Preset, or none
   int64_t calibration = 128;
   std::string synthesis = "auto";  // what pictures are made to be with --data none
   int64_t synthesis_steps = 300;
@@ -40,7 +41,13 @@ struct QuantizeOptions {
 
 void define_quantize(CLI::App& app, QuantizeOptions& options);
 
+/// Adds what the preset chooses for this network and is not typed otherwise; returns it as flags,
+/// "" without a preset.
+std::string add_preset(methods::Request& request, const QuantizeOptions& options,
+                       const Graph& graph);
+
 /// Whether `--data none` is not enough as it is: pictures to calibrate on must be made.
+/// The method is asked as `request` has it, a preset's options included.
 bool needs_synthesis(const QuantizeOptions& options, const methods::Request& request);
 /// How they are made, but for colours.
 methods::SynthesisOptions synthesis_options(const QuantizeOptions& options);

@@ -156,7 +156,8 @@ methods::Request make_request(const SearchArguments& options) {
   try {
     methods::Request request;
     request.threads = options.common.threads;
-    request.softmax = quantize::softmax_codes_from_name(options.softmax).value();
+    request.softmax = quantize::softmax_codes_from_name(options.softmax)
+                          .value_or(quantize::SoftmaxCodes::kUniform);
     add_typed(request, options.method, options.method_options, options.overrides);
     for (const quantize::Override& setting : request.overrides) {
       if (setting.key != "dynamic") continue;

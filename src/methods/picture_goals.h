@@ -33,10 +33,10 @@ struct SynthesisOptions {
   double learning_rate = 0.2;
   double attention_weight = 1.0;  // a1
   double smoothness = 0.05;
-  /// Of the network's preprocessing, in the order of its channels: pixels are kept within those of
-  /// a picture, (0 - mean) / std to (1 - mean) / std.
-  std::array<double, 3> mean = {0, 0, 0};
-  std::array<double, 3> std = {1, 1, 1};
+  /// What black and white become in the network's input, channel by channel: pixels are kept
+  /// between.
+  std::array<double, 3> black = {0, 0, 0};
+  std::array<double, 3> white = {1, 1, 1};
   uint64_t seed = 1;
   int threads = 1;
 };

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
+#include <string>
+
 #include "engine/session.h"
 #include "graph/passes/passes.h"
 #include "tests/quantize/graphs.h"
@@ -54,7 +58,8 @@ double error_of(const Graph& graph, const quantize::Options& options) {
 TEST(BlockTuning, brings_results_closer_than_rounding_to_nearest) {
   for (const Graph& graph : {quantize::testing::relu_network(), quantize::testing::vit_block()}) {
     const double nearest = error_of(graph, options_of(Rounding::kNearest, 3, 8));
-    for (const Rounding rounding : {Rounding::kAdaRound, Rounding::kBrecq, Rounding::kQdrop}) {
+    for (const Rounding rounding :
+         {Rounding::kAdaRound, Rounding::kBrecq, Rounding::kQdrop, Rounding::kStraightThrough}) {
       EXPECT_LT(error_of(graph, options_of(rounding, 3, 8)), 0.9 * nearest)
           << quantize::name_of(rounding);
     }
@@ -69,8 +74,8 @@ TEST(BlockTuning, is_the_same_for_the_same_seed_and_leaves_the_scales) {
     if (quantize::is_learned(options.rounding)) refine = block_tuning(tuning_options(options, 3));
     return quantize::quantize(graph, options, source, {}, refine).graph;
   };
-  const Graph first = tuned(options_of(Rounding::kQdrop, 4, 4));
-  const Graph second = tuned(options_of(Rounding::kQdrop, 4, 4));
+  const Graph first = tuned(options_of(Rounding::kBrecq, 4, 4));
+  const Graph second = tuned(options_of(Rounding::kBrecq, 4, 4));
   const Graph nearest = tuned(options_of(Rounding::kNearest, 4, 4));
   int changed = 0;
   for (const Value& value : nearest.values) {
@@ -84,6 +89,64 @@ TEST(BlockTuning, is_the_same_for_the_same_seed_and_leaves_the_scales) {
     changed += equal ? 0 : 1;
   }
   EXPECT_GT(changed, 3);
+}
+
+/// Constants of the tuned network by name, and how often the run asked whether to stop.
+std::map<std::string, std::vector<float>> tuned_constants(const Graph& graph,
+                                                          const quantize::Options& options,
+                                                          const BlockTuningOptions& tuning,
+                                                          const quantize::Progress& progress = {}) {
+  quantize::TensorSource source(runs_of(graph, 8, 1));
+  const Graph tuned =
+      quantize::quantize(graph, options, source, progress, block_tuning(tuning)).graph;
+  std::map<std::string, std::vector<float>> constants;
+  for (const Value& value : tuned.values) {
+    if (value.is_constant()) constants[value.name] = value.constant.to_f32();
+  }
+  return constants;
+}
+
+TEST(BlockTuning, qdrop_learns_scales_of_narrow_activations_alone) {
+  const Graph graph = quantize::testing::vit_block();
+  for (const int bits : {4, 8}) {
+    quantize::Options options = options_of(Rounding::kNearest, 4, bits);
+    const auto nearest = tuned_constants(graph, options, {.steps = 0});
+    options.rounding = Rounding::kQdrop;
+    int changed = 0;
+    for (const auto& [name, values] : tuned_constants(graph, options, tuning_options(options, 3))) {
+      if (values.size() == 1 && name.ends_with("_scale")) changed += values != nearest.at(name);
+    }
+    EXPECT_EQ(changed > 0, bits < 8) << bits;
+  }
+}
+
+TEST(BlockTuning, a_stopped_run_goes_on_to_the_result_of_one_that_was_not) {
+  const Graph graph = quantize::testing::relu_network();
+  quantize::Options options = options_of(Rounding::kQdrop, 4, 4);
+  options.tuning_steps = 20;
+  const TemporaryFolder folder;
+  BlockTuningOptions tuning = tuning_options(options, 3);
+  const auto unbroken = tuned_constants(graph, options, tuning);
+  tuning.saved = folder.path() / "tuned";
+  tuning.identity = "one";
+  quantize::Progress stopping;
+  int steps = 0;
+  stopping.report = [&](std::string_view stage, int64_t done, int64_t /*total*/) {
+    steps = stage == "tuning blocks" ? static_cast<int>(done) : 0;
+  };
+  stopping.interrupted = [&] { return steps == 2; };
+  EXPECT_THROW(tuned_constants(graph, options, tuning, stopping), quantize::Interrupted);
+  ASSERT_TRUE(std::filesystem::exists(tuning.saved));
+  std::string told;
+  quantize::Progress going_on;
+  going_on.note = [&](std::string_view line) { told += line; };
+  EXPECT_EQ(tuned_constants(graph, options, tuning, going_on), unbroken);
+  EXPECT_NE(told.find("going on behind block"), std::string::npos) << told;
+  // Blocks of another run are not taken.
+  tuning.identity = "two";
+  told.clear();
+  tuned_constants(graph, options, tuning, going_on);
+  EXPECT_EQ(told.find("going on"), std::string::npos) << told;
 }
 
 TEST(BlockTuning, networks_that_are_no_chain_are_left_at_nearest) {

@@ -1,0 +1,125 @@
+#include "methods/preset.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "engine/reference/reference.h"
+#include "graph/operator.h"
+
+namespace ounce::methods {
+namespace {
+
+constexpr std::array<std::string_view, 3> kNames = {"fast", "good", "best"};
+
+/// A product of a softmax: attention.
+bool is_transformer(const Graph& graph) {
+  const GraphIndex index(graph);
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+    if (node.op == "Attention") return true;
+    if (node.op != "Softmax") return false;
+    const auto& readers = index.consumers(node.output(0));
+    return std::any_of(readers.begin(), readers.end(), [&](int reader) {
+      return graph.nodes[static_cast<size_t>(reader)].op == "MatMul";
+    });
+  });
+}
+
+/// Steps of learned rounding for `seconds`.
+int64_t steps_for(double seconds, int64_t macs) {
+  // What tuning ViT-tiny and ResNet-20 reaches on one thread, forward and backward counted as three
+  // runs; a step shows each block 16 runs of the data.
+  constexpr double kMacsPerSecond = 2.5e10;
+  constexpr double kRunsPerStep = 3.0 * 16.0;
+  constexpr double kFewest = 30.0;
+  constexpr double kMost = 2000.0;  // more gain nothing on a few dozen pictures
+  const double step =
+      kRunsPerStep * static_cast<double>(std::max<int64_t>(1, macs)) / kMacsPerSecond;
+  return static_cast<int64_t>(std::clamp(seconds / step, kFewest, kMost));
+}
+
+}  // namespace
+
+std::optional<Preset> preset_from_name(std::string_view name) {
+  const auto found = std::find(kNames.begin(), kNames.end(), name);
+  if (found == kNames.end()) return std::nullopt;
+  return static_cast<Preset>(found - kNames.begin());
+}
+
+PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request,
+                           int64_t macs) {
+  constexpr int kFewestUniformMapBits = 5;
+  constexpr double kGoodSeconds = 240.0;
+  constexpr double kBestSeconds = 1500.0;
+  PresetChoice choice;
+  auto& options = choice.options;
+  if (!request.needs_ranges()) {
+    options["rounding"] = "gptq";
+    return choice;
+  }
+  const bool transformer = is_transformer(graph);
+  const bool narrow_activations = request.activation_bits < quantize::kMaxBits;
+  const bool narrow_weights = request.weight_bits < quantize::kMaxBits;
+  if (request.activation_bits == 1 || request.weight_bits == 1) return choice;
+  if (transformer) {
+    options["norms"] = narrow_activations ? "repq" : "smooth";
+    if (request.activation_bits < kFewestUniformMapBits) {
+      choice.softmax = quantize::SoftmaxCodes::kLogSqrt2;
+    }
+  }
+  if (!narrow_weights && !narrow_activations) return choice;
+  if (preset == Preset::kFast) {
+    options["rounding"] = "gptq";
+    return choice;
+  }
+  options["rounding"] = transformer || narrow_activations ? "qdrop" : "brecq";
+  const double seconds = preset == Preset::kGood ? kGoodSeconds : kBestSeconds;
+  options["tuning-steps"] = std::to_string(steps_for(seconds, macs));
+  return choice;
+}
+
+std::string flags_text(const PresetChoice& choice) {
+  std::string text;
+  if (choice.softmax != quantize::SoftmaxCodes::kUniform) {
+    text += "--softmax " + std::string(quantize::name_of(choice.softmax));
+  }
+  for (const auto& [name, value] : choice.options) {
+    text += (text.empty() ? "" : " ");
+    text += "--option " + name + "=" + value;
+  }
+  return text.empty() ? "no flags: the defaults" : text;
+}
+
+int64_t macs_of_run(const Graph& graph) {
+  Graph concrete = graph;
+  std::vector<Shape> shapes;
+  for (const ValueId id : graph.inputs) {
+    Shape shape;
+    for (const Dim& dim : graph.value(id).shape.value_or(SymbolicShape())) {
+      shape.push_back(dim.known() ? dim.value : 1);
+    }
+    shapes.push_back(std::move(shape));
+  }
+  InferOptions inference;
+  inference.evaluator = &engine::reference::evaluator();
+  specialize_inputs(concrete, shapes, inference);
+  int64_t macs = 0;
+  for (const Node& node : concrete.nodes) {
+    const auto is_known = [&](ValueId id) {
+      if (id == kNoValue) return true;
+      const auto& shape = concrete.value(id).shape;
+      return shape &&
+             std::all_of(shape->begin(), shape->end(), [](const Dim& dim) { return dim.known(); });
+    };
+    if (!std::all_of(node.inputs.begin(), node.inputs.end(), is_known) ||
+        !std::all_of(node.outputs.begin(), node.outputs.end(), is_known)) {
+      continue;
+    }
+    const int64_t more = cost_of(concrete, node).macs;
+    macs = more > std::numeric_limits<int64_t>::max() - macs ? std::numeric_limits<int64_t>::max()
+                                                             : macs + more;
+  }
+  return macs;
+}
+
+}  // namespace ounce::methods

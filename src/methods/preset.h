@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "graph/graph.h"
+#include "methods/method.h"
+
+namespace ounce::methods {
+
+/// How much time compressing may take: about one minute, five, thirty.
+enum class Preset : uint8_t { kFast, kGood, kBest };
+
+/// "fast", "good", "best"; nullopt otherwise.
+std::optional<Preset> preset_from_name(std::string_view name);
+
+/// What a preset chooses.
+struct PresetChoice {
+  std::map<std::string, std::string> options;  // of every method (`common_options`)
+  quantize::SoftmaxCodes softmax = quantize::SoftmaxCodes::kUniform;
+};
+
+/// What suits the kind of network and the bits of the request:
+///
+/// |                       | fast            | good, best                          |
+/// | --- | --- | --- |
+/// | weights alone          | GPTQ            | GPTQ                                 |
+/// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
+/// | transformer below 8    | RepQ, GPTQ      | RepQ, QDrop                          |
+/// | convolutions below 8   | GPTQ, biases    | BRECQ, with activations below 8 QDrop |
+///
+/// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as the
+/// time allows by the network's multiplications (at `macs` a run), so that the same command gives
+/// the same result everywhere.
+PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request, int64_t macs);
+
+/// The choice as flags that say the same: "--softmax log-sqrt2 --option norms=repq ...".
+std::string flags_text(const PresetChoice& choice);
+
+/// Multiply-accumulates of one run, a picture where the number of them is open.
+int64_t macs_of_run(const Graph& graph);
+
+}  // namespace ounce::methods
