@@ -120,7 +120,7 @@ int QuantizeRun::carry_out() {
   compare_tensors();
   judge();
   record_.describe(result_, folder);
-  record_.write_reports(*output_);
+  record_.write_reports(*output_, output_->path(""));
   output_->commit();
   print_result(options_.common, report::to_json(record_.report()),
                report::summary_text(record_.report()) + "\nwritten to " +

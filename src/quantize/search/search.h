@@ -110,7 +110,8 @@ class Search {
     size_t to[2] = {0, 0};
     int count = 1;
     double loss = 0.0;  // added
-    double cost = 0.0;  // added
+    double cost = 0.0;   // added: ms or bytes
+    double price = 0.0;  // added
   };
 
   void try_uniform();
@@ -134,6 +135,7 @@ class Search {
   Instruments instruments_;
   Progress progress_;
   std::vector<std::vector<bool>> worthwhile_;  // by unit and choice
+  std::vector<std::vector<double>> prices_;
   std::vector<std::vector<double>> losses_;
   std::optional<Trial> best_;
   bool stopped_ = false;      // by the time limit
