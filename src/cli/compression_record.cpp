@@ -26,8 +26,7 @@ CompressionRecord::CompressionRecord(CompressionSubject subject, const Invocatio
   report_.provenance = make_provenance(invocation, common, subject_.model);
 }
 
-void CompressionRecord::set_request(std::string settings, std::string label,
-                                    report::Json request) {
+void CompressionRecord::set_request(std::string settings, std::string label, report::Json request) {
   subject_.settings = std::move(settings);
   subject_.label = std::move(label);
   subject_.request = std::move(request);
@@ -82,8 +81,8 @@ void CompressionRecord::compare_tensors(const quantize::QuantizeResult& result,
   quantize::CompareOptions settings;
   settings.threads = common_.threads;
   settings.histograms = kWorstTensors;
-  const quantize::Comparison comparison = quantize::compare(
-      result.prepared, result.graph, source, settings, quantize_hooks(progress));
+  const quantize::Comparison comparison =
+      quantize::compare(result.prepared, result.graph, source, settings, quantize_hooks(progress));
   progress.clear();
   report_.errors = report::errors_of(comparison);
   report_.histograms = report::histograms_of(comparison, result);

@@ -11,9 +11,11 @@ int search(const SearchArguments& options, const Invocation& invocation) {
 }
 
 constexpr const char* kExamples =
-    "  ounce search vit.onnx -o out/ --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5 "
+    "  ounce search vit.onnx -o out/ --data photos.txt --resize 248 --crop 224 --mean 0.5 --std "
+    "0.5 "
     "--max-drop 1\n"
-    "  ounce search detector.onnx --data train.json --eval-data val.json --max-drop 0.5 --for size\n"
+    "  ounce search detector.onnx --data train.json --eval-data val.json --max-drop 0.5 --for "
+    "size\n"
     "  ounce search model.onnx --data photos/ --max-bytes 3MB --minutes 30\n"
     "  ounce search model.onnx --data photos/ --max-ms 5 --bits 8,4,float\n"
     "  ounce search model.onnx --data photos/ --set 'head.*:weights=8' --dry-run\n";

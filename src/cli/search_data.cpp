@@ -54,8 +54,9 @@ Shares<Item> split(const std::vector<Item>& items, const SearchDataOptions& opti
                              ? options.calibration
                              : std::clamp<int64_t>(size / 3, 1, kMostCalibration);
   if (wanted >= size) {
-    throw Error(fmt::format("has {} items, and --calibration {} leaves none to judge", size, wanted),
-                options.data.data, "fewer, or others to judge with --eval-data");
+    throw Error(
+        fmt::format("has {} items, and --calibration {} leaves none to judge", size, wanted),
+        options.data.data, "fewer, or others to judge with --eval-data");
   }
   const std::set<size_t> chosen = spread(items.size(), wanted);
   Shares<Item> shares;
@@ -153,9 +154,8 @@ SearchData::SearchData(const SearchDataOptions& options, const Graph& graph,
   } else {
     split_pictures(options, graph, model, task);
   }
-  const std::string whose = options.eval_data.empty()
-                                ? "others"
-                                : "of " + file_name(options.eval_data);
+  const std::string whose =
+      options.eval_data.empty() ? "others" : "of " + file_name(options.eval_data);
   text_ = fmt::format("{} of {} calibrate, {} {} judge by {}", calibration_items(),
                       file_name(options.data.data), judged_items(), whose, metric_);
   if (!labelled_) text_ += " with the float model (there are no labels)";
@@ -166,9 +166,9 @@ SearchData::~SearchData() = default;
 void SearchData::split_arrays(std::vector<std::filesystem::path> files,
                               const SearchDataOptions& options, const Graph& graph) {
   if (graph.inputs.size() != 1) {
-    throw Error("arrays feed a model with one input, this one has " +
-                    std::to_string(graph.inputs.size()),
-                options.data.data, "pictures");
+    throw Error(
+        "arrays feed a model with one input, this one has " + std::to_string(graph.inputs.size()),
+        options.data.data, "pictures");
   }
   if (!options.eval_data.empty()) {
     throw Error("arrays are split into what calibrates and what judges", options.eval_data,

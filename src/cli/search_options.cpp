@@ -128,9 +128,7 @@ Candidates candidates_of(const SearchArguments& options) {
     }
     const auto pair = quantize::search::setting_from_name(word);
     const auto bits = quantize::bits_from_text(word);
-    const int fewest = pair   ? std::min(pair->weight_bits, pair->activation_bits)
-                       : bits ? *bits
-                              : 0;
+    const int fewest = pair ? std::min(pair->weight_bits, pair->activation_bits) : bits ? *bits : 0;
     if (fewest == 1) {
       throw UsageError("--bits " + word +
                        ": one bit without training loses everything (try: 8,6,4,3,2, or ounce "
@@ -176,8 +174,8 @@ methods::Request make_request(const SearchArguments& options) {
     const quantize::Options settings =
         methods::configure(methods::find_method(options.method), request);
     if (quantize::is_learned(settings.rounding)) {
-      throw Error("learning the rounding anew for every trial would take days",
-                  "--option rounding", "gptq or nearest, and ounce quantize on what comes out");
+      throw Error("learning the rounding anew for every trial would take days", "--option rounding",
+                  "gptq or nearest, and ounce quantize on what comes out");
     }
     return request;
   } catch (const Error& error) {

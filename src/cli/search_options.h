@@ -40,8 +40,8 @@ struct SearchArguments {
 
 void define_search(CLI::App& app, SearchArguments& options);
 
-/// What --max-drop, --for, --max-bytes and --max-ms ask for together. Throws `UsageError` where they
-/// contradict each other.
+/// What --max-drop, --for, --max-bytes and --max-ms ask for together. Throws `UsageError` where
+/// they contradict each other.
 quantize::search::Goal goal_of(const SearchArguments& options);
 /// "a drop of at most 1 point of top1 at least latency"
 std::string goal_text(const quantize::search::Goal& goal, const std::string& metric);

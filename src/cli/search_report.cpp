@@ -61,8 +61,8 @@ report::Search search_of(const State& state, const Trial& best, const SearchOpti
   }
   for (const Bought& one :
        bought(state.units, best.assignment, options.goal.cost, options.allow_float)) {
-    search.raised.push_back({one.unit, one.op, name_of(one.from), name_of(one.to), one.loss, one.ms,
-                             one.bytes});
+    search.raised.push_back(
+        {one.unit, one.op, name_of(one.from), name_of(one.to), one.loss, one.ms, one.bytes});
   }
   return search;
 }

@@ -94,8 +94,9 @@ std::string SearchRun::standing() const {
     text += " of at most " + report::duration_text(60.0 * options_.minutes);
   }
   if (!best_) return text;
-  return text + fmt::format(", best so far {:+.2f} points, {}, {:.2f} ms", 0.0 - best_->verdict.drop,
-                            report::bytes_text(best_->verdict.bytes), best_->verdict.ms);
+  return text + fmt::format(", best so far {:+.2f} points, {}, {:.2f} ms",
+                            0.0 - best_->verdict.drop, report::bytes_text(best_->verdict.bytes),
+                            best_->verdict.ms);
 }
 
 quantize::Progress SearchRun::hooks() {
@@ -142,11 +143,9 @@ double SearchRun::latency_of(const Graph& graph, engine::KernelHints& hints) {
   timing.threads = options_.common.threads;
   timing.runs = options_.runs;
   const std::vector<const Graph*> graphs{&graph_, &graph};
-  const auto measured =
-      report::measure_interleaved(graphs, inputs.value(), timing,
-                                  [&](int64_t done, int64_t total) {
-                                    inner_hooks().step("timing", done, total);
-                                  });
+  const auto measured = report::measure_interleaved(
+      graphs, inputs.value(), timing,
+      [&](int64_t done, int64_t total) { inner_hooks().step("timing", done, total); });
   // The machine may be slower now than it was: the float model beside it tells by how much.
   const double here = measured[0].latency().median_ms;
   hints = measured[1].kernel_hints;
@@ -157,9 +156,8 @@ double SearchRun::latency_of(const Graph& graph, engine::KernelHints& hints) {
 void SearchRun::judge_float() {
   stage_ = "judging float";
   const SearchData::Score score =
-      data_.judge(graph_, options_.common.threads, [&](int64_t done, int64_t total) {
-        hooks().step("judging float", done, total);
-      });
+      data_.judge(graph_, options_.common.threads,
+                  [&](int64_t done, int64_t total) { hooks().step("judging float", done, total); });
   float_metrics_ = score.metrics;
   if (state_.exact.ms > 0.0) return;
   state_.exact.metric = score.metric;
@@ -180,19 +178,20 @@ report::Json SearchRun::layers_json(const Assignment& assignment) const {
 
 void SearchRun::quantize_trial(const Assignment& assignment) {
   result_ = workbench_->quantized(state_.units, assignment, inner_hooks());
-  const std::string label = fmt::format("W{:.1f} mixed", mean_weight_bits(state_.units, assignment));
-  record_ = std::make_unique<CompressionRecord>(
-      CompressionSubject{graph_,
-                         options_.model,
-                         options_.method,
-                         summary_of(state_.units, assignment),
-                         label,
-                         {{"bits", label},
-                          {"layers", layers_json(assignment)},
-                          {"softmax", options_.softmax},
-                          {"options", request_.options},
-                          {"set", options_.overrides}}},
-      invocation_, options_.common);
+  const std::string label =
+      fmt::format("W{:.1f} mixed", mean_weight_bits(state_.units, assignment));
+  record_ =
+      std::make_unique<CompressionRecord>(CompressionSubject{graph_,
+                                                             options_.model,
+                                                             options_.method,
+                                                             summary_of(state_.units, assignment),
+                                                             label,
+                                                             {{"bits", label},
+                                                              {"layers", layers_json(assignment)},
+                                                              {"softmax", options_.softmax},
+                                                              {"options", request_.options},
+                                                              {"set", options_.overrides}}},
+                                          invocation_, options_.common);
   report::Provenance& provenance = record_->report().provenance;
   provenance.data = options_.data.data.data;
   provenance.data_items = data_.calibration_items();
@@ -202,9 +201,8 @@ void SearchRun::quantize_trial(const Assignment& assignment) {
 Verdict SearchRun::judge(const Assignment& assignment) {
   quantize_trial(assignment);
   const SearchData::Score score =
-      data_.judge(result_.graph, options_.common.threads, [&](int64_t done, int64_t total) {
-        inner_hooks().step("judging", done, total);
-      });
+      data_.judge(result_.graph, options_.common.threads,
+                  [&](int64_t done, int64_t total) { inner_hooks().step("judging", done, total); });
   metrics_ = score.metrics;
   Verdict verdict;
   verdict.metric = score.metric;
@@ -232,9 +230,9 @@ Instruments SearchRun::instruments() {
   Instruments instruments;
   instruments.loss = [this](const Unit& unit, const Setting& setting, int64_t runs) {
     if (sensitivity_ == nullptr) {
-      sensitivity_ = std::make_unique<Sensitivity>(
-          *workbench_, data_.some_judged(options_.sensitivity), options_.common.threads,
-          inner_hooks());
+      sensitivity_ =
+          std::make_unique<Sensitivity>(*workbench_, data_.some_judged(options_.sensitivity),
+                                        options_.common.threads, inner_hooks());
     }
     return sensitivity_->loss(unit, setting, runs, inner_hooks());
   };
@@ -283,8 +281,8 @@ void SearchRun::keep(const Trial& trial) {
 }
 
 bool SearchRun::is_on_disk(const Assignment& assignment) const {
-  const report::Json manifest = report::Json::parse(read_text(folder_ / "manifest.json"), nullptr,
-                                                    false);
+  const report::Json manifest =
+      report::Json::parse(read_text(folder_ / "manifest.json"), nullptr, false);
   if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_array() ||
       manifest.value("layers", report::Json()) != layers_json(assignment)) {
     return false;
@@ -305,11 +303,11 @@ void SearchRun::finish(const Outcome& outcome) {
   stage_ = "finishing";
   stage_total_ = 0;
   quantize_trial(outcome.best.assignment);
-  metrics_ = data_.judge(result_.graph, options_.common.threads,
-                         [&](int64_t done, int64_t total) {
-                           inner_hooks().step("judging", done, total);
-                         })
-                 .metrics;
+  metrics_ =
+      data_
+          .judge(result_.graph, options_.common.threads,
+                 [&](int64_t done, int64_t total) { inner_hooks().step("judging", done, total); })
+          .metrics;
   describe(outcome.best, outcome.ending == Ending::kDone);
   record_->finish("search");
   record_->measure(result_, methods::configure(method_, request_), data_.calibration(),
@@ -398,9 +396,9 @@ int SearchRun::plan_only() {
   const auto runs = static_cast<double>(search_options().runs);
   // A trial judges, times and writes; calibration is shared, a reading or two for each setting.
   const double loss_seconds = static_cast<double>(work.losses) * runs * state_.float_ms * 1e-3;
-  const double trial_seconds =
-      static_cast<double>(work.trials) *
-      (static_cast<double>(data_.judged_items()) + 3.0 * options_.runs) * state_.float_ms * 1e-3;
+  const double trial_seconds = static_cast<double>(work.trials) *
+                               (static_cast<double>(data_.judged_items()) + 3.0 * options_.runs) *
+                               state_.float_ms * 1e-3;
   const double calibration_seconds = static_cast<double>(candidates_.settings.size()) * 4.0 *
                                      static_cast<double>(data_.calibration_items()) *
                                      state_.float_ms * 1e-3;

@@ -99,23 +99,20 @@ void CalibrationCache::observe_grids(const Graph& prepared, const Plan& plan,
 
 void CalibrationCache::quantize_layers(const Graph& prepared, const Plan& plan,
                                        const Calibration& calibration,
-                                       const std::vector<std::string>& keys,
-                                       const Options& options, InputSource& source,
-                                       const Progress& progress) {
+                                       const std::vector<std::string>& keys, const Options& options,
+                                       InputSource& source, const Progress& progress) {
   std::vector<size_t> missing;
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!keys[i].empty() && layers_.count(keys[i]) == 0) missing.push_back(i);
   }
   if (missing.empty()) return;
   PlanPart part = part_of(prepared, plan, calibration, missing);
-  part.calibration.layers =
-      quantize::quantize_layers(prepared, part.plan, part.calibration.grids);
+  part.calibration.layers = quantize::quantize_layers(prepared, part.plan, part.calibration.grids);
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, part.plan, part.calibration);
-    correct_biases(
-        prepared, part.plan,
-        mean_layer_errors(prepared, first, part.plan, source, options.threads, progress),
-        part.calibration);
+    correct_biases(prepared, part.plan,
+                   mean_layer_errors(prepared, first, part.plan, source, options.threads, progress),
+                   part.calibration);
   }
   for (size_t i = 0; i < missing.size(); ++i) {
     layers_.emplace(keys[missing[i]], std::move(part.calibration.layers[i]));

@@ -59,9 +59,10 @@ Json to_json(const Histogram& histogram) {
 }
 
 Json to_json(const SearchPoint& point) {
-  return Json{{"kind", point.kind}, {"settings", point.settings}, {"metric", point.metric},
-              {"drop", point.drop}, {"ms", point.ms},             {"bytes", point.bytes},
-              {"front", point.front}, {"best", point.best}};
+  return Json{{"kind", point.kind},     {"settings", point.settings},
+              {"metric", point.metric}, {"drop", point.drop},
+              {"ms", point.ms},         {"bytes", point.bytes},
+              {"front", point.front},   {"best", point.best}};
 }
 
 Json to_json(const RaisedLayer& layer) {

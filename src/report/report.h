@@ -138,9 +138,9 @@ struct RaisedLayer {
 
 /// How the bits of each layer were found.
 struct Search {
-  std::string goal;    // "a drop of at most 1 point of top1 at least latency"
-  std::string metric;  // "top1"
-  std::string data;    // which pictures calibrated and which judged
+  std::string goal;      // "a drop of at most 1 point of top1 at least latency"
+  std::string metric;    // "top1"
+  std::string data;      // which pictures calibrated and which judged
   bool by_size = false;  // the front is one of sizes, else of latencies
   bool met = false;
   bool complete = false;            // nothing promising was left to try

@@ -29,12 +29,31 @@ class SearchCommand : public ::testing::Test {
   /// A search on the demo's classifier, quick, without the figures that take time.
   std::vector<std::string> on_demo(const std::string& out,
                                    const std::vector<std::string>& more) const {
-    std::vector<std::string> arguments = {
-        "search",  "demo/models/vit.onnx", "-o",     text(out), "--data",
-        "demo/pictures/classification/test", "--resize", "64",      "--crop", "64",
-        "--mean",  "0.5",                  "--std",  "0.5",     "--runs",
-        "2",       "--compare",            "0",      "--sensitivity", "4", "--minutes", "0",
-        "--limit", "60",                   "--json"};
+    std::vector<std::string> arguments = {"search",
+                                          "demo/models/vit.onnx",
+                                          "-o",
+                                          text(out),
+                                          "--data",
+                                          "demo/pictures/classification/test",
+                                          "--resize",
+                                          "64",
+                                          "--crop",
+                                          "64",
+                                          "--mean",
+                                          "0.5",
+                                          "--std",
+                                          "0.5",
+                                          "--runs",
+                                          "2",
+                                          "--compare",
+                                          "0",
+                                          "--sensitivity",
+                                          "4",
+                                          "--minutes",
+                                          "0",
+                                          "--limit",
+                                          "45",
+                                          "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
@@ -98,7 +117,7 @@ TEST_F(SearchCommand, TheSameCommandGivesTheSameModel) {
   const std::vector<std::string> goal = {"--max-drop", "5", "--for", "size", "--bits", "8,4,float"};
   ASSERT_EQ(run_cli(on_demo("a", goal)).code, 0);
   ASSERT_EQ(run_cli(on_demo("b", goal)).code, 0);
-  EXPECT_EQ(contents(path("a/model.onnx")), contents(path("b/model.onnx")));
+  EXPECT_TRUE(contents(path("a/model.onnx")) == contents(path("b/model.onnx")));
 }
 
 TEST_F(SearchCommand, BrokenOffItHoldsTheBestAndGoesOn) {
@@ -119,12 +138,11 @@ TEST_F(SearchCommand, BrokenOffItHoldsTheBestAndGoesOn) {
   EXPECT_GE(measured, 1U);
   const CliResult resumed = run_cli(on_demo("broken", goal));
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_EQ(contents(path("broken/model.onnx")), contents(path("whole/model.onnx")));
+  EXPECT_TRUE(contents(path("broken/model.onnx")) == contents(path("whole/model.onnx")));
 }
 
 TEST_F(SearchCommand, AGoalThatNothingMeetsGivesTheBestAndSaysSo) {
-  const CliResult result =
-      run_cli(on_demo("out", {"--max-bytes", "1kB", "--bits", "8,4"}));
+  const CliResult result = run_cli(on_demo("out", {"--max-bytes", "1kB", "--bits", "8,4"}));
   EXPECT_EQ(result.code, 1);
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
   EXPECT_NE(result.err.find("no setting meets at most 1.00 kB"), std::string::npos) << result.err;
@@ -149,7 +167,8 @@ TEST_F(SearchCommand, WithoutLabelsItGoesByAgreementAndSaysSo) {
   for (int i = 0; i < 9; ++i) {
     Tensor tensor(DType::f32, {1, 12, 16});
     int k = i;
-    for (float& x : tensor.mutable_data<float>()) x = 0.01F * static_cast<float>(k++ * 37 % 200) - 1;
+    for (float& x : tensor.mutable_data<float>())
+      x = 0.01F * static_cast<float>(k++ * 37 % 200) - 1;
     formats::write_npy(tensor, path("arrays/" + std::to_string(i) + ".npy"));
   }
   const CliResult result =
@@ -207,7 +226,7 @@ TEST_F(SearchCommand, WrongWordsGetOneLine) {
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
   }
-  const CliResult all = run_cli(on_demo("out", {"--calibration", "60"}));
+  const CliResult all = run_cli(on_demo("out", {"--calibration", "45"}));
   EXPECT_EQ(all.code, 1);
   EXPECT_NE(all.err.find("leaves none to judge"), std::string::npos) << all.err;
   EXPECT_FALSE(fs::exists(path("out")));

@@ -12,9 +12,8 @@
 namespace ounce::cli {
 namespace {
 
-const std::vector<std::string> kCommands = {"inspect",  "run",     "eval",    "bench",
-                                            "quantize", "search",  "compare", "convert",
-                                            "methods"};
+const std::vector<std::string> kCommands = {"inspect", "run",     "eval",    "bench",  "quantize",
+                                            "search",  "compare", "convert", "methods"};
 
 TEST(Usage, VersionAndHelpSucceed) {
   const CliResult version = run_cli({"--version"});

@@ -28,9 +28,10 @@ struct Curve {
 
 /// The lower convex hull of all assignments, were losses of units to add up: no assignment that
 /// costs as little as one of the curve loses less (each is the optimum of loss + lambda * cost for
-/// some lambda). Prices and losses stand by unit and choice; losses may be infinite; choices that are not `allowed` are
-/// passed over, but a unit with none keeps choice 0. The same input gives the same curve.
-Curve make_curve(const std::vector<std::vector<double>>& prices,
+/// some lambda). Costs and losses stand by unit and choice; losses may be infinite; choices that
+/// are not `allowed` are passed over, but a unit with none keeps choice 0. The same input gives the
+/// same curve.
+Curve make_curve(const std::vector<std::vector<double>>& costs,
                  const std::vector<std::vector<double>>& losses,
                  const std::vector<std::vector<bool>>& allowed);
 

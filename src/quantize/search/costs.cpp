@@ -13,9 +13,9 @@ namespace {
 void add_times(std::vector<Unit>& units, const std::map<std::string, size_t>& unit_of,
                const LatencyComparison& latency, const Setting& setting, double drift) {
   for (const PieceTime& piece : latency.pieces) {
-    const auto first = std::find_if(
-        piece.layers.begin(), piece.layers.end(),
-        [&](const std::string& layer) { return unit_of.count(layer) != 0; });
+    const auto first =
+        std::find_if(piece.layers.begin(), piece.layers.end(),
+                     [&](const std::string& layer) { return unit_of.count(layer) != 0; });
     if (first == piece.layers.end()) continue;
     for (Choice& choice : units[unit_of.at(*first)].choices) {
       if (choice.setting == setting) choice.ms += piece.quantized_ms * drift;

@@ -11,8 +11,9 @@ struct Costs {
 };
 
 /// Times the network at each setting against float in turns, step by step on the engine, and weighs
-/// its constants. Times of different settings are made comparable by the float network's time beside
-/// each. What a unit takes includes the conversions between floats and codes that it asks for.
+/// its constants. Times of different settings are made comparable by the float network's time
+/// beside each. What a unit takes includes the conversions between floats and codes that it asks
+/// for.
 Costs measure_costs(const Workbench& workbench, int threads, int repetitions,
                     const Progress& progress);
 

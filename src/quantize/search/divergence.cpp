@@ -93,9 +93,8 @@ double divergence(std::span<const Tensor> exact, std::span<const Tensor> outputs
 
 double agreement(std::span<const Tensor> exact, std::span<const Tensor> outputs) {
   if (are_class_scores(exact)) {
-    return mean_over_rows(exact[0], outputs[0], [](auto a, auto b) {
-      return best_of(a) == best_of(b) ? 1.0 : 0.0;
-    });
+    return mean_over_rows(exact[0], outputs[0],
+                          [](auto a, auto b) { return best_of(a) == best_of(b) ? 1.0 : 0.0; });
   }
   return mean_over_outputs(exact, outputs, 1.0, [](const Tensor& a, const Tensor& b) {
     return std::max(0.0, 1.0 - std::sqrt(relative_energy(a, b)));

@@ -45,8 +45,7 @@ Search::Search(State& state, SearchOptions options, Instruments instruments, Pro
       options_(std::move(options)),
       instruments_(std::move(instruments)),
       progress_(std::move(progress)),
-      worthwhile_(worthwhile(state.units, options_.goal.cost, options_.allow_float)),
-      prices_(prices_of(state.units, options_.goal.cost)) {
+      worthwhile_(worthwhile(state.units, options_.goal.cost, options_.allow_float)) {
   if (state.units.empty()) {
     throw Error("no layer has a setting beside float that the engine can run", "search",
                 "other bits with --bits");
@@ -191,8 +190,7 @@ size_t Search::predicted_place(const Curve& curve) const {
   const Cost cost = options_.goal.cost;
   const Trial exact{"", "", Assignment(state_.units.size(), 0), state_.exact};
   const Trial& known = state_.trials.empty() ? exact : state_.trials.front();
-  const double rest =
-      cost_of(known.verdict, cost) - cost_of(state_.units, known.assignment, cost);
+  const double rest = cost_of(known.verdict, cost) - cost_of(state_.units, known.assignment, cost);
   size_t place = 0;
   while (place + 1 < curve.size() &&
          rest + cost_of(state_.units, curve.at(place + 1), cost) <= options_.goal.limit) {
@@ -204,7 +202,7 @@ size_t Search::predicted_place(const Curve& curve) const {
 void Search::walk_curve() {
   // Near the predicted place a budget is probed step by step before halving begins.
   constexpr int64_t kSteps = 3;
-  const Curve curve = make_curve(prices_, losses_, worthwhile_);
+  const Curve curve = make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
   const bool budget = options_.goal.kind == Goal::Kind::kBudget;
   // Costs rise and drops fall along the curve, but for noise: what is sought is the last place
   // within the budget, or the first one whose drop is small enough. It lies in low .. high.
@@ -247,7 +245,6 @@ std::vector<Search::Move> Search::moves_from(const Assignment& assignment) const
       move.loss = losses_[u][c] - losses_[u][now];
       move.cost = cost_of(unit.choices[c], options_.goal.cost) -
                   cost_of(unit.choices[now], options_.goal.cost);
-      move.price = prices_[u][c] - prices_[u][now];
       single.push_back(move);
     }
   }
@@ -255,14 +252,13 @@ std::vector<Search::Move> Search::moves_from(const Assignment& assignment) const
   for (const Move& raise : single) {
     if (raise.loss >= 0.0) continue;
     for (const Move& lower : single) {
-      if (lower.price >= 0.0 || lower.units[0] == raise.units[0]) continue;
+      if (lower.cost >= 0.0 || lower.units[0] == raise.units[0]) continue;
       Move both = raise;
       both.units[1] = lower.units[0];
       both.to[1] = lower.to[0];
       both.count = 2;
       both.loss += lower.loss;
       both.cost += lower.cost;
-      both.price += lower.price;
       moves.push_back(both);
     }
   }
@@ -272,7 +268,7 @@ std::vector<Search::Move> Search::moves_from(const Assignment& assignment) const
 bool Search::is_promising(const Move& move) const {
   const Goal& goal = options_.goal;
   const bool met = goal.is_met(best_->verdict);
-  if (goal.kind == Goal::Kind::kMaxDrop) return met ? move.cost < 0.0 && move.price < 0.0 : move.loss < 0.0;
+  if (goal.kind == Goal::Kind::kMaxDrop) return met ? move.cost < 0.0 : move.loss < 0.0;
   if (!met) return move.cost < 0.0;
   return move.loss < 0.0 && cost_of(best_->verdict, goal.cost) + move.cost <= goal.limit;
 }
@@ -298,7 +294,7 @@ void Search::refine() {
     if (moves.empty()) return;
     // Least harm for what is saved; within a budget, most gain.
     const auto harm = [&](const Move& move) {
-      return budget || move.price >= 0.0 ? move.loss : move.loss / -move.price;
+      return budget || move.cost >= 0.0 ? move.loss : move.loss / -move.cost;
     };
     const auto next =
         std::min_element(moves.begin(), moves.end(),
@@ -310,11 +306,11 @@ void Search::refine() {
 
 // ---- what came of it ---------------------------------------------------------------------------
 
-std::vector<Bought> bought(const std::vector<Unit>& units, const Assignment& assignment,
-                           Cost cost, bool allow_float) {
+std::vector<Bought> bought(const std::vector<Unit>& units, const Assignment& assignment, Cost cost,
+                           bool allow_float) {
   const auto worth = worthwhile(units, cost, allow_float);
   const auto losses = losses_of(units);
-  const Curve curve = make_curve(prices_of(units, cost), losses, worth);
+  const Curve curve = make_curve(costs_of(units, cost), losses, worth);
   std::vector<Bought> list;
   for (size_t u = 0; u < units.size(); ++u) {
     const size_t from = curve.cheapest[u];

@@ -89,8 +89,8 @@ class Search {
   /// `state` has its units with costs; trials and losses in it are taken as measured.
   Search(State& state, SearchOptions options, Instruments instruments, Progress progress);
 
-  /// Throws `Error` when there is nothing to choose from; `Interrupted` when asked to stop, with all
-  /// that was measured in the state and the best so far kept.
+  /// Throws `Error` when there is nothing to choose from; `Interrupted` when asked to stop, with
+  /// all that was measured in the state and the best so far kept.
   Outcome run();
 
   /// How many losses and, at most, trials before refinement a search still has to measure.
@@ -110,8 +110,7 @@ class Search {
     size_t to[2] = {0, 0};
     int count = 1;
     double loss = 0.0;  // added
-    double cost = 0.0;   // added: ms or bytes
-    double price = 0.0;  // added
+    double cost = 0.0;  // added
   };
 
   void try_uniform();
@@ -135,7 +134,6 @@ class Search {
   Instruments instruments_;
   Progress progress_;
   std::vector<std::vector<bool>> worthwhile_;  // by unit and choice
-  std::vector<std::vector<double>> prices_;
   std::vector<std::vector<double>> losses_;
   std::optional<Trial> best_;
   bool stopped_ = false;      // by the time limit

@@ -33,9 +33,12 @@ Verdict verdict_from(const Json& json) {
 }
 
 Json to_json(const Unit& unit) {
-  Json json{{"name", unit.name},           {"op", unit.op},
-            {"layers", unit.layers},       {"has_weights", unit.has_weights},
-            {"parameters", unit.parameters}, {"choices", Json::array()}};
+  Json json{{"name", unit.name},
+            {"op", unit.op},
+            {"layers", unit.layers},
+            {"has_weights", unit.has_weights},
+            {"parameters", unit.parameters},
+            {"choices", Json::array()}};
   for (const Choice& choice : unit.choices) {
     Json one{{"setting", name_of(choice.setting)}, {"bytes", choice.bytes}, {"ms", choice.ms}};
     if (choice.loss) {
@@ -100,12 +103,9 @@ const Trial* State::find(const Assignment& assignment) const {
 }
 
 std::string to_json(const State& state) {
-  Json json{{"ounce_search", kVersion},
-            {"fingerprint", state.fingerprint},
-            {"float", to_json(state.exact)},
-            {"float_ms", state.float_ms},
-            {"units", Json::array()},
-            {"trials", Json::array()}};
+  Json json{{"ounce_search", kVersion},      {"fingerprint", state.fingerprint},
+            {"float", to_json(state.exact)}, {"float_ms", state.float_ms},
+            {"units", Json::array()},        {"trials", Json::array()}};
   for (const Unit& unit : state.units) json["units"].push_back(to_json(unit));
   for (const Trial& trial : state.trials) {
     Json one{{"kind", trial.kind}, {"goal", trial.goal}};

@@ -37,8 +37,8 @@ struct State {
   const Trial* find(const Assignment& assignment) const;
 };
 
-/// JSON of a state, and back. `from_json` throws `Error` with `file` and what is wrong where text is
-/// no state of this version or contradicts itself.
+/// JSON of a state, and back. `from_json` throws `Error` with `file` and what is wrong where text
+/// is no state of this version or contradicts itself.
 std::string to_json(const State& state);
 State from_json(const std::string& text, const std::string& file);
 

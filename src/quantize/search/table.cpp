@@ -19,7 +19,7 @@ double slack_of(const std::vector<Unit>& units) {
 bool makes_pointless(const Choice& other, const Choice& choice, Cost cost, double slack) {
   constexpr double kTimerNoise = 1.05;
   if (!other.setting.covers(choice.setting) || other.setting == choice.setting) return false;
-  if (cost == Cost::kBytes && other.bytes > choice.bytes) return false;
+  if (cost == Cost::kBytes) return other.bytes <= choice.bytes;
   return other.ms <= std::max(kTimerNoise * choice.ms, choice.ms + slack);
 }
 
@@ -43,22 +43,13 @@ double cost_of(const std::vector<Unit>& units, const Assignment& assignment, Cos
   return sum;
 }
 
-std::vector<std::vector<double>> prices_of(const std::vector<Unit>& units, Cost cost) {
-  constexpr double kShareOfTime = 0.05;
-  const Assignment as_is(units.size(), 0);
-  const double all_ms = cost_of(units, as_is, Cost::kLatency);
-  const double byte_per_ms =
-      cost == Cost::kBytes && all_ms > 0.0
-          ? kShareOfTime * cost_of(units, as_is, Cost::kBytes) / all_ms
-          : 0.0;
-  std::vector<std::vector<double>> prices;
+std::vector<std::vector<double>> costs_of(const std::vector<Unit>& units, Cost cost) {
+  std::vector<std::vector<double>> costs;
   for (const Unit& unit : units) {
-    std::vector<double>& row = prices.emplace_back();
-    for (const Choice& choice : unit.choices) {
-      row.push_back(cost_of(choice, cost) + byte_per_ms * choice.ms);
-    }
+    std::vector<double>& row = costs.emplace_back();
+    for (const Choice& choice : unit.choices) row.push_back(cost_of(choice, cost));
   }
-  return prices;
+  return costs;
 }
 
 std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units) {
@@ -73,9 +64,9 @@ std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units) {
     std::vector<double>& row = losses.emplace_back();
     for (const Choice& choice : unit.choices) {
       const auto same = measured.find(choice.setting);
-      row.push_back(choice.loss               ? *choice.loss
+      row.push_back(choice.loss              ? *choice.loss
                     : same != measured.end() ? median(same->second)
-                                              : std::numeric_limits<double>::infinity());
+                                             : std::numeric_limits<double>::infinity());
     }
   }
   return losses;

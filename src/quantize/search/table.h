@@ -38,18 +38,17 @@ enum class Cost { kLatency, kBytes };
 /// ms or bytes.
 double cost_of(const Choice& choice, Cost cost);
 double cost_of(const std::vector<Unit>& units, const Assignment& assignment, Cost cost);
-/// What choices count as, by unit and choice, where one is weighed against another: ms, or bytes and a
-/// little of their time. A product of two activations has no bytes to save, and should not run in
-/// float for nothing: the float network's whole time counts as much as 5 % of its bytes.
-std::vector<std::vector<double>> prices_of(const std::vector<Unit>& units, Cost cost);
+/// `cost_of` by unit and choice.
+std::vector<std::vector<double>> costs_of(const std::vector<Unit>& units, Cost cost);
 
 /// Losses by unit and choice. What was not measured (a search that ran out of time) counts as the
 /// median of the measured ones of its setting, and as infinite where there are none.
 std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units);
 
-/// By unit and choice: whether it is worth looking at. Not worth it is a choice beside which another
-/// one has all of its bits, takes no longer and, where bytes count, has no more of them; times within
-/// 5 % of each other, or within a thousandth of the network's, count as equal. Without `allow_float` float is as if it were not there.
+/// By unit and choice: whether it is worth looking at. Not worth it is a choice beside which
+/// another one has all of its bits and costs no more; times within 5 % of each other, or within a
+/// thousandth of the network's, count as equal. Without `allow_float` float is as if it were not
+/// there.
 std::vector<std::vector<bool>> worthwhile(const std::vector<Unit>& units, Cost cost,
                                           bool allow_float = true);
 

@@ -169,9 +169,9 @@ std::vector<Unit> Workbench::units(const std::vector<std::vector<std::string>>& 
     unit.choices.push_back(as_is);
     for (const Setting& setting : subject_.settings) {
       const Uniform& here = uniform_.at(setting);
-      const bool runs = std::all_of(
-          unit.layers.begin(), unit.layers.end(),
-          [&](const std::string& layer) { return here.layer_of.count(layer) != 0; });
+      const bool runs =
+          std::all_of(unit.layers.begin(), unit.layers.end(),
+                      [&](const std::string& layer) { return here.layer_of.count(layer) != 0; });
       if (runs && !is_known(unit, setting)) {
         unit.choices.push_back({setting, 0, 0.0, std::nullopt, 0});
       }
@@ -222,8 +222,10 @@ Graph Workbench::alone(const std::vector<std::string>& layers, const Setting& se
                                       .calibration)
                 .first;
   }
-  const PlanPart part =
-      part_of(from.prepared, from.plan, found->second, indices(from, layers));
+  // What the units between them round, such as the tensor that is split into q, k and v, belongs to
+  // those that read it: without it, the losses of neighbours are no hint of what both lose together.
+  const PlanPart part = part_of(from.prepared, from.plan, found->second, indices(from, layers),
+                                PartInputs::kPathOfCodes);
   return insert_qdq(from.prepared, part.plan, part.calibration);
 }
 

@@ -38,15 +38,6 @@ std::vector<std::vector<bool>> all_allowed(const std::vector<Unit>& units) {
   return allowed;
 }
 
-std::vector<std::vector<double>> costs_of(const std::vector<Unit>& units, Cost cost) {
-  std::vector<std::vector<double>> costs;
-  for (const Unit& unit : units) {
-    std::vector<double>& row = costs.emplace_back();
-    for (const Choice& choice : unit.choices) row.push_back(cost_of(choice, cost));
-  }
-  return costs;
-}
-
 TEST(Curve, NoAssignmentCostsAsLittleAndLosesLess) {
   for (unsigned seed = 1; seed <= 30; ++seed) {
     const std::vector<Unit> units = random_units(5, 4, seed);
