@@ -78,8 +78,6 @@ void CompressionRecord::write_models(quantize::QuantizeResult& result, const tas
   // Only here does time come in: which kernel was fastest for a layer of few bits.
   engine::store_kernel_hints(result.graph, kernel_hints_);
   formats::write_model(result.graph, output.path("model.ounce"));
-  report_.before.file_bytes = file_bytes(subject_.model);
-  report_.after.file_bytes = file_bytes(output.path("model.ounce"));
 }
 
 void CompressionRecord::compare_tensors(const quantize::QuantizeResult& result,
@@ -152,22 +150,25 @@ void CompressionRecord::note_slowness() {
                   after, before));
 }
 
-report::Json CompressionRecord::manifest(const StagedOutput& output) const {
+report::Json CompressionRecord::manifest(const std::filesystem::path& models) const {
   report::Json json = report::to_json(report_.provenance);
   json["method"] = subject_.method;
   json.update(subject_.request);
   json["float_bytes"] = report_.before.file_bytes;
   json["files"] = report::Json::array();
   for (const char* name : {"model.ounce", "model.onnx"}) {
-    const std::filesystem::path path = output.path(name);
+    const std::filesystem::path path = models / name;
     json["files"].push_back(
         {{"name", name}, {"bytes", file_bytes(path)}, {"hash", file_hash(path)}});
   }
   return json;
 }
 
-void CompressionRecord::write_reports(const StagedOutput& output) const {
-  output.write_text("manifest.json", report::json_text(manifest(output)) + '\n');
+void CompressionRecord::write_reports(const StagedOutput& output,
+                                      const std::filesystem::path& models) {
+  report_.before.file_bytes = file_bytes(subject_.model);
+  report_.after.file_bytes = file_bytes(models / "model.ounce");
+  output.write_text("manifest.json", report::json_text(manifest(models)) + '\n');
   output.write_text("report.html", report::html_page(report_));
 }
 

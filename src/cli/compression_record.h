@@ -61,14 +61,17 @@ class CompressionRecord {
   /// Fills the report from the result; the files will lie in `folder`.
   void describe(const quantize::QuantizeResult& result, const std::filesystem::path& folder);
 
-  /// Writes manifest.json and report.html.
-  void write_reports(const StagedOutput& output) const;
+  /// Writes manifest.json and report.html; the models lie in `models`, written now or before.
+  void write_reports(const StagedOutput& output, const std::filesystem::path& models);
+
+  /// Which kernels were fastest, for `write_models`; `measure` finds out by itself.
+  void set_kernel_hints(engine::KernelHints hints) { kernel_hints_ = std::move(hints); }
 
  private:
   void note_layers(const quantize::QuantizeResult& result);
   void note_transforms(const quantize::QuantizeResult& result);
   void note_slowness();
-  report::Json manifest(const StagedOutput& output) const;
+  report::Json manifest(const std::filesystem::path& models) const;
 
   CompressionSubject subject_;
   CommonOptions common_;

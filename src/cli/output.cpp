@@ -21,6 +21,12 @@ fs::path parent_of(const fs::path& target) {
   return parent.empty() ? fs::path(".") : parent;
 }
 
+/// A name that no other output of this or another running process has.
+std::string stage_name() {
+  static int count = 0;
+  return ".ounce-partial-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+}
+
 /// "out/" and "out" name the same folder.
 fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
@@ -51,7 +57,7 @@ StagedOutput::StagedOutput(const fs::path& target) : target_(without_trailing_sl
   const fs::path place = fs::is_directory(target_, failed) ? target_ : parent_of(target_);
   fs::create_directories(place, failed);
   if (failed) fail("cannot create the output folder", place, failed);
-  stage_ = place / (".ounce-partial-" + std::to_string(getpid()));
+  stage_ = place / stage_name();
   fs::remove_all(stage_, failed);
   fs::create_directory(stage_, failed);
   if (failed) fail("cannot write there", place, failed);

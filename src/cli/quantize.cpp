@@ -155,7 +155,7 @@ int QuantizeRun::carry_out() {
   if (synthetic_) {
     record_.report().contact_sheet = synthetic_->write(*output_, inputs_->task()->preprocessing());
   }
-  record_.write_reports(*output_);
+  record_.write_reports(*output_, output_->path(""));
   output_->commit();
   std::filesystem::remove(tuned_blocks_file());
   print_result(options_.common, report::to_json(record_.report()),

@@ -28,7 +28,7 @@ report::SearchPoint point_of(const State& state, const Trial& trial) {
 }
 
 std::string drop_text(double drop) {
-  return fmt::format("{:+.2f}", -drop);
+  return fmt::format("{:+.2f}", 0.0 - drop);  // no -0.00
 }
 
 }  // namespace

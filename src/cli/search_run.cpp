@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "cli/interrupt.h"
@@ -93,8 +94,9 @@ std::string SearchRun::standing() const {
     text += " of at most " + report::duration_text(60.0 * options_.minutes);
   }
   if (!best_) return text;
-  return text + fmt::format(", best so far {:+.2f} points, {}, {:.2f} ms", -best_->verdict.drop,
-                            report::bytes_text(best_->verdict.bytes), best_->verdict.ms);
+  return text + fmt::format(", best so far {:+.2f} points, {}, {:.2f} ms",
+                            0.0 - best_->verdict.drop, report::bytes_text(best_->verdict.bytes),
+                            best_->verdict.ms);
 }
 
 quantize::Progress SearchRun::hooks() {
@@ -134,7 +136,7 @@ void SearchRun::measure_costs() {
   state_.float_ms = costs.float_ms;
 }
 
-double SearchRun::latency_of(const Graph& graph) {
+double SearchRun::latency_of(const Graph& graph, engine::KernelHints& hints) {
   data_.calibration().restart();
   const auto inputs = data_.calibration().next();
   report::MeasureOptions timing;
@@ -146,6 +148,7 @@ double SearchRun::latency_of(const Graph& graph) {
       [&](int64_t done, int64_t total) { inner_hooks().step("timing", done, total); });
   // The machine may be slower now than it was: the float model beside it tells by how much.
   const double here = measured[0].latency().median_ms;
+  hints = measured[1].kernel_hints;
   if (state_.exact.ms <= 0.0) state_.exact.ms = here;
   return measured[1].latency().median_ms / here * state_.exact.ms;
 }
@@ -159,19 +162,24 @@ void SearchRun::judge_float() {
   if (state_.exact.ms > 0.0) return;
   state_.exact.metric = score.metric;
   state_.exact.bytes = file_bytes(options_.model);
-  state_.exact.ms = latency_of(graph_);
+  engine::KernelHints unused;
+  state_.exact.ms = latency_of(graph_, unused);
 }
 
-void SearchRun::quantize_trial(const Assignment& assignment) {
-  result_ = workbench_->quantized(state_.units, assignment, inner_hooks());
-  const std::string label =
-      fmt::format("W{:.1f} mixed", mean_weight_bits(state_.units, assignment));
+report::Json SearchRun::layers_json(const Assignment& assignment) const {
   report::Json layers = report::Json::object();
   for (size_t u = 0; u < state_.units.size(); ++u) {
     for (const std::string& layer : state_.units[u].layers) {
       layers[layer] = name_of(state_.units[u].choices[assignment[u]].setting);
     }
   }
+  return layers;
+}
+
+void SearchRun::quantize_trial(const Assignment& assignment) {
+  result_ = workbench_->quantized(state_.units, assignment, inner_hooks());
+  const std::string label =
+      fmt::format("W{:.1f} mixed", mean_weight_bits(state_.units, assignment));
   record_ =
       std::make_unique<CompressionRecord>(CompressionSubject{graph_,
                                                              options_.model,
@@ -179,7 +187,7 @@ void SearchRun::quantize_trial(const Assignment& assignment) {
                                                              summary_of(state_.units, assignment),
                                                              label,
                                                              {{"bits", label},
-                                                              {"layers", std::move(layers)},
+                                                              {"layers", layers_json(assignment)},
                                                               {"softmax", options_.softmax},
                                                               {"options", request_.options},
                                                               {"set", options_.overrides}}},
@@ -200,10 +208,12 @@ Verdict SearchRun::judge(const Assignment& assignment) {
   verdict.metric = score.metric;
   verdict.drop = 100.0 * (state_.exact.metric - score.metric);
   verdict.loss = score.loss;
-  verdict.ms = latency_of(result_.graph);
+  engine::KernelHints hints;
+  verdict.ms = latency_of(result_.graph, hints);
+  record_->set_kernel_hints(std::move(hints));
   staged_ = std::make_unique<StagedOutput>(folder_);
   record_->write_models(result_, data_.task(), *staged_);
-  verdict.bytes = record_->report().after.file_bytes;
+  verdict.bytes = file_bytes(staged_->path("model.ounce"));
   return verdict;
 }
 
@@ -248,13 +258,44 @@ void SearchRun::describe(const Trial& trial, bool complete) {
   report.provenance.skipped = skipped_lines(data_.skipped());
 }
 
+void SearchRun::name_reasons(const Trial& trial) {
+  std::set<std::string> chosen;
+  for (size_t u = 0; u < state_.units.size(); ++u) {
+    const Unit& unit = state_.units[u];
+    if (!unit.choices[trial.assignment[u]].setting.is_float()) continue;
+    chosen.insert(unit.layers.begin(), unit.layers.end());
+  }
+  for (report::KeptFloat& kept : record_->report().kept_float) {
+    if (chosen.count(kept.name) != 0) kept.reason = "chosen by the search";
+  }
+}
+
 void SearchRun::keep(const Trial& trial) {
   best_ = trial;
   record_->finish("search");
   describe(trial, false);
   record_->describe(result_, folder_);
-  record_->write_reports(*staged_);
+  name_reasons(trial);
+  record_->write_reports(*staged_, staged_->path(""));
   staged_->commit();
+}
+
+bool SearchRun::is_on_disk(const Assignment& assignment) const {
+  const report::Json manifest =
+      report::Json::parse(read_text(folder_ / "manifest.json"), nullptr, false);
+  if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_array() ||
+      manifest.value("layers", report::Json()) != layers_json(assignment)) {
+    return false;
+  }
+  for (const report::Json& file : manifest["files"]) {
+    const std::filesystem::path path = folder_ / file.value("name", "");
+    std::error_code failed;
+    if (!std::filesystem::is_regular_file(path, failed) ||
+        file.value("hash", "") != file_hash(path)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void SearchRun::finish(const Outcome& outcome) {
@@ -272,15 +313,18 @@ void SearchRun::finish(const Outcome& outcome) {
   record_->measure(result_, methods::configure(method_, request_), data_.calibration(),
                    options_.runs, progress_);
   staged_ = std::make_unique<StagedOutput>(folder_);
-  record_->write_models(result_, data_.task(), *staged_);
+  // What was judged stays, to the byte: kernels timed anew could change its size.
+  const bool kept = is_on_disk(outcome.best.assignment);
+  if (!kept) record_->write_models(result_, data_.task(), *staged_);
   if (options_.compare > 0) {
     quantize::TensorSource inputs(data_.some_judged(options_.compare));
     record_->compare_tensors(result_, inputs, progress_);
   }
   record_->finish("finish");
   record_->describe(result_, folder_);
+  name_reasons(outcome.best);
   record_->report().files.push_back((folder_ / kStateFile).string());
-  record_->write_reports(*staged_);
+  record_->write_reports(*staged_, kept ? folder_ : staged_->path(""));
   staged_->commit();
   progress_.clear();
 }

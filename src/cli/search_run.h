@@ -37,10 +37,14 @@ class SearchRun {
   quantize::search::SearchOptions search_options() const;
   quantize::search::Instruments instruments();
   quantize::search::Verdict judge(const Assignment& assignment);
-  double latency_of(const Graph& graph);
+  /// Median ms; `hints` receives the kernels that were fastest.
+  double latency_of(const Graph& graph, engine::KernelHints& hints);
   void quantize_trial(const Assignment& assignment);
+  report::Json layers_json(const Assignment& assignment) const;
   void keep(const Trial& trial);
+  bool is_on_disk(const Assignment& assignment) const;
   void describe(const Trial& trial, bool complete);
+  void name_reasons(const Trial& trial);
   void finish(const quantize::search::Outcome& outcome);
   int tell(const quantize::search::Outcome& outcome);
   int interrupted();

@@ -341,7 +341,7 @@ TEST_F(Commands, ControlCLeavesNothingHalfDone) {
   for (const auto& [sign, arguments] : {std::pair("", quantize_arguments("out", "100000")),
                                         std::pair("model.onnx", long_comparison)}) {
     const CliResult result = run_cli(arguments, [&, name = sign](int pid) {
-      const fs::path seen = path(".ounce-partial-" + std::to_string(pid)) / name;
+      const fs::path seen = path(".ounce-partial-" + std::to_string(pid) + "-0") / name;
       for (int i = 0; i < 20000 && !fs::exists(seen); ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }

@@ -52,7 +52,7 @@ class SearchCommand : public ::testing::Test {
                                           "--minutes",
                                           "0",
                                           "--limit",
-                                          "60",
+                                          "45",
                                           "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
@@ -98,8 +98,11 @@ TEST_F(SearchCommand, MeetsADropAtLessThanUniformBits) {
   EXPECT_LE(best["drop"], 5.0);
   EXPECT_EQ(best["bytes"], fs::file_size(path("out/model.ounce")));
   for (const Json& point : search["points"]) {
-    if (point["kind"] == "uniform W8A8") EXPECT_LT(best["bytes"], point["bytes"]);
-    if (point["drop"] <= 5.0) EXPECT_LE(best["bytes"], point["bytes"]);
+    if (point["drop"] > 5.0) continue;
+    EXPECT_LE(best["bytes"], point["bytes"]);
+    if (point["kind"] == "uniform W8A8") {
+      EXPECT_LT(best["bytes"], point["bytes"]);
+    }
   }
   EXPECT_FALSE(search["raised"].empty());
   const std::string page = contents(path("out/report.html"));
@@ -114,7 +117,7 @@ TEST_F(SearchCommand, TheSameCommandGivesTheSameModel) {
   const std::vector<std::string> goal = {"--max-drop", "5", "--for", "size", "--bits", "8,4,float"};
   ASSERT_EQ(run_cli(on_demo("a", goal)).code, 0);
   ASSERT_EQ(run_cli(on_demo("b", goal)).code, 0);
-  EXPECT_EQ(contents(path("a/model.onnx")), contents(path("b/model.onnx")));
+  EXPECT_TRUE(contents(path("a/model.onnx")) == contents(path("b/model.onnx")));
 }
 
 TEST_F(SearchCommand, BrokenOffItHoldsTheBestAndGoesOn) {
@@ -135,7 +138,7 @@ TEST_F(SearchCommand, BrokenOffItHoldsTheBestAndGoesOn) {
   EXPECT_GE(measured, 1U);
   const CliResult resumed = run_cli(on_demo("broken", goal));
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_EQ(contents(path("broken/model.onnx")), contents(path("whole/model.onnx")));
+  EXPECT_TRUE(contents(path("broken/model.onnx")) == contents(path("whole/model.onnx")));
 }
 
 TEST_F(SearchCommand, AGoalThatNothingMeetsGivesTheBestAndSaysSo) {
@@ -223,7 +226,7 @@ TEST_F(SearchCommand, WrongWordsGetOneLine) {
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
   }
-  const CliResult all = run_cli(on_demo("out", {"--calibration", "60"}));
+  const CliResult all = run_cli(on_demo("out", {"--calibration", "45"}));
   EXPECT_EQ(all.code, 1);
   EXPECT_NE(all.err.find("leaves none to judge"), std::string::npos) << all.err;
   EXPECT_FALSE(fs::exists(path("out")));

@@ -18,15 +18,15 @@ double slope(const Point& cheap, const Point& dear) {
 }
 
 /// The choices of one unit that are best for some exchange rate of loss and cost, cheapest first.
-std::vector<Point> hull_of(const Unit& unit, const std::vector<double>& losses,
-                           const std::vector<bool>& allowed, Cost cost) {
+std::vector<Point> hull_of(const std::vector<double>& costs, const std::vector<double>& losses,
+                           const std::vector<bool>& allowed) {
   std::vector<Point> points;
-  for (size_t c = 0; c < unit.choices.size(); ++c) {
+  for (size_t c = 0; c < costs.size(); ++c) {
     if (allowed[c] && std::isfinite(losses[c])) {
-      points.push_back({c, cost_of(unit.choices[c], cost), losses[c]});
+      points.push_back({c, costs[c], losses[c]});
     }
   }
-  if (points.empty()) points.push_back({0, cost_of(unit.choices[0], cost), 0.0});
+  if (points.empty()) points.push_back({0, costs[0], 0.0});
   std::stable_sort(points.begin(), points.end(), [](const Point& a, const Point& b) {
     return a.cost != b.cost ? a.cost < b.cost : a.loss < b.loss;
   });
@@ -50,11 +50,12 @@ Assignment Curve::at(size_t count) const {
   return assignment;
 }
 
-Curve make_curve(const std::vector<Unit>& units, const std::vector<std::vector<double>>& losses,
-                 const std::vector<std::vector<bool>>& allowed, Cost cost) {
+Curve make_curve(const std::vector<std::vector<double>>& costs,
+                 const std::vector<std::vector<double>>& losses,
+                 const std::vector<std::vector<bool>>& allowed) {
   Curve curve;
-  for (size_t u = 0; u < units.size(); ++u) {
-    const std::vector<Point> hull = hull_of(units[u], losses[u], allowed[u], cost);
+  for (size_t u = 0; u < costs.size(); ++u) {
+    const std::vector<Point> hull = hull_of(costs[u], losses[u], allowed[u]);
     curve.cheapest.push_back(hull.front().choice);
     for (size_t i = 1; i < hull.size(); ++i) {
       curve.raises.push_back({u, hull[i - 1].choice, hull[i].choice,

@@ -12,7 +12,7 @@ struct Raise {
   size_t from = 0;
   size_t to = 0;
   double loss_gained = 0.0;  // > 0: what the unit loses less
-  double cost_paid = 0.0;    // > 0: what the unit costs more, in the curve's cost
+  double cost_paid = 0.0;    // > 0: what the unit costs more
 };
 
 /// Assignments from the cheapest to the one that loses least, nested: each differs from the one
@@ -28,9 +28,11 @@ struct Curve {
 
 /// The lower convex hull of all assignments, were losses of units to add up: no assignment that
 /// costs as little as one of the curve loses less (each is the optimum of loss + lambda * cost for
-/// some lambda). `losses` by unit and choice may be infinite; choices that are not `allowed` are
-/// passed over, but a unit with none keeps choice 0. The same input gives the same curve.
-Curve make_curve(const std::vector<Unit>& units, const std::vector<std::vector<double>>& losses,
-                 const std::vector<std::vector<bool>>& allowed, Cost cost);
+/// some lambda). Costs and losses stand by unit and choice; losses may be infinite; choices that
+/// are not `allowed` are passed over, but a unit with none keeps choice 0. The same input gives the
+/// same curve.
+Curve make_curve(const std::vector<std::vector<double>>& costs,
+                 const std::vector<std::vector<double>>& losses,
+                 const std::vector<std::vector<bool>>& allowed);
 
 }  // namespace ounce::quantize::search

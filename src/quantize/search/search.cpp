@@ -186,9 +186,10 @@ Search::Work Search::work_left() const {
 // ---- along the curve ---------------------------------------------------------------------------
 
 size_t Search::predicted_place(const Curve& curve) const {
-  // The models tried so far tell what everything that is not searched costs.
-  const Trial& known = state_.trials.front();
+  // A model that was tried tells what everything that is not searched costs, else the float one.
   const Cost cost = options_.goal.cost;
+  const Trial exact{"", "", Assignment(state_.units.size(), 0), state_.exact};
+  const Trial& known = state_.trials.empty() ? exact : state_.trials.front();
   const double rest = cost_of(known.verdict, cost) - cost_of(state_.units, known.assignment, cost);
   size_t place = 0;
   while (place + 1 < curve.size() &&
@@ -201,7 +202,7 @@ size_t Search::predicted_place(const Curve& curve) const {
 void Search::walk_curve() {
   // Near the predicted place a budget is probed step by step before halving begins.
   constexpr int64_t kSteps = 3;
-  const Curve curve = make_curve(state_.units, losses_, worthwhile_, options_.goal.cost);
+  const Curve curve = make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
   const bool budget = options_.goal.kind == Goal::Kind::kBudget;
   // Costs rise and drops fall along the curve, but for noise: what is sought is the last place
   // within the budget, or the first one whose drop is small enough. It lies in low .. high.
@@ -309,7 +310,7 @@ std::vector<Bought> bought(const std::vector<Unit>& units, const Assignment& ass
                            bool allow_float) {
   const auto worth = worthwhile(units, cost, allow_float);
   const auto losses = losses_of(units);
-  const Curve curve = make_curve(units, losses, worth, cost);
+  const Curve curve = make_curve(costs_of(units, cost), losses, worth);
   std::vector<Bought> list;
   for (size_t u = 0; u < units.size(); ++u) {
     const size_t from = curve.cheapest[u];

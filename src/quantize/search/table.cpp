@@ -7,9 +7,8 @@
 namespace ounce::quantize::search {
 namespace {
 
-/// What costs differ by without meaning it: those of `unit` against each other.
-double slack_of(const std::vector<Unit>& units, Cost cost) {
-  if (cost == Cost::kBytes) return 0.0;
+/// Milliseconds that times differ by without meaning it.
+double slack_of(const std::vector<Unit>& units) {
   constexpr double kLeastShare = 1e-3;
   double total = 0.0;
   for (const Unit& unit : units) total += unit.choices.front().ms;
@@ -20,9 +19,8 @@ double slack_of(const std::vector<Unit>& units, Cost cost) {
 bool makes_pointless(const Choice& other, const Choice& choice, Cost cost, double slack) {
   constexpr double kTimerNoise = 1.05;
   if (!other.setting.covers(choice.setting) || other.setting == choice.setting) return false;
-  const double limit = cost == Cost::kBytes ? cost_of(choice, cost)
-                                            : std::max(kTimerNoise * choice.ms, choice.ms + slack);
-  return cost_of(other, cost) <= limit;
+  if (cost == Cost::kBytes) return other.bytes <= choice.bytes;
+  return other.ms <= std::max(kTimerNoise * choice.ms, choice.ms + slack);
 }
 
 double median(std::vector<double> numbers) {
@@ -43,6 +41,15 @@ double cost_of(const std::vector<Unit>& units, const Assignment& assignment, Cos
     sum += cost_of(units[u].choices[assignment[u]], cost);
   }
   return sum;
+}
+
+std::vector<std::vector<double>> costs_of(const std::vector<Unit>& units, Cost cost) {
+  std::vector<std::vector<double>> costs;
+  for (const Unit& unit : units) {
+    std::vector<double>& row = costs.emplace_back();
+    for (const Choice& choice : unit.choices) row.push_back(cost_of(choice, cost));
+  }
+  return costs;
 }
 
 std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units) {
@@ -67,7 +74,7 @@ std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units) {
 
 std::vector<std::vector<bool>> worthwhile(const std::vector<Unit>& units, Cost cost,
                                           bool allow_float) {
-  const double slack = slack_of(units, cost);
+  const double slack = slack_of(units);
   std::vector<std::vector<bool>> worth;
   for (const Unit& unit : units) {
     const auto is_allowed = [&](const Choice& choice) {

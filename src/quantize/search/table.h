@@ -38,6 +38,9 @@ enum class Cost { kLatency, kBytes };
 /// ms or bytes.
 double cost_of(const Choice& choice, Cost cost);
 double cost_of(const std::vector<Unit>& units, const Assignment& assignment, Cost cost);
+/// `cost_of` by unit and choice.
+std::vector<std::vector<double>> costs_of(const std::vector<Unit>& units, Cost cost);
+
 /// Losses by unit and choice. What was not measured (a search that ran out of time) counts as the
 /// median of the measured ones of its setting, and as infinite where there are none.
 std::vector<std::vector<double>> losses_of(const std::vector<Unit>& units);

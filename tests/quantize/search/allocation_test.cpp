@@ -42,7 +42,7 @@ TEST(Curve, NoAssignmentCostsAsLittleAndLosesLess) {
   for (unsigned seed = 1; seed <= 30; ++seed) {
     const std::vector<Unit> units = random_units(5, 4, seed);
     const auto losses = losses_of(units);
-    const Curve curve = make_curve(units, losses, all_allowed(units), Cost::kBytes);
+    const Curve curve = make_curve(costs_of(units, Cost::kBytes), losses, all_allowed(units));
     for (size_t place = 0; place < curve.size(); ++place) {
       const Assignment here = curve.at(place);
       const double cost = cost_of(units, here, Cost::kBytes);
@@ -59,7 +59,7 @@ TEST(Curve, IsNestedAndMonotone) {
   for (unsigned seed = 1; seed <= 30; ++seed) {
     const std::vector<Unit> units = random_units(40, 5, seed);
     const auto losses = losses_of(units);
-    const Curve curve = make_curve(units, losses, all_allowed(units), Cost::kLatency);
+    const Curve curve = make_curve(costs_of(units, Cost::kLatency), losses, all_allowed(units));
     for (size_t place = 1; place < curve.size(); ++place) {
       const Assignment before = curve.at(place - 1);
       const Assignment here = curve.at(place);
@@ -80,7 +80,7 @@ TEST(Curve, PassesOverWhatIsNotAllowedOrNotKnown) {
   allowed[0] = {false, true, false};
   losses[1] = {0.0, std::numeric_limits<double>::infinity(), 0.5};
   allowed[2] = {false, false, false};
-  const Curve curve = make_curve(units, losses, allowed, Cost::kBytes);
+  const Curve curve = make_curve(costs_of(units, Cost::kBytes), losses, allowed);
   for (size_t place = 0; place < curve.size(); ++place) {
     const Assignment here = curve.at(place);
     EXPECT_EQ(here[0], 1U);

@@ -18,11 +18,11 @@ std::vector<Unit> random_units(size_t count, size_t choices, unsigned seed) {
     unit.layers = {unit.name};
     unit.has_weights = {true};
     unit.parameters = number(10, 1000);
-    int64_t bytes = 100 * static_cast<int64_t>(choices) * number(1, 20);
+    int64_t bytes = 100 * static_cast<int64_t>(choices) * number(1, 3);
     double loss = 0.0;
     for (size_t c = 0; c < choices; ++c) {
       unit.choices.push_back({settings[c], bytes, 1e-3 * static_cast<double>(bytes), loss, 32});
-      bytes -= number(1, 100);
+      bytes -= number(20, 100);
       loss += 1e-3 * number(1, 100);
     }
   }
