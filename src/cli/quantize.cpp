@@ -280,12 +280,20 @@ void QuantizeRun::note_layers() {
 }
 
 void QuantizeRun::note_transforms() {
-  const auto& transforms = result_.transforms;
-  if (transforms.empty()) return;
-  const auto kept = std::count_if(transforms.begin(), transforms.end(),
-                                  [](const quantize::TransformRecord& one) { return one.kept; });
-  report_.notes.push_back(fmt::format("{}: pays behind {} of {} normalizations",
-                                      transforms.front().kind, kept, transforms.size()));
+  std::map<std::string, std::pair<int64_t, int64_t>> kinds;  // tried, kept
+  for (const quantize::TransformRecord& one : result_.transforms) {
+    if (!one.obstacle.empty()) {
+      report_.notes.push_back(
+          fmt::format("{}: the stream of '{}' stays: {}", one.kind, one.node, one.obstacle));
+      continue;
+    }
+    ++kinds[one.kind].first;
+    kinds[one.kind].second += one.kept ? 1 : 0;
+  }
+  for (const auto& [kind, counts] : kinds) {
+    report_.notes.push_back(
+        fmt::format("{}: pays at {} of {} places", kind, counts.second, counts.first));
+  }
 }
 
 void QuantizeRun::note_slowness() {
