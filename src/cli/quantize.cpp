@@ -8,6 +8,7 @@
 
 #include "cli/calibration_inputs.h"
 #include "cli/commands.h"
+#include "cli/examine.h"
 #include "cli/model_input.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -232,6 +233,8 @@ void QuantizeRun::compare_tensors() {
   settings.histograms = kWorstTensors;
   const quantize::Comparison comparison = quantize::compare(
       result_.prepared, result_.graph, inputs->source(), settings, quantize_hooks(progress_));
+  report_.examination = examine(comparison, result_.prepared, result_.graph, inputs->source(),
+                                options_.sensitivity, options_.common.threads, progress_);
   progress_.clear();
   report_.errors = report::errors_of(comparison);
   report_.histograms = report::histograms_of(comparison, result_);

@@ -27,6 +27,7 @@ struct QuantizeOptions {
   std::string softmax = "uniform";  // name of quantize::SoftmaxCodes
   int64_t calibration = 128;
   int64_t compare = 16;
+  int64_t sensitivity = 0;
   int runs = 30;
   std::vector<std::string> method_options;  // "name=value"
   std::vector<std::string> overrides;       // "pattern:key=value"
