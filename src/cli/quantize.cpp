@@ -18,6 +18,8 @@
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "quantize/compare.h"
+#include "quantize/input_check.h"
+#include "quantize/plan_notes.h"
 #include "quantize/quantizer.h"
 #include "report/format.h"
 #include "report/html.h"
@@ -40,6 +42,7 @@ class QuantizeRun {
 
  private:
   std::unique_ptr<CalibrationInputs> make_inputs(const DataOptions& data) const;
+  void doubt_inputs();
   void compress();
   void write_models();
   void measure();
@@ -106,6 +109,10 @@ int QuantizeRun::plan_only() {
   for (const quantize::KeptFloat& kept : dry.plan.kept_float) {
     json["kept_float"].push_back({{"name", kept.node}, {"op", kept.op}, {"reason", kept.reason}});
   }
+  json["notes"] = report::Json::array();
+  for (const quantize::PlanNote& note : quantize::plan_notes(dry.prepared, dry.plan)) {
+    json["notes"].push_back({{"topic", note.topic}, {"text", note.text}});
+  }
   std::string text = quantize::to_text(dry.prepared, dry.plan);
   text += fmt::format("calibration needs at most {}\n", report::bytes_text(dry.calibration_bytes));
   print_result(options_.common, json, text);
@@ -116,6 +123,7 @@ int QuantizeRun::carry_out() {
   output_.emplace(output_folder(options_, request_));
   clock_.finish(report_.provenance, "read");
   compress();
+  doubt_inputs();
   measure();
   write_models();
   compare_tensors();
@@ -127,6 +135,16 @@ int QuantizeRun::carry_out() {
   print_result(options_.common, report::to_json(report_),
                report::summary_text(report_) + "\nwritten to " + report::printable(where) + "\n");
   return 0;
+}
+
+/// Pictures that calibrate badly are no error: the user may know why.
+void QuantizeRun::doubt_inputs() {
+  if (options_.data.data == "none") return;
+  for (const std::string& doubt :
+       quantize::doubts_about(quantize::input_variety(inputs_->source()))) {
+    fmt::print(stderr, "ounce: warning: {}\n", doubt);
+    report_.notes.push_back(doubt);
+  }
 }
 
 void QuantizeRun::compress() {

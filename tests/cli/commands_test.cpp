@@ -298,6 +298,21 @@ TEST_F(Commands, ArraysCalibrateAsWellAsPictures) {
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 
+TEST_F(Commands, BlackPicturesAreDoubtedAndUsedAllTheSame) {
+  fs::create_directory(path("black"));
+  for (int i = 0; i < 3; ++i) {
+    formats::write_npy(Tensor(DType::f32, {1, 3, 32, 32}),
+                       path("black") / (std::to_string(i) + ".npy"));
+  }
+  const CliResult result = run_cli({"quantize", text("m.onnx"), "-o", text("out"), "--data",
+                                    text("black"), "--runs", "2", "--compare", "0", "--json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("ounce: warning: the calibration inputs have no content"),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+}
+
 TEST_F(Commands, CompareNamesTheWorstLayer) {
   run_json(quantize_arguments("out"));
   const Json json = run_json({"compare", text("m.onnx"), text("out/model.ounce"), "--data",
