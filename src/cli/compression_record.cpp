@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
+#include <map>
 
 #include "cli/calibration_inputs.h"
+#include "cli/examine.h"
 #include "cli/model_input.h"
 #include "formats/formats.h"
 #include "quantize/compare.h"
@@ -81,12 +82,15 @@ void CompressionRecord::write_models(quantize::QuantizeResult& result, const tas
 }
 
 void CompressionRecord::compare_tensors(const quantize::QuantizeResult& result,
-                                        quantize::InputSource& source, Progress& progress) {
+                                        quantize::InputSource& source, int64_t sensitivity,
+                                        Progress& progress) {
   quantize::CompareOptions settings;
   settings.threads = common_.threads;
   settings.histograms = kWorstTensors;
   const quantize::Comparison comparison =
       quantize::compare(result.prepared, result.graph, source, settings, quantize_hooks(progress));
+  report_.examination = examine(comparison, result.prepared, result.graph, source, sensitivity,
+                                common_.threads, progress);
   progress.clear();
   report_.errors = report::errors_of(comparison);
   report_.histograms = report::histograms_of(comparison, result);
@@ -131,12 +135,20 @@ void CompressionRecord::note_layers(const quantize::QuantizeResult& result) {
 }
 
 void CompressionRecord::note_transforms(const quantize::QuantizeResult& result) {
-  const auto& transforms = result.transforms;
-  if (transforms.empty()) return;
-  const auto kept = std::count_if(transforms.begin(), transforms.end(),
-                                  [](const quantize::TransformRecord& one) { return one.kept; });
-  report_.notes.push_back(fmt::format("{}: pays behind {} of {} normalizations",
-                                      transforms.front().kind, kept, transforms.size()));
+  std::map<std::string, std::pair<int64_t, int64_t>> kinds;  // tried, kept
+  for (const quantize::TransformRecord& one : result.transforms) {
+    if (!one.obstacle.empty()) {
+      report_.notes.push_back(
+          fmt::format("{}: the stream of '{}' stays: {}", one.kind, one.node, one.obstacle));
+      continue;
+    }
+    ++kinds[one.kind].first;
+    kinds[one.kind].second += one.kept ? 1 : 0;
+  }
+  for (const auto& [kind, counts] : kinds) {
+    report_.notes.push_back(
+        fmt::format("{}: pays at {} of {} places", kind, counts.second, counts.first));
+  }
 }
 
 void CompressionRecord::note_slowness() {

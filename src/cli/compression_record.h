@@ -54,9 +54,10 @@ class CompressionRecord {
   void write_models(quantize::QuantizeResult& result, const tasks::Task* task,
                     const StagedOutput& output);
 
-  /// Compares all tensors over `source`.
+  /// Compares all tensors over `source`, and the sensitivity of every layer over the first
+  /// `sensitivity` inputs of it.
   void compare_tensors(const quantize::QuantizeResult& result, quantize::InputSource& source,
-                       Progress& progress);
+                       int64_t sensitivity, Progress& progress);
 
   /// Fills the report from the result; the files will lie in `folder`.
   void describe(const quantize::QuantizeResult& result, const std::filesystem::path& folder);

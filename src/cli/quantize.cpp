@@ -14,6 +14,8 @@
 #include "cli/synthetic_pictures.h"
 #include "cli/trainer.h"
 #include "graph/error.h"
+#include "quantize/input_check.h"
+#include "quantize/plan_notes.h"
 #include "quantize/quantizer.h"
 #include "report/format.h"
 #include "report/measurement.h"
@@ -55,6 +57,7 @@ class QuantizeRun {
   std::unique_ptr<CalibrationInputs> make_inputs(const DataOptions& data) const;
   /// Beside the output, for a run that is stopped.
   std::filesystem::path tuned_blocks_file() const;
+  void doubt_inputs();
   void compress();
   void judge();
   std::map<std::string, double> metrics_of(const Graph& graph, tasks::Task& task,
@@ -129,6 +132,10 @@ int QuantizeRun::plan_only() {
   for (const quantize::KeptFloat& kept : dry.plan.kept_float) {
     json["kept_float"].push_back({{"name", kept.node}, {"op", kept.op}, {"reason", kept.reason}});
   }
+  json["notes"] = report::Json::array();
+  for (const quantize::PlanNote& note : quantize::plan_notes(dry.prepared, dry.plan)) {
+    json["notes"].push_back({{"topic", note.topic}, {"text", note.text}});
+  }
   std::string text = quantize::to_text(dry.prepared, dry.plan);
   if (!preset_flags_.empty())
     text += fmt::format("preset {}: {}\n", options_.preset, preset_flags_);
@@ -142,6 +149,7 @@ int QuantizeRun::carry_out() {
   output_.emplace(folder);
   record_.finish("read");
   compress();
+  doubt_inputs();
   record_.measure(result_, methods::configure(method_, request_), inputs_->source(), options_.runs,
                   progress_);
   record_.finish("time");
@@ -162,6 +170,16 @@ int QuantizeRun::carry_out() {
                report::summary_text(record_.report()) + "\nwritten to " +
                    report::printable(folder.string()) + "\n");
   return 0;
+}
+
+/// Pictures that calibrate badly are no error: the user may know why.
+void QuantizeRun::doubt_inputs() {
+  if (options_.data.data == "none") return;
+  for (const std::string& doubt :
+       quantize::doubts_about(quantize::input_variety(inputs_->source()))) {
+    fmt::print(stderr, "ounce: warning: {}\n", doubt);
+    record_.report().notes.push_back(doubt);
+  }
 }
 
 void QuantizeRun::compress() {
@@ -231,7 +249,7 @@ void QuantizeRun::compare_tensors() {
   if (options_.compare == 0) return;
   DataOptions data = options_.data;
   data.limit = options_.compare;
-  record_.compare_tensors(result_, make_inputs(data)->source(), progress_);
+  record_.compare_tensors(result_, make_inputs(data)->source(), options_.sensitivity, progress_);
   record_.finish("compare");
 }
 

@@ -120,6 +120,11 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
                  "Pictures to compare tensors on, layer by layer (0: not)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--sensitivity", options.sensitivity,
+                 "Pictures on which one layer at a time is quantized, and restored (0: not); of "
+                 "those of --compare")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   add_runs_option(app, options.runs);
   app.add_flag("--dry-run", options.dry_run, "Print the plan and stop before calibration");
   app.add_flag("--keep-slow", options.keep_slow,

@@ -32,6 +32,7 @@ struct QuantizeOptions {
   int64_t synthesis_steps = 300;
   int64_t synthetic_pictures = 32;
   int64_t compare = 16;
+  int64_t sensitivity = 0;
   int runs = 30;
   std::vector<std::string> method_options;  // "name=value"
   std::vector<std::string> overrides;       // "pattern:key=value"

@@ -318,7 +318,7 @@ void SearchRun::finish(const Outcome& outcome) {
   if (!kept) record_->write_models(result_, data_.task(), *staged_);
   if (options_.compare > 0) {
     quantize::TensorSource inputs(data_.some_judged(options_.compare));
-    record_->compare_tensors(result_, inputs, progress_);
+    record_->compare_tensors(result_, inputs, 0, progress_);
   }
   record_->finish("finish");
   record_->describe(result_, folder_);

@@ -132,6 +132,13 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"guard", "auto",
        "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good); "
        "auto: 3.5 for pieces of 4 bits and more, off when fewer are asked for"},
+      {"equalize", "off",
+       "on: channels between two layers and a ReLU are scaled so that both layers' weights have "
+       "the "
+       "same range (cross-layer equalization), where it pays"},
+      {"rotation", "none",
+       "hadamard: the residual stream and the attention heads of a transformer are multiplied by "
+       "orthogonal matrices that spread outliers over all channels (QuaRot), where it pays"},
       {"norms", "none",
        "repq: all channels behind a normalization get the range of their mean (RepQ-ViT); smooth: "
        "magnitudes of activations and weights are made alike (SmoothQuant); each where it pays"},
@@ -179,6 +186,11 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   options.residual = residual == "operands" ? quantize::ResidualStyle::kQuantizedOperands
                                             : quantize::ResidualStyle::kAccumulator;
   set_guard(options, request, option("guard"));
+  options.transforms.equalize = option_flag(request, option("equalize"));
+  const std::string rotation = option_text(request, option("rotation"));
+  const auto matrices = quantize::rotation_from_name(rotation);
+  if (!matrices) refuse(option("rotation"), rotation, "none, hadamard");
+  options.transforms.rotation = *matrices;
   const std::string norms = option_text(request, option("norms"));
   const auto transform = quantize::norm_transform_from_name(norms);
   if (!transform) refuse(option("norms"), norms, "none, repq, smooth");

@@ -67,8 +67,8 @@ bool option_flag(const Request& request, const MethodOption& option);  // on / o
 double option_number(const Request& request, const MethodOption& option);
 
 /// Options that every post-training method has: bias-correction, weight-range, granularity,
-/// keep-ends8, embeddings8, residual, guard, norms, smooth-alpha, rounding, tuning-steps,
-/// drop-slow-layers.
+/// keep-ends8, embeddings8, residual, guard, equalize, rotation, norms, smooth-alpha, rounding,
+/// tuning-steps, drop-slow-layers.
 std::vector<MethodOption> common_options(std::string_view weight_range);
 /// Bits and common options of a request.
 quantize::Options common_settings(const Request& request, std::string_view weight_range);

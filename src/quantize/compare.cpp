@@ -5,6 +5,7 @@
 #include <map>
 
 #include "graph/error.h"
+#include "quantize/chosen_grid.h"
 #include "quantize/histogram.h"
 #include "quantize/isolate.h"
 #include "quantize/tapped_run.h"
@@ -170,29 +171,14 @@ void drop_unseen(std::vector<SharedValue>& values, std::vector<Sums>& sums) {
 }
 
 /// The range that a quantizer keeps: its codes, cut by a Clip before it.
-TensorHistogram chosen_range(const Graph& graph, const SharedValue& value) {
-  const GraphIndex index(graph);
-  const Node& quantize = graph.nodes[static_cast<size_t>(value.quantizer)];
+TensorHistogram chosen_range(const Graph& graph, const GraphIndex& index,
+                             const SharedValue& value) {
   TensorHistogram result;
   result.value = value.name;
-  const Tensor* scale = graph.constant(quantize.input(1));
-  const Tensor* zero_point = graph.constant(quantize.input(2));
-  if (scale == nullptr || scale->size() != 1) return result;
-  const auto zero = zero_point != nullptr ? zero_point->to_i64()[0] : 0;
-  const bool is_signed = graph.value(quantize.output(0)).dtype == DType::i8;
-  const float step = scale->to_f32()[0];
-  result.chosen = {step * static_cast<float>((is_signed ? -128 : 0) - zero),
-                   step * static_cast<float>((is_signed ? 127 : 255) - zero)};
-  const int producer = index.producer(quantize.input(0));
-  if (producer < 0) return result;
-  const Node& clip = graph.nodes[static_cast<size_t>(producer)];
-  if (clip.op != "Clip") return result;
-  const Tensor* low = graph.constant(clip.input(1));
-  const Tensor* high = graph.constant(clip.input(2));
-  if (low != nullptr) result.chosen.low = std::max(result.chosen.low, low->to_f32()[0]);
-  if (high != nullptr) result.chosen.high = std::min(result.chosen.high, high->to_f32()[0]);
-  const double codes = std::round((result.chosen.high - result.chosen.low) / step) + 1.0;
-  result.bits = std::clamp(static_cast<int>(std::ceil(std::log2(codes) - 1e-9)), 1, kMaxBits);
+  if (const auto grid = chosen_grid(graph, index, value.quantizer)) {
+    result.chosen = grid->range;
+    result.bits = grid->bits;
+  }
   return result;
 }
 
@@ -231,8 +217,9 @@ void fill_histograms(const Graph& exact, const Graph& quantized,
       histograms.find(name)->second.add(tensor.data<float>());
     });
   });
+  const GraphIndex index(quantized);
   for (const size_t i : order) {
-    TensorHistogram result = chosen_range(quantized, values[i]);
+    TensorHistogram result = chosen_range(quantized, index, values[i]);
     const Histogram& histogram = histograms.find(values[i].name)->second;
     result.data = histogram.interval();
     result.counts = drawn_bins(histogram);
@@ -272,6 +259,10 @@ Comparison compare(const Graph& exact, const Graph& quantized, InputSource& sour
     if (comparison.tensors.back().own.sqnr_db < least) {
       least = comparison.tensors.back().own.sqnr_db;
       comparison.worst = values[i].name;
+    }
+    if (comparison.first_broken.empty() &&
+        comparison.tensors.back().accumulated.sqnr_db < kBrokenDb) {
+      comparison.first_broken = values[i].name;
     }
   }
   fill_histograms(exact, quantized, values, sums, source, options, progress, comparison);

@@ -43,10 +43,17 @@ struct Comparison {
   std::vector<TensorComparison> tensors;  // in order of computation
   /// Value with the lowest own SQNR: the piece that breaks. Empty when nothing is quantized.
   std::string worst;
+  /// The first value, in order of computation, whose noise with everything before it quantized is
+  /// more than `kBrokenDb` allows. Empty when none is.
+  std::string first_broken;
   std::vector<TensorHistogram>
       histograms;  // of the worst tensors that have a quantizer, worst first
   int64_t runs = 0;
 };
+
+/// A tensor with less signal to noise than this is broken: noise is a tenth of its signal, the
+/// cosine with the exact tensor 0.95.
+inline constexpr double kBrokenDb = 10.0;
 
 struct CompareOptions {
   int threads = 1;

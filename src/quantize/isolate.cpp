@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "engine/reference/reference.h"
+#include "graph/error.h"
 #include "graph/operator.h"
 #include "quantize/node_kind.h"
 
@@ -40,12 +41,16 @@ bool only_tables_read(const Graph& graph, const GraphIndex& index, ValueId id) {
   });
 }
 
-/// Follows value -> [Clip] -> QuantizeLinear -> DequantizeLinear.
-void find_pair(const Graph& graph, const GraphIndex& index, SharedValue& shared) {
+/// Follows value -> [Clip] -> QuantizeLinear -> DequantizeLinear. The Clip is one that quantization
+/// put there; a function of the network that took over the range makes a value of its own.
+void find_pair(const Graph& graph, const GraphIndex& index, const Names& exact_names,
+               SharedValue& shared) {
   std::vector<ValueId> starts = {shared.in_quantized};
   for (const int reader : index.consumers(shared.in_quantized)) {
     const Node& node = graph.nodes[static_cast<size_t>(reader)];
-    if (node.op == "Clip") starts.push_back(node.output(0));
+    const bool inserted =
+        node.op == "Clip" && exact_names.count(graph.value(node.output(0)).name) == 0;
+    if (inserted) starts.push_back(node.output(0));
   }
   for (const ValueId start : starts) {
     for (const int reader : index.consumers(start)) {
@@ -184,7 +189,7 @@ std::vector<SharedValue> shared_values(const Graph& exact, const Graph& quantize
       const auto found = names.find(quantized.value(id).name);
       if (found == names.end() || exact.value(found->second).dtype != DType::f32) continue;
       SharedValue shared{quantized.value(id).name, node.name, node.op, id, id, -1};
-      find_pair(quantized, index, shared);
+      find_pair(quantized, index, names, shared);
       values.push_back(std::move(shared));
     }
   }
@@ -197,6 +202,21 @@ Graph isolate(const Graph& exact, const Graph& quantized, const std::vector<Shar
   names.clear();
   for (const SharedValue& value : values) names.push_back(isolator.add(value));
   return isolator.finish(exact.outputs.size());
+}
+
+Graph substitute(const Graph& base, const Graph& donor, const std::string& value) {
+  const ValueId in_donor = donor.find_value(value);
+  if (in_donor == kNoValue || base.find_value(value) == kNoValue) {
+    throw Error("the two models do not both have it", "value '" + value + "'");
+  }
+  Isolator isolator(base, donor);
+  const std::string copy = isolator.add({value, "", "", in_donor, in_donor, -1});
+  Graph graph = isolator.finish(base.outputs.size());
+  // The piece reads what comes before the value, never the value itself.
+  graph.replace_uses(graph.find_value(value), graph.find_value(copy));
+  graph.remove_dead();
+  graph.sort_topologically();
+  return graph;
 }
 
 }  // namespace ounce::quantize

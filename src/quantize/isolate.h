@@ -30,4 +30,9 @@ std::vector<SharedValue> shared_values(const Graph& exact, const Graph& quantize
 Graph isolate(const Graph& exact, const Graph& quantized, const std::vector<SharedValue>& values,
               std::vector<std::string>& names);
 
+/// `base` with one float value, which both graphs have by name, made by the piece of `donor` that
+/// makes it from the nearest values that both have. Everything else, and what the piece reads, is
+/// that of `base`. Throws `Error` when the name is unknown to one of them.
+Graph substitute(const Graph& base, const Graph& donor, const std::string& value);
+
 }  // namespace ounce::quantize

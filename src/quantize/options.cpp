@@ -23,6 +23,7 @@ constexpr std::string_view kKeys =
 // Names of values in the order of their enumerations.
 constexpr std::string_view kActivationGrids[] = {"off", "tensor", "token"};
 constexpr std::string_view kNormTransforms[] = {"none", "repq", "smooth"};
+constexpr std::string_view kRotations[] = {"none", "hadamard"};
 constexpr std::string_view kRoundings[] = {"nearest", "gptq",  "adaround",
                                            "brecq",   "qdrop", "straight-through"};
 constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
@@ -95,6 +96,13 @@ std::optional<NormTransform> norm_transform_from_name(std::string_view name) {
 }
 std::string_view name_of(NormTransform transform) {
   return kNormTransforms[static_cast<size_t>(transform)];
+}
+
+std::optional<Rotation> rotation_from_name(std::string_view name) {
+  return value_named<Rotation>(kRotations, name);
+}
+std::string_view name_of(Rotation rotation) {
+  return kRotations[static_cast<size_t>(rotation)];
 }
 
 std::optional<Rounding> rounding_from_name(std::string_view name) {

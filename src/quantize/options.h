@@ -79,10 +79,27 @@ enum class NormTransform : uint8_t {
 std::optional<NormTransform> norm_transform_from_name(std::string_view name);
 std::string_view name_of(NormTransform transform);
 
+/// Orthogonal matrices that the residual stream and the heads of a transformer are multiplied by.
+enum class Rotation : uint8_t {
+  kNone,
+  kHadamard,  // randomised (transforms/orthogonal.h)
+};
+
+/// "none", "hadamard"; nullopt otherwise.
+std::optional<Rotation> rotation_from_name(std::string_view name);
+std::string_view name_of(Rotation rotation);
+
 /// Changes of the float graph that leave what it computes, before anything is quantized.
 struct TransformOptions {
+  bool equalize = false;  // channels between two layers and a ReLU (transforms/equalization.h)
+  Rotation rotation = Rotation::kNone;
   NormTransform norms = NormTransform::kNone;
   double smooth_alpha = 0.5;  // of kSmooth: share of the work that weights take over, 0 .. 1
+
+  /// Whether there is anything to do.
+  bool any() const {
+    return equalize || rotation != Rotation::kNone || norms != NormTransform::kNone;
+  }
 };
 
 /// How weights become codes once scales are chosen.
@@ -154,8 +171,7 @@ struct Options {
 
   /// Whether anything but ranges of activations goes by the calibration data.
   bool looks_at_data() const {
-    return transforms.norms != NormTransform::kNone || rounding != Rounding::kNearest ||
-           bias_correction;
+    return transforms.any() || rounding != Rounding::kNearest || bias_correction;
   }
 };
 

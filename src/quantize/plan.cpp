@@ -28,6 +28,7 @@ Plan Planner::run() {
   const int count = static_cast<int>(graph_.nodes.size());
   for (int i = 0; i < count; ++i) kinds_[index_of(i)] = kind_of(graph_, index_, i);
   select_layers();
+  find_ends();
   if (options_.keep_ends8) widen_ends();
   choose_map_codes();
   for (const LayerPlan& layer : plan_.layers) integer_[index_of(layer.node)] = layer.reads_grid();
@@ -86,39 +87,17 @@ std::string Planner::why_float(int node, const LayerPlan& layer) const {
   return {};
 }
 
-void Planner::widen_ends() {
-  const size_t count = graph_.nodes.size();
-  std::vector<bool> before(graph_.values.size(), false);
-  std::vector<bool> after(graph_.values.size(), false);
-  std::vector<bool> first(count, false), last(count, false);
+void Planner::find_ends() {
   // What had to stay in float is an end all the same: its neighbours do not become ends for it.
-  const auto is_layer = [&](size_t i) {
-    const int node = static_cast<int>(i);
-    return layer_of_[i] >= 0 || (is_heavy(at(node)) && excluded(node));
-  };
-  const auto any = [&](const std::vector<ValueId>& ids, const std::vector<bool>& flags) {
-    return std::any_of(ids.begin(), ids.end(),
-                       [&](ValueId id) { return id != kNoValue && flags[index_of(id)]; });
-  };
-  const auto mark = [&](const std::vector<ValueId>& ids, std::vector<bool>& flags) {
-    for (const ValueId id : ids) {
-      if (id != kNoValue) flags[index_of(id)] = true;
-    }
-  };
-  for (size_t i = 0; i < count; ++i) {
-    const Node& node = graph_.nodes[i];
-    const bool seen = any(node.inputs, before);
-    first[i] = !seen;
-    if (seen || is_layer(i)) mark(node.outputs, before);
-  }
-  for (size_t i = count; i-- > 0;) {
-    const Node& node = graph_.nodes[i];
-    const bool seen = any(node.outputs, after);
-    last[i] = !seen;
-    if (seen || is_layer(i)) mark(node.inputs, after);
-  }
+  ends_ = ends_of(graph_, [&](int node) {
+    return layer_of_[index_of(node)] >= 0 || (is_heavy(at(node)) && excluded(node));
+  });
+}
+
+void Planner::widen_ends() {
   for (LayerPlan& layer : plan_.layers) {
-    if (first[index_of(layer.node)] || last[index_of(layer.node)]) layer.is_end = widen(layer);
+    const size_t node = index_of(layer.node);
+    if (ends_.first[node] || ends_.last[node]) layer.is_end = widen(layer);
   }
 }
 
@@ -478,10 +457,20 @@ void Planner::finish_grid(GridPlan& grid) {
   grid.lower_bound = bound;
 }
 
+/// Whether a node of this kind is where what is before it is.
+bool Planner::rides_along(NodeKind kind) {
+  return kind == NodeKind::kBias || kind == NodeKind::kClamp || kind == NodeKind::kMover ||
+         kind == NodeKind::kSelector;
+}
+
 std::string Planner::default_reason(int i) const {
   const Node& node = at(i);
   if (node.op == "Softmax" || node.op == "LogSoftmax") return "softmax works on floats";
   if (node.op.find("Normalization") != std::string::npos) return "normalisations work on floats";
+  if (ends_.decodes(i) && data_operand(graph_, node) != kNoValue &&
+      !rides_along(kinds_[index_of(i)])) {
+    return "behind the last layers: outputs are decoded in float";
+  }
   switch (kinds_[index_of(i)]) {
     case NodeKind::kAdd:
       for (const ValueId id : node.inputs) {

@@ -108,7 +108,7 @@ Plan make_executable_plan(const Graph& graph, const Options& options,
                           const std::vector<Shape>& input_shapes, Exclusions exclusions = {});
 
 /// The plan as text for people: one line a layer, one a grid, one a binarized value, one a node
-/// kept in float.
+/// kept in float, then what is known of the network's family (plan_notes.h).
 std::string to_text(const Graph& graph, const Plan& plan);
 
 }  // namespace ounce::quantize

@@ -1,6 +1,7 @@
 #include <sstream>
 
 #include "quantize/plan.h"
+#include "quantize/plan_notes.h"
 
 namespace ounce::quantize {
 namespace {
@@ -61,6 +62,9 @@ std::string to_text(const Graph& graph, const Plan& plan) {
   }
   for (const KeptFloat& kept : plan.kept_float) {
     out << "float " << kept.node << " (" << kept.op << "): " << kept.reason << '\n';
+  }
+  for (const PlanNote& note : plan_notes(graph, plan)) {
+    out << note.topic << ": " << note.text << '\n';
   }
   return out.str();
 }

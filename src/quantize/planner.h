@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "quantize/ends.h"
 #include "quantize/plan.h"
 
 namespace ounce::quantize {
@@ -26,6 +27,7 @@ class Planner {
 
   void select_layers();
   std::string why_float(int node, const LayerPlan& layer) const;
+  void find_ends();
   void widen_ends();
   bool widen(LayerPlan& layer) const;
   void choose_map_codes();
@@ -52,6 +54,7 @@ class Planner {
   void collect_grids();
   void set_by_layer(const LayerPlan& layer, ValueId input);
   void finish_grid(GridPlan& grid);
+  static bool rides_along(NodeKind kind);
   std::string default_reason(int node) const;
   void note_float_nodes();
 
@@ -62,6 +65,7 @@ class Planner {
   std::vector<NodeKind> kinds_;
   std::vector<int> layer_of_;  // by node, index into plan_.layers or -1
   std::vector<bool> integer_;  // by node: works on codes
+  Ends ends_;
   // By value:
   std::vector<bool> producible_;  // what makes it can hand out codes
   std::vector<bool> linear_;      // it is the output of a linear layer, possibly moved

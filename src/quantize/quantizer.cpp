@@ -134,28 +134,6 @@ std::string megabytes(int64_t bytes) {
   return text;
 }
 
-/// The first runs of another source.
-class FirstRuns final : public InputSource {
- public:
-  FirstRuns(InputSource& source, int64_t count) : source_(source), count_(count) {}
-  void restart() override {
-    source_.restart();
-    done_ = 0;
-  }
-  std::optional<std::vector<Tensor>> next() override {
-    return done_++ < count_ ? source_.next() : std::nullopt;
-  }
-  std::optional<int64_t> size() const override {
-    const auto all = source_.size();
-    return all ? std::optional(std::min(*all, count_)) : std::nullopt;
-  }
-
- private:
-  InputSource& source_;
-  int64_t count_;
-  int64_t done_ = 0;
-};
-
 /// Rounds weights anew by what their layers read in the network as it is quantized so far.
 void round_by_correlation(const Graph& prepared, const Plan& plan, InputSource& source, int threads,
                           const Progress& progress, Calibration& calibration) {

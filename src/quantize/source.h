@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -53,6 +54,28 @@ class FunctionSource final : public InputSource {
   std::function<Next()> open_;
   Next next_;
   std::optional<int64_t> size_;
+};
+
+/// The first runs of another source, which must outlive it.
+class FirstRuns final : public InputSource {
+ public:
+  FirstRuns(InputSource& source, int64_t count) : source_(source), count_(count) {}
+  void restart() override {
+    source_.restart();
+    done_ = 0;
+  }
+  std::optional<std::vector<Tensor>> next() override {
+    return done_++ < count_ ? source_.next() : std::nullopt;
+  }
+  std::optional<int64_t> size() const override {
+    const auto all = source_.size();
+    return all ? std::optional(std::min(*all, count_)) : std::nullopt;
+  }
+
+ private:
+  InputSource& source_;
+  int64_t count_;
+  int64_t done_ = 0;
 };
 
 /// Thrown when `Progress::interrupted` answers true.

@@ -93,6 +93,30 @@ Json to_json(const Layer& layer) {
               {"first_or_last", layer.is_end}};
 }
 
+void add_json(Json& json, const Examination& examination) {
+  json["first_broken"] =
+      examination.first_broken ? to_json(*examination.first_broken) : Json(nullptr);
+  json["diagnoses"] = Json::array();
+  for (const Diagnosis& one : examination.diagnoses) {
+    json["diagnoses"].push_back({{"disease", one.disease},
+                                 {"name", one.name},
+                                 {"tensor", one.tensor},
+                                 {"words", one.words},
+                                 {"flag", one.flag}});
+  }
+  json["sensitivity"] = nullptr;
+  if (examination.layers.empty()) return;
+  Json layers = Json::array();
+  for (const LayerSensitivity& layer : examination.layers) {
+    layers.push_back({{"name", layer.name},
+                      {"op", layer.op},
+                      {"alone_db", layer.alone_db},
+                      {"restored_db", layer.restored_db}});
+  }
+  json["sensitivity"] = {
+      {"all_db", examination.all_db}, {"runs", examination.runs}, {"layers", layers}};
+}
+
 Json to_json(const std::vector<TensorError>& errors) {
   Json json = Json::array();
   for (const TensorError& error : errors) json.push_back(to_json(error));
@@ -144,6 +168,7 @@ Json to_json(const Compression& report) {
                                {"after", nullable(metric.after)},
                                {"unit", metric.unit}});
   }
+  add_json(json, report.examination);
   for (const Layer& layer : report.layers) json["layers"].push_back(to_json(layer));
   for (const PieceTime& piece : report.pieces) json["pieces"].push_back(to_json(piece));
   if (report.search) json["search"] = to_json(*report.search);

@@ -16,6 +16,8 @@ Json to_json(const Compression& report);
 Json to_json(const Provenance& provenance);
 Json to_json(const std::vector<TensorError>& errors);
 Json to_json(const Layer& layer);
+/// Adds the keys `first_broken`, `diagnoses` and `sensitivity`.
+void add_json(Json& json, const Examination& examination);
 
 /// Text that is valid JSON whatever bytes the names hold (broken UTF-8 is replaced).
 std::string json_text(const Json& json, int indent = 2);

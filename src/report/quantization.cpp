@@ -47,6 +47,18 @@ int64_t macs_of(const Graph& graph, const Node& node) {
   return all_known ? cost_of(graph, node).macs : 0;
 }
 
+TensorError error_of(const quantize::TensorComparison& tensor) {
+  return {.name = tensor.node,
+          .op = tensor.op,
+          .tensor = tensor.value,
+          .own_sqnr_db = tensor.own.sqnr_db,
+          .accumulated_sqnr_db = tensor.accumulated.sqnr_db,
+          .own_cosine = tensor.own.cosine,
+          .accumulated_cosine = tensor.accumulated.cosine,
+          .own_relative = tensor.own.relative_l2,
+          .accumulated_relative = tensor.accumulated.relative_l2};
+}
+
 Histogram histogram_of(const quantize::TensorHistogram& tensor) {
   Histogram shown;
   shown.tensor = tensor.value;
@@ -92,17 +104,28 @@ void add_quantization(Compression& report, const quantize::QuantizeResult& resul
 std::vector<TensorError> errors_of(const quantize::Comparison& comparison) {
   std::vector<TensorError> errors;
   for (const quantize::TensorComparison& tensor : comparison.tensors) {
-    errors.push_back({.name = tensor.node,
-                      .op = tensor.op,
-                      .tensor = tensor.value,
-                      .own_sqnr_db = tensor.own.sqnr_db,
-                      .accumulated_sqnr_db = tensor.accumulated.sqnr_db,
-                      .own_cosine = tensor.own.cosine,
-                      .accumulated_cosine = tensor.accumulated.cosine,
-                      .own_relative = tensor.own.relative_l2,
-                      .accumulated_relative = tensor.accumulated.relative_l2});
+    errors.push_back(error_of(tensor));
   }
   return errors;
+}
+
+Examination examination_of(const quantize::Comparison& comparison,
+                           const std::vector<quantize::Diagnosis>& diagnoses,
+                           const quantize::Sensitivity& sensitivity) {
+  Examination result;
+  for (const quantize::TensorComparison& tensor : comparison.tensors) {
+    if (tensor.value == comparison.first_broken) result.first_broken = error_of(tensor);
+  }
+  for (const quantize::Diagnosis& one : diagnoses) {
+    result.diagnoses.push_back(
+        {std::string(quantize::name_of(one.disease)), one.node, one.value, one.words, one.flag});
+  }
+  for (const quantize::LayerSensitivity& layer : sensitivity.layers) {
+    result.layers.push_back({layer.node, layer.op, layer.alone_db, layer.restored_db});
+  }
+  result.all_db = sensitivity.all_db;
+  result.runs = sensitivity.runs;
+  return result;
 }
 
 std::vector<Histogram> histograms_of(const quantize::Comparison& comparison,

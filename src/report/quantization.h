@@ -1,8 +1,10 @@
 #pragma once
 
 #include "quantize/compare.h"
+#include "quantize/diagnosis.h"
 #include "quantize/latency.h"
 #include "quantize/quantizer.h"
+#include "quantize/sensitivity.h"
 #include "report/report.h"
 
 namespace ounce::report {
@@ -18,6 +20,11 @@ void add_quantization(Compression& report, const quantize::QuantizeResult& resul
 
 /// Errors tensor by tensor, in network order.
 std::vector<TensorError> errors_of(const quantize::Comparison& comparison);
+
+/// What was found out about why a model loses what it loses; `sensitivity` may be empty.
+Examination examination_of(const quantize::Comparison& comparison,
+                           const std::vector<quantize::Diagnosis>& diagnoses,
+                           const quantize::Sensitivity& sensitivity);
 
 /// Histograms of the worst tensors; `result` tells by which rule their ranges were chosen.
 std::vector<Histogram> histograms_of(const quantize::Comparison& comparison,

@@ -66,6 +66,32 @@ struct TensorError {
   double accumulated_relative = 0;
 };
 
+/// What ails one tensor or layer, in words.
+struct Diagnosis {
+  std::string disease;  // "outlier channel", ...
+  std::string name;     // of the node that makes the tensor, or the layer
+  std::string tensor;
+  std::string words;  // one sentence with the figures
+  std::string flag;   // of `ounce quantize`, that would help; may be empty
+};
+
+/// Signal to noise of the model's outputs with one layer quantized, and with all but it.
+struct LayerSensitivity {
+  std::string name;
+  std::string op;
+  double alone_db = 0;
+  double restored_db = 0;
+};
+
+/// Why a model loses what it loses.
+struct Examination {
+  std::optional<TensorError> first_broken;  // in network order
+  std::vector<Diagnosis> diagnoses;         // in network order
+  std::vector<LayerSensitivity> layers;     // in network order; empty: not measured
+  double all_db = 0;                        // with every layer quantized
+  int64_t runs = 0;                         // inputs that `layers` were measured on
+};
+
 /// Time of one piece of work in both models: what the engine fuses is timed together, with the
 /// conversions between floats and codes that it causes.
 struct PieceTime {
@@ -158,7 +184,8 @@ struct Compression {
   std::vector<Metric> metrics;
   std::vector<Layer> layers;        // in network order
   std::vector<TensorError> errors;  // in network order
-  std::vector<PieceTime> pieces;    // in network order
+  Examination examination;
+  std::vector<PieceTime> pieces;  // in network order
   std::vector<Histogram> histograms;
   std::vector<KeptFloat> kept_float;
   std::optional<Search> search;

@@ -142,10 +142,42 @@ std::string errors_text(const std::vector<TensorError>& errors) {
   return table.text();
 }
 
+std::string examination_text(const Examination& examination, size_t count) {
+  std::string text;
+  if (const auto& broken = examination.first_broken) {
+    text += fmt::format("breaks first: {} ({}), {} so far, {} alone\n", printable(broken->name),
+                        broken->op, decibel_text(broken->accumulated_sqnr_db),
+                        decibel_text(broken->own_sqnr_db));
+  }
+  for (const Diagnosis& one : examination.diagnoses) {
+    text += fmt::format("{} at {}: {}", one.disease, printable(one.name), printable(one.words));
+    text += one.flag.empty() ? "\n" : fmt::format(" (try {})\n", printable(one.flag));
+  }
+  if (examination.layers.empty()) return text;
+  Table table({{"layers that cost the outputs most", Align::left, kNameWidth},
+               {"op", Align::left},
+               {"only it quantized", Align::right},
+               {"only it restored", Align::right},
+               {"gain", Align::right}});
+  std::vector<LayerSensitivity> layers = examination.layers;
+  std::stable_sort(layers.begin(), layers.end(),
+                   [](const auto& a, const auto& b) { return a.restored_db > b.restored_db; });
+  layers.resize(std::min(layers.size(), count));
+  for (const LayerSensitivity& layer : layers) {
+    table.add_row({layer.name, layer.op, decibel_text(layer.alone_db),
+                   decibel_text(layer.restored_db),
+                   fmt::format("{:+.1f} dB", layer.restored_db - examination.all_db)});
+  }
+  if (!text.empty()) text += '\n';
+  return text + table.text() +
+         fmt::format("all layers quantized: {}, over {} inputs\n", decibel_text(examination.all_db),
+                     examination.runs);
+}
+
 std::string summary_text(const Compression& report, size_t worst_layers) {
   std::string text = before_after_table(report);
-  for (const std::string& part :
-       {worst_layers_table(report, worst_layers), kept_float_table(report)}) {
+  for (const std::string& part : {worst_layers_table(report, worst_layers),
+                                  examination_text(report.examination), kept_float_table(report)}) {
     if (!part.empty()) text += '\n' + part;
   }
   if (!report.notes.empty()) text += '\n';

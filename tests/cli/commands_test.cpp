@@ -298,6 +298,21 @@ TEST_F(Commands, ArraysCalibrateAsWellAsPictures) {
   EXPECT_LT(json["bytes"], json["float_bytes"]);
 }
 
+TEST_F(Commands, BlackPicturesAreDoubtedAndUsedAllTheSame) {
+  fs::create_directory(path("black"));
+  for (int i = 0; i < 3; ++i) {
+    formats::write_npy(Tensor(DType::f32, {1, 3, 32, 32}),
+                       path("black") / (std::to_string(i) + ".npy"));
+  }
+  const CliResult result = run_cli({"quantize", text("m.onnx"), "-o", text("out"), "--data",
+                                    text("black"), "--runs", "2", "--compare", "0", "--json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("ounce: warning: the calibration inputs have no content"),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+}
+
 TEST_F(Commands, CompareNamesTheWorstLayer) {
   run_json(quantize_arguments("out"));
   const Json json = run_json({"compare", text("m.onnx"), text("out/model.ounce"), "--data",
@@ -307,6 +322,21 @@ TEST_F(Commands, CompareNamesTheWorstLayer) {
   expect_keys(json["errors"][0], {"name", "own_sqnr_db", "accumulated_sqnr_db", "own_cosine"});
   const Json same = run_json({"compare", text("m.onnx"), text("m.onnx"), "--data", text("photos")});
   for (const Json& error : same["errors"]) EXPECT_EQ(error["own_sqnr_db"], 200.0);
+  EXPECT_TRUE(same["diagnoses"].empty());
+  EXPECT_TRUE(same["first_broken"].is_null());
+}
+
+TEST_F(Commands, CompareTellsWhatEachLayerCosts) {
+  run_json(quantize_arguments("out"));
+  const std::vector<std::string> command = {
+      "compare", text("m.onnx"), text("out/model.ounce"), "--data", text("photos"), "--limit", "3"};
+  const Json json = run_json(command);
+  expect_keys(json["sensitivity"], {"all_db", "runs", "layers"});
+  ASSERT_FALSE(json["sensitivity"]["layers"].empty());
+  expect_keys(json["sensitivity"]["layers"][0], {"name", "op", "alone_db", "restored_db"});
+  std::vector<std::string> without = command;
+  without.insert(without.end(), {"--sensitivity", "0"});
+  EXPECT_TRUE(run_json(without)["sensitivity"].is_null());
 }
 
 TEST_F(Commands, MethodsListsWhatThereIs) {

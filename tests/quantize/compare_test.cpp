@@ -58,6 +58,19 @@ TEST(Compare, the_layer_that_breaks_is_the_layer_that_is_named) {
   EXPECT_GT(tensor(comparison, "block1.conv1").accumulated.sqnr_db, 25.0);
 }
 
+/// Below 8 bits a ReLU takes over the range of its codes: what stands before it is not what the
+/// quantizer behind it makes.
+TEST(Compare, a_sum_before_a_relu_is_not_judged_by_the_codes_behind_it) {
+  const Graph graph = testing::relu_network();
+  TensorSource source = source_for(graph, 2);
+  Options options;
+  options.layer.activation_bits = 6;
+  const QuantizeResult result = quantize(graph, options, source);
+  const Comparison comparison = compare(result.prepared, result.graph, source);
+  EXPECT_GT(tensor(comparison, "block1.conv1").own.sqnr_db, 25.0);
+  EXPECT_GT(tensor(comparison, "block1.relu1").own.sqnr_db, 25.0);
+}
+
 TEST(Compare, small_budgets_read_the_data_more_often_and_find_the_same) {
   const Graph graph = testing::vit_block();
   TensorSource source = source_for(graph, 3);

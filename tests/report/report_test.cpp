@@ -59,6 +59,9 @@ TEST(Json, HoldsTheContractKeys) {
   EXPECT_EQ(json["bytes"], 5'930'000);
   EXPECT_EQ(json["files"].size(), 4u);
   EXPECT_EQ(json["kept_float"][0]["name"], "head");
+  EXPECT_EQ(json["diagnoses"][0]["flag"], "--set 'blocks.2.mlp.fc1:range=minmax'");
+  EXPECT_EQ(json["first_broken"]["name"], sample_report().layers[6].name);
+  EXPECT_EQ(json["sensitivity"]["layers"].size(), sample_report().examination.layers.size());
   EXPECT_FALSE(json["kept_float"][0]["reason"].get<std::string>().empty());
 }
 
@@ -88,6 +91,8 @@ TEST(Summary, EndsWithWhatWasLostAndWhatStayedInFloat) {
   EXPECT_NE(text.find("-0.60 points"), std::string::npos) << text;
   EXPECT_NE(text.find("14.2 dB"), std::string::npos) << text;
   EXPECT_NE(text.find("integer kernel slower"), std::string::npos) << text;
+  EXPECT_NE(text.find("clipped tail at blocks.2.mlp.fc1"), std::string::npos) << text;
+  EXPECT_NE(text.find("(try --set 'blocks.2.mlp.fc1:range=minmax')"), std::string::npos) << text;
 }
 
 TEST(Summary, NamesTheWorstFirstAndLeavesOutWhatIsExact) {

@@ -69,6 +69,19 @@ Compression sample_report() {
     report.pieces.push_back(
         {one.name, one.op, 1 + i % 3, 0.09 + 0.05 * (i % 4), 0.03 + 0.017 * (i % 4)});
   }
+  for (const Layer& one : report.layers) {
+    const double wave = std::cos(static_cast<double>(report.examination.layers.size()));
+    report.examination.layers.push_back({one.name, one.op, 30 + 5 * wave, 12 - 2 * wave});
+  }
+  report.examination.layers[2].alone_db = 200;
+  report.examination.all_db = 9.5;
+  report.examination.runs = 4;
+  report.examination.first_broken = report.errors[6];
+  report.examination.diagnoses = {
+      {"clipped tail", "blocks.2.mlp.fc1", "fc1_output", "3 % of the values lie outside of 0 .. 1",
+       "--set 'blocks.2.mlp.fc1:range=minmax'"},
+      {"outlier channel", "</script><script>window.broken=1</script>", "x",
+       "channel 3 is 20 times as wide as a middling one", ""}};
   report.errors[6].own_sqnr_db = 14.25;
   report.errors[3].own_sqnr_db = 200;
   report.errors[4].own_cosine = std::numeric_limits<double>::quiet_NaN();

@@ -312,6 +312,32 @@
       fixed(one.own_cosine, 6), fixed(one.accumulated_cosine, 6)])));
   }
 
+  function examination() {
+    const { first_broken: broken, diagnoses, sensitivity } = report;
+    if (!broken && !diagnoses.length && !sensitivity) return;
+    const node = section("examination", "Why", "What the exact tensors look like on the grids chosen for them, in words, with the option that would help.");
+    if (broken) {
+      node.append(element("p", {}, "Breaks first, in network order: ", element("code", { text: broken.name }),
+        ` (${broken.op}), ${fixed(broken.accumulated_sqnr_db, 1)} dB with all before it, ${broken.own_sqnr_db < 200 ? `${fixed(broken.own_sqnr_db, 1)} dB` : "exact"} alone.`));
+    }
+    if (diagnoses.length) {
+      node.append(element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Diagnoses" },
+        table("diagnosis-table", "", [{ title: "layer", kind: "name" }, { title: "what it is" }, { title: "what shows it" }, { title: "try" }],
+          diagnoses.map((one) => [one.name, one.disease, one.words, one.flag]))));
+    }
+    if (!sensitivity) return;
+    const shown = (decibels) => (decibels < 200 ? fixed(decibels, 2) : "exact");
+    layerChart(node, "Signal to noise ratio of the outputs by layer in decibel", sensitivity.layers, "line", "SQNR of the outputs (dB)", 1, "dB", () => [
+      { label: "only this layer quantized", data: sensitivity.layers.map((one) => (one.alone_db < 200 ? one.alone_db : null)), color: color("quantized") },
+      { label: "only this layer restored", data: sensitivity.layers.map((one) => (one.restored_db < 200 ? one.restored_db : null)), color: color("warn"), borderDash: [5, 4], pointStyle: "rectRot" },
+    ]);
+    withTable(node, "Numbers of this chart", table("sensitivity-table",
+      `SQNR of the outputs in dB, ${sensitivity.runs} inputs; ${shown(sensitivity.all_db)} with every layer quantized`, [
+        { title: "layer", kind: "name" }, { title: "op" }, { title: "only it quantized", kind: "number" },
+        { title: "only it restored", kind: "number" }],
+      sensitivity.layers.map((one) => [one.name, one.op, shown(one.alone_db), shown(one.restored_db)])));
+  }
+
   /// Dashed lines at the ends of the represented range.
   const rangeLines = (histogram) => ({
     id: "range",
@@ -490,6 +516,7 @@
   beforeAfter();
   bitSearch();
   errorPerLayer();
+  examination();
   latencyPerLayer();
   histograms();
   contactSheet();

@@ -1,11 +1,13 @@
 #include "quantize/transforms/norm_fold.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "graph/error.h"
 #include "graph/ops/shape_rules.h"
 #include "quantize/node_kind.h"
+#include "quantize/transforms/layer_edits.h"
 
 namespace ounce::quantize {
 namespace {
@@ -75,96 +77,23 @@ bool is_foldable_norm(const Graph& graph, const Node& node, int64_t channels) {
 }
 
 /// Follows what a normalization hands out. False where something else than a linear layer reads it.
-bool collect_layers(const Graph& graph, const GraphIndex& index, ValueId value,
-                    std::vector<int>& layers) {
+bool collect_layers(const Graph& graph, const GraphIndex& index, ValueId value, NormFold& fold) {
   if (index.is_output(value)) return false;
+  fold.values.push_back(value);
   for (const int reader : index.consumers(value)) {
     const Node& node = at(graph, reader);
     if (node.op == "Shape" || node.op == "Size") continue;
     if (node.input(0) != value) return false;
     if (kind_of(graph, index, reader) == NodeKind::kProduct && node.op != "Conv") {
-      layers.push_back(reader);
+      fold.layers.push_back(reader);
       continue;
     }
     if (!moves_rows(graph, node)) return false;
     for (const ValueId output : node.outputs) {
-      if (output != kNoValue && !collect_layers(graph, index, output, layers)) return false;
+      if (output != kNoValue && !collect_layers(graph, index, output, fold)) return false;
     }
   }
   return true;
-}
-
-/// A constant that `node` alone reads as its input `i`, copied where others read it.
-Tensor& own_constant(Graph& graph, int node, size_t i) {
-  const ValueId id = at(graph, node).input(i);
-  const GraphIndex index(graph);
-  if (index.has_single_use(id)) return graph.value(id).constant;
-  const ValueId copy = graph.add_constant(graph.value(id).name, graph.value(id).constant);
-  graph.nodes[static_cast<size_t>(node)].inputs[i] = copy;
-  return graph.value(copy).constant;
-}
-
-void scale_rows(Tensor& weights, WeightAxes axes, std::span<const float> scales) {
-  const int64_t columns = weights.shape()[1];
-  float* w = weights.mutable_data<float>().data();
-  for (int64_t i = 0; i < weights.size(); ++i) {
-    w[i] *= scales[static_cast<size_t>(axes.reduction == 0 ? i / columns : i % columns)];
-  }
-}
-
-/// sum over c of shifts[c] W[c, :], one a channel of the result.
-std::vector<float> shifted_sums(const Tensor& weights, WeightAxes axes,
-                                std::span<const float> shifts) {
-  const int64_t columns = weights.shape()[1];
-  std::vector<double> sums(static_cast<size_t>(weights.shape()[static_cast<size_t>(axes.channel)]),
-                           0.0);
-  const auto w = weights.data<float>();
-  for (int64_t i = 0; i < weights.size(); ++i) {
-    const int64_t row = i / columns;
-    const int64_t column = i % columns;
-    const auto [channel, input] =
-        axes.channel == 0 ? std::pair(row, column) : std::pair(column, row);
-    sums[static_cast<size_t>(channel)] +=
-        static_cast<double>(shifts[static_cast<size_t>(input)]) * w[static_cast<size_t>(i)];
-  }
-  return {sums.begin(), sums.end()};
-}
-
-/// Puts an Add of `bias` behind a MatMul that has none.
-void insert_bias(Graph& graph, int layer, const Tensor& bias) {
-  const ValueId product = at(graph, layer).output(0);
-  const std::string name = at(graph, layer).name;
-  const ValueId constant = graph.add_constant(name + ".shift", bias);
-  const ValueId sum = graph.add_value(graph.value(product).name + "_shifted", DType::f32,
-                                      graph.value(product).shape);
-  graph.replace_uses(product, sum);
-  Node add;
-  add.op = "Add";
-  add.name = graph.unique_node_name(name + ".shift");
-  add.scope = at(graph, layer).scope;
-  add.inputs = {product, constant};
-  add.outputs = {sum};
-  graph.nodes.insert(graph.nodes.begin() + layer + 1, std::move(add));
-}
-
-void add_to_bias(Graph& graph, int layer, const ProductWeights& product,
-                 const std::vector<float>& addend) {
-  const auto channels = static_cast<int64_t>(addend.size());
-  if (product.bias == kNoValue) {
-    const Tensor bias = Tensor::of(addend, {channels});
-    if (at(graph, layer).op == "MatMul") return insert_bias(graph, layer, bias);
-    const ValueId constant = graph.add_constant(at(graph, layer).name + ".shift", bias);
-    Node& node = graph.nodes[static_cast<size_t>(layer)];
-    node.inputs.resize(3, kNoValue);
-    node.inputs[2] = constant;
-    return;
-  }
-  const int holder = product.bias_node >= 0 ? product.bias_node : layer;
-  const Node& node = at(graph, holder);
-  const auto input = std::find(node.inputs.begin(), node.inputs.end(), product.bias);
-  Tensor& bias = own_constant(graph, holder, static_cast<size_t>(input - node.inputs.begin()));
-  const std::span<float> values = bias.mutable_data<float>();
-  for (size_t c = 0; c < addend.size(); ++c) values[c] += addend[c];
 }
 
 }  // namespace
@@ -180,7 +109,7 @@ std::vector<NormFold> norm_folds(const Graph& graph) {
     fold.norm = static_cast<int>(i);
     fold.channels = channels;
     fold.has_offset = node.op == "LayerNormalization" && node.input(2) != kNoValue;
-    if (!collect_layers(graph, index, node.output(0), fold.layers) || fold.layers.empty()) continue;
+    if (!collect_layers(graph, index, node.output(0), fold) || fold.layers.empty()) continue;
     std::sort(fold.layers.begin(), fold.layers.end());
     folds.push_back(std::move(fold));
   }
@@ -202,14 +131,17 @@ void fold_into_norm(Graph& graph, const NormFold& fold, std::span<const float> s
       beta[c] = beta[c] / scales[c] - (shifted ? shifts[c] : 0.0F);
     }
   }
+  // x = scales (x' + shifts).
+  std::vector<float> offsets;
+  if (shifted) {
+    offsets.resize(shifts.size());
+    std::transform(shifts.begin(), shifts.end(), scales.begin(), offsets.begin(),
+                   std::multiplies<>());
+  }
+  for (const ValueId id : fold.values) mark_changed(graph, id);
   // From the last: a bias that is inserted moves what is behind it.
   for (auto layer = fold.layers.rbegin(); layer != fold.layers.rend(); ++layer) {
-    const ProductWeights product = *product_weights(graph, GraphIndex(graph), *layer);
-    Tensor& weights = own_constant(graph, *layer, 1);
-    scale_rows(weights, product.axes, scales);
-    if (!shifted) continue;
-    const std::vector<float> addend = shifted_sums(weights, product.axes, shifts);
-    add_to_bias(graph, *layer, product, addend);
+    absorb_affine(graph, *layer, scales, offsets);
   }
 }
 

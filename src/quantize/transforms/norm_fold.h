@@ -12,8 +12,9 @@ namespace ounce::quantize {
 /// A normalization over the last axis whose result nothing reads but linear layers, as it is or
 /// with its elements moved.
 struct NormFold {
-  int norm = -1;            // LayerNormalization or RMSNorm
-  std::vector<int> layers;  // MatMul and Gemm nodes with constant weights, in order
+  int norm = -1;                // LayerNormalization or RMSNorm
+  std::vector<int> layers;      // MatMul and Gemm nodes with constant weights, in order
+  std::vector<ValueId> values;  // what it hands out, and that with its rows moved
   int64_t channels = 0;
   bool has_offset = false;  // the normalization adds a constant: it can take up shifts
 };
@@ -26,7 +27,7 @@ std::vector<NormFold> norm_folds(const Graph& graph);
 ///   W'[c, :] = scales[c] W[c, :], bias' = bias + sum over c of shifts[c] W'[c, :].
 /// Exact but for rounding. `scales`: [channels], positive. `shifts`: [channels], or empty: none;
 /// they need `has_offset`. Constants that others read too are copied. Node indices change where a
-/// layer gets a bias that had none.
+/// layer gets a bias that had none; values that hold other numbers than before get other names.
 void fold_into_norm(Graph& graph, const NormFold& fold, std::span<const float> scales,
                     std::span<const float> shifts);
 

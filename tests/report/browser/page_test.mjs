@@ -69,6 +69,9 @@ async function check_tables(page) {
   const expected = {
     "error-table": report.errors.map((one) => [one.name, one.op, decibels(one.own_sqnr_db),
       decibels(one.accumulated_sqnr_db), shown(one.own_cosine, 6), shown(one.accumulated_cosine, 6)]),
+    "diagnosis-table": report.diagnoses.map((one) => [one.name, one.disease, one.words, one.flag]),
+    "sensitivity-table": (report.sensitivity?.layers ?? []).map((one) => [one.name, one.op,
+      decibels(one.alone_db), decibels(one.restored_db)]),
     "latency-table": report.pieces
       .map((piece) => [piece.name, piece.op, shown(piece.float_ms, 4), shown(piece.quantized_ms, 4)]),
     "bits-table": report.layers.map((layer) => [layer.name, layer.op, layer.weights, String(layer.activation_bits)]),
@@ -95,7 +98,7 @@ async function check_tables(page) {
 
 async function check_charts(page, theme) {
   const expected = report.histograms.length
-    + [report.layers, report.errors, report.pieces].filter((rows) => rows.length).length;
+    + [report.layers, report.errors, report.pieces, report.sensitivity?.layers ?? []].filter((rows) => rows.length).length;
   const drawn = await canvases(page);
   check(drawn.length === expected, `${theme}: ${drawn.length} charts, expected ${expected}`);
   for (const canvas of drawn) {

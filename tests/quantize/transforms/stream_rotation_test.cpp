@@ -1,0 +1,149 @@
+#include "quantize/transforms/stream_rotation.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "quantize/compare.h"
+#include "quantize/plan.h"
+#include "quantize/quantizer.h"
+#include "quantize/transforms/orthogonal.h"
+#include "tests/quantize/transforms/checks.h"
+
+namespace ounce::quantize {
+namespace {
+
+using testing::Builder;
+
+/// The fixture with gains that are far from 1, and with the outliers that these make.
+Graph vit_with_gains(float outlier) {
+  Graph graph = testing::vit_block();
+  Builder random(21);
+  for (const Node& node : graph.nodes) {
+    if (node.op != "LayerNormalization") continue;
+    Tensor& gamma = graph.value(node.input(1)).constant;
+    gamma = random.random(gamma.shape(), 1.0F);
+    gamma.mutable_data<float>()[3] = outlier;
+  }
+  return graph;
+}
+
+std::vector<std::string> names(const Graph& graph, const std::vector<int>& nodes) {
+  std::vector<std::string> result;
+  for (const int i : nodes) result.push_back(graph.nodes[static_cast<size_t>(i)].name);
+  return result;
+}
+
+TEST(ResidualStreams, of_a_vit_reach_from_the_patches_to_the_head) {
+  const Graph graph = testing::vit_block();
+  const std::vector<ResidualStream> streams = residual_streams(graph);
+  ASSERT_EQ(streams.size(), 1U);
+  const ResidualStream& stream = streams[0];
+  EXPECT_EQ(stream.obstacle, "");
+  EXPECT_EQ(stream.width, 16);
+  EXPECT_EQ(stream.norms.size(), 3U);
+  EXPECT_EQ(names(graph, stream.writers),
+            (std::vector<std::string>{"patch", "proj.matmul", "fc2.matmul"}));
+  EXPECT_TRUE(stream.readers.empty());
+  // The position embedding and the biases of both layers that write.
+  EXPECT_EQ(stream.constants.size(), 3U);
+}
+
+TEST(StreamRotation, leaves_what_a_vit_computes) {
+  const Graph before = vit_with_gains(6.0F);
+  Graph after = before;
+  const ResidualStream stream = residual_streams(before)[0];
+  rotate_stream(after, stream, mean_preserving_rotation(stream.width, 1));
+  ASSERT_NO_THROW(after.validate());
+  EXPECT_LT(testing::largest_difference(before, after), 1e-5);
+  EXPECT_EQ(after.find_value("residual1"), kNoValue) << "it holds other numbers now";
+}
+
+/// Class token, a second reader of the stream, RMS normalization without an offset, a mean over
+/// tokens, layers without biases.
+Graph other_stream() {
+  constexpr int64_t kWidth = 12, kTokens = 6;
+  Builder b(31);
+  const ValueId x = b.input("x", {1, kTokens, 5});
+  const ValueId token = b.graph.add_constant("token", b.random({1, 1, kWidth}, 1.0F));
+  AttributeMap tokens;
+  tokens.set("axis", int64_t{1});
+  const ValueId w = b.graph.add_constant("embed.weight", b.random({5, kWidth}, 0.5F));
+  ValueId stream = b.op("Concat", {token, b.op("MatMul", {x, w}, "embed")}, "tokens", tokens);
+  // Alike in all channels.
+  stream = b.op("Add", {stream, b.graph.add_constant("level", Tensor::scalar(0.7F))}, "leveled");
+  const ValueId gain = b.graph.add_constant("gain", b.random({kWidth}, 1.0F));
+  AttributeMap last;
+  last.set("axis", int64_t{-1});
+  const ValueId rms = b.op("RMSNorm", {stream, gain}, "rms", last);
+  const ValueId hidden = b.op("Relu", {b.linear(rms, kWidth, 8, "up")}, "relu");
+  stream = b.op("Add", {stream, b.linear(hidden, 8, kWidth, "down")}, "sum");
+  const ValueId side = b.linear(stream, kWidth, 3, "side");
+  const ValueId norm = b.layer_norm(stream, kWidth, "norm");
+  const ValueId v = b.graph.add_constant("head.weight", b.random({kWidth, 4}, 0.5F));
+  const ValueId head = b.op("MatMul", {norm, v}, "head");
+  return b.finish({side, head});
+}
+
+TEST(StreamRotation, leaves_what_tokens_side_readers_and_rms_norms_compute) {
+  const Graph before = other_stream();
+  const std::vector<ResidualStream> streams = residual_streams(before);
+  ASSERT_EQ(streams.size(), 1U);
+  ASSERT_EQ(streams[0].obstacle, "");
+  EXPECT_EQ(names(before, streams[0].readers), (std::vector<std::string>{"side.matmul"}));
+  Graph after = before;
+  rotate_stream(after, streams[0], mean_preserving_rotation(12, 1));
+  ASSERT_NO_THROW(after.validate());
+  EXPECT_LT(testing::largest_difference(before, after), 1e-5);
+}
+
+/// What else reads a stream keeps it from being rotated.
+TEST(ResidualStreams, say_what_is_in_the_way) {
+  const auto obstacle =
+      [](const std::function<ValueId(Builder&, ValueId stream, ValueId norm)>& end,
+         bool is_output) {
+        Builder b(5);
+        const ValueId x = b.linear(b.input("x", {4, 6}), 6, 8, "in");
+        const ValueId norm = b.layer_norm(x, 8, "norm");
+        const ValueId y = b.linear(norm, 8, 8, "layer");
+        const ValueId stream = b.op("Add", {x, y}, "sum");
+        const ValueId tail = end(b, stream, norm);
+        std::vector<ValueId> outputs = {tail};
+        if (is_output) outputs.push_back(stream);
+        const Graph graph = b.finish(outputs);
+        return residual_streams(graph)[0].obstacle;
+      };
+  const auto head = [](Builder& b, ValueId stream, ValueId) {
+    return b.linear(stream, 8, 3, "head");
+  };
+  EXPECT_EQ(obstacle(head, false), "");
+  EXPECT_EQ(obstacle(head, true), "it is an output of the model");
+  const auto relu = [](Builder& b, ValueId stream, ValueId) {
+    return b.linear(b.op("Relu", {stream}, "relu"), 8, 3, "head");
+  };
+  EXPECT_EQ(obstacle(relu, false), "it is read by 'relu' (Relu)");
+  const auto after_norm = [](Builder& b, ValueId stream, ValueId norm) {
+    return b.linear(b.op("Add", {stream, norm}, "both"), 8, 3, "head");
+  };
+  EXPECT_NE(obstacle(after_norm, false), "");
+}
+
+TEST(StreamRotation, is_kept_where_it_pays_and_noted_where_it_cannot_be) {
+  const Graph graph = vit_with_gains(40.0F);
+  std::vector<std::vector<Tensor>> runs;
+  for (unsigned i = 0; i < 8; ++i) runs.push_back(testing::random_inputs(graph, i));
+  TensorSource source(std::move(runs));
+  Options options;
+  options.layer.activation_bits = 4;
+  options.layer.weights.bits = 4;
+  options.transforms.rotation = Rotation::kHadamard;
+  const QuantizeResult result = quantize(graph, options, source);
+  ASSERT_FALSE(result.transforms.empty());
+  EXPECT_EQ(result.transforms[0].kind, "rotation");
+  EXPECT_TRUE(result.transforms[0].kept);
+  EXPECT_GT(result.transforms[0].after_db, result.transforms[0].before_db + 1.0);
+  EXPECT_LT(testing::largest_difference(prepare(graph, options), result.prepared), 1e-5);
+}
+
+}  // namespace
+}  // namespace ounce::quantize
