@@ -188,6 +188,41 @@ TEST_F(Commands, RoundingThatIsLearnedIsHandedToTheTrainer) {
   };
   EXPECT_NE(codes_with("qdrop"), codes_with("nearest"));
 }
+
+TEST_F(Commands, PicturesAreMadeWhereNoneAreGiven) {
+  std::vector<std::string> arguments = {"quantize",    text("m.onnx"),      "-o",   text("out"),
+                                        "--data",      "none",              "--synthesis", "one-hot",
+                                        "--synthetic", "2",                 "--synthesis-steps", "3",
+                                        "--runs",      "2",                 "--keep-slow"};
+  run_json(arguments);
+  EXPECT_EQ(names_in(path("out/synthetic")),
+            (std::vector<std::string>{"0000.npy", "0001.npy", "contact-sheet.jpg"}));
+  EXPECT_NE(contents(path("out/report.html")).find("data:image/jpeg;base64,"), std::string::npos);
+  // They calibrate another run just so.
+  run_json({"quantize", text("m.onnx"), "-o", text("again"), "--data", text("out/synthetic"),
+            "--runs", "2", "--keep-slow"});
+  // This network has no attention to guide and no statistics to match.
+  arguments[7] = "auto";
+  const CliResult none = run_cli(arguments);
+  EXPECT_EQ(none.code, 1);
+  EXPECT_NE(none.err.find("no pictures can be made for this model"), std::string::npos) << none.err;
+}
+
+TEST_F(Commands, APresetTellsItsFlagsAndWhatIsTypedWins) {
+  const auto told = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"quantize", text("m.onnx"), "--dry-run", "--weights",
+                                          "4",        "--preset",     "good"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_cli(arguments).out;
+  };
+  EXPECT_NE(told({}).find("preset good: --option rounding=brecq"), std::string::npos) << told({});
+  const auto json = run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data",
+                              text("photos"), "--weights", "4", "--preset", "good", "--option",
+                              "rounding=nearest", "--runs", "2", "--keep-slow"});
+  const Json manifest = Json::parse(contents(path("out/manifest.json")));
+  EXPECT_EQ(manifest["options"]["rounding"], "nearest");
+  EXPECT_TRUE(manifest["options"].contains("tuning-steps"));
+}
 #endif
 
 TEST_F(Commands, DynamicQuantizationNeedsNoData) {

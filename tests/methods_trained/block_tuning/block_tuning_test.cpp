@@ -9,6 +9,7 @@
 #include "engine/session.h"
 #include "graph/passes/passes.h"
 #include "tests/quantize/graphs.h"
+#include "tests/support/test_data.h"
 
 namespace ounce::methods {
 namespace {
@@ -110,7 +111,7 @@ TEST(BlockTuning, qdrop_learns_scales_of_narrow_activations_alone) {
   const Graph graph = quantize::testing::vit_block();
   for (const int bits : {4, 8}) {
     quantize::Options options = options_of(Rounding::kNearest, 4, bits);
-    const auto nearest = tuned_constants(graph, options, {.steps = 0});
+    const auto nearest = tuned_constants(graph, options, BlockTuningOptions());
     options.rounding = Rounding::kQdrop;
     int changed = 0;
     for (const auto& [name, values] : tuned_constants(graph, options, tuning_options(options, 3))) {
@@ -124,7 +125,7 @@ TEST(BlockTuning, a_stopped_run_goes_on_to_the_result_of_one_that_was_not) {
   const Graph graph = quantize::testing::relu_network();
   quantize::Options options = options_of(Rounding::kQdrop, 4, 4);
   options.tuning_steps = 20;
-  const TemporaryFolder folder;
+  const ounce::testing::TemporaryFolder folder;
   BlockTuningOptions tuning = tuning_options(options, 3);
   const auto unbroken = tuned_constants(graph, options, tuning);
   tuning.saved = folder.path() / "tuned";
