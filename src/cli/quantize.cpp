@@ -114,6 +114,10 @@ int QuantizeRun::plan_only() {
     json["notes"].push_back({{"topic", note.topic}, {"text", note.text}});
   }
   std::string text = quantize::to_text(dry.prepared, dry.plan);
+  for (const std::string& line : quantize::transform_places(dry.prepared, settings)) {
+    json["notes"].push_back({{"topic", "transform"}, {"text", line}});
+    text += "transform: " + line + ", each where it pays\n";
+  }
   text += fmt::format("calibration needs at most {}\n", report::bytes_text(dry.calibration_bytes));
   print_result(options_.common, json, text);
   return 0;

@@ -80,8 +80,8 @@ Tensor numbered(const Shape& shape, bool with_groups) {
   return result;
 }
 
-/// The graph with open dimensions of its inputs set to 1, and what then is known of shapes
-/// computed.
+/// The graph with open dimensions of its inputs set to 1, and what is known of shapes then. Throws
+/// `Error` where it cannot be run at such a size (images of open height).
 Graph with_known_shapes(const Graph& graph) {
   Graph known = graph;
   for (const ValueId id : known.inputs) {
@@ -152,8 +152,8 @@ std::optional<Channels> channels_of(const Tensor& tensor, bool with_groups) {
 /// Finds both sides of one product.
 class HeadFinder {
  public:
-  HeadFinder(const Graph& graph, const GraphIndex& index)
-      : graph_(graph), index_(index), known_(with_known_shapes(graph)) {}
+  HeadFinder(const Graph& graph, const GraphIndex& index, Graph known)
+      : graph_(graph), index_(index), known_(std::move(known)) {}
 
   std::optional<ValueHeads> find(int product) const {
     ValueHeads heads;
@@ -264,7 +264,7 @@ class HeadFinder {
 
   const Graph& graph_;
   const GraphIndex& index_;
-  Graph known_;
+  Graph known_;  // the same with known shapes
 };
 
 /// The elements at `places` along `axis`, head by head, as rows times `r`. Heads that share their
@@ -346,13 +346,20 @@ bool reads_a_map(const Graph& graph, const GraphIndex& index, int node) {
 
 std::vector<ValueHeads> value_heads(const Graph& graph) {
   const GraphIndex index(graph);
-  const HeadFinder finder(graph, index);
-  std::vector<ValueHeads> result;
+  std::vector<int> products;
   for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i) {
-    if (kind_of(graph, index, i) != NodeKind::kActivationProduct || !reads_a_map(graph, index, i)) {
-      continue;
+    const bool attends = kind_of(graph, index, i) == NodeKind::kActivationProduct;
+    if (attends && reads_a_map(graph, index, i)) products.push_back(i);
+  }
+  std::vector<ValueHeads> result;
+  if (products.empty()) return result;
+  try {
+    const HeadFinder finder(graph, index, with_known_shapes(graph));
+    for (const int i : products) {
+      if (auto heads = finder.find(i)) result.push_back(std::move(*heads));
     }
-    if (auto heads = finder.find(i)) result.push_back(std::move(*heads));
+  } catch (const Error&) {
+    result.clear();  // shapes hang on the size of the input
   }
   return result;
 }
