@@ -137,8 +137,14 @@ int QuantizeRun::plan_only() {
     json["notes"].push_back({{"topic", note.topic}, {"text", note.text}});
   }
   std::string text = quantize::to_text(dry.prepared, dry.plan);
-  if (!preset_flags_.empty())
+  if (!preset_flags_.empty()) {
+    json["notes"].push_back({{"topic", "preset"}, {"text", preset_flags_}});
     text += fmt::format("preset {}: {}\n", options_.preset, preset_flags_);
+  }
+  for (const std::string& line : quantize::transform_places(dry.prepared, settings)) {
+    json["notes"].push_back({{"topic", "transform"}, {"text", line}});
+    text += "transform: " + line + ", each where it pays\n";
+  }
   text += fmt::format("calibration needs at most {}\n", report::bytes_text(dry.calibration_bytes));
   print_result(options_.common, json, text);
   return 0;

@@ -10,8 +10,8 @@
 #include "quantize/isolate.h"
 #include "quantize/node_kind.h"
 #include "quantize/transforms/equalization.h"
-#include "quantize/transforms/head_rotation.h"
 #include "quantize/transforms/norm_fold.h"
+#include "quantize/transforms/value_heads.h"
 #include "quantize/weight_diagnosis.h"
 
 namespace ounce::quantize {

@@ -53,6 +53,33 @@ void judge(double before_db, double after_db, const Progress& progress, Transfor
   progress.tell(record.node + text);
 }
 
+std::vector<std::string> transform_places(const Graph& prepared, const Options& options) {
+  std::vector<std::string> lines;
+  const TransformOptions& asked = options.transforms;
+  if (asked.equalize) {
+    lines.push_back("equalization between " + std::to_string(equalized_pairs(prepared).size()) +
+                    " pairs of layers");
+  }
+  if (asked.rotation == Rotation::kHadamard) {
+    for (const ResidualStream& stream : residual_streams(prepared)) {
+      lines.push_back("rotation of a stream of " + std::to_string(stream.width) +
+                      " channels before " + std::to_string(stream.norms.size()) +
+                      " normalizations");
+      if (!stream.obstacle.empty()) {
+        lines.back() = "no rotation of a stream of " + std::to_string(stream.width) +
+                       " channels: " + stream.obstacle;
+      }
+    }
+    lines.push_back("rotation of the heads of " + std::to_string(value_heads(prepared).size()) +
+                    " attentions");
+  }
+  if (asked.norms != NormTransform::kNone) {
+    lines.push_back(std::string(name_of(asked.norms)) + " behind " +
+                    std::to_string(norm_folds(prepared).size()) + " normalizations");
+  }
+  return lines;
+}
+
 std::vector<TransformRecord> transform(Graph& prepared, const Options& options, InputSource& source,
                                        const Progress& progress) {
   std::vector<TransformRecord> records;

@@ -35,4 +35,8 @@ void judge(double before_db, double after_db, const Progress& progress, Transfor
 std::vector<TransformRecord> transform(Graph& prepared, const Options& options, InputSource& source,
                                        const Progress& progress = {});
 
+/// Where what `options.transforms` asks for can be tried, one line a transform, without looking at
+/// data: how many places there are, and what is in the way of streams that cannot be rotated.
+std::vector<std::string> transform_places(const Graph& prepared, const Options& options);
+
 }  // namespace ounce::quantize

@@ -2,19 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "engine/reference/reference.h"
 #include "tests/quantize/graphs.h"
 
 namespace ounce::quantize::testing {
 
-/// The largest difference of the outputs of two graphs on one random input, over the largest
-/// magnitude of each output.
-inline double largest_difference(const Graph& before, const Graph& after, unsigned seed = 3) {
-  const auto inputs = random_inputs(before, seed);
-  const auto expected = engine::reference::run(before, inputs);
-  const auto actual = engine::reference::run(after, inputs);
+/// The largest difference of two sets of tensors, over the largest magnitude of each.
+inline double largest_difference(const std::vector<Tensor>& expected,
+                                 const std::vector<Tensor>& actual) {
   double most = 0.0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const auto a = expected[i].data<float>();
@@ -30,12 +29,11 @@ inline double largest_difference(const Graph& before, const Graph& after, unsign
   return most;
 }
 
-inline int node_named(const Graph& graph, std::string_view name) {
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (graph.nodes[i].name == name) return static_cast<int>(i);
-  }
-  ADD_FAILURE() << "no node " << name;
-  return -1;
+/// That of the outputs of two graphs on one random input.
+inline double largest_difference(const Graph& before, const Graph& after, unsigned seed = 3) {
+  const auto inputs = random_inputs(before, seed);
+  return largest_difference(engine::reference::run(before, inputs),
+                            engine::reference::run(after, inputs));
 }
 
 }  // namespace ounce::quantize::testing

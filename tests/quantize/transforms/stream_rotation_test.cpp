@@ -2,13 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <functional>
 
-#include "quantize/compare.h"
+#include "engine/session.h"
+#include "formats/formats.h"
 #include "quantize/plan.h"
 #include "quantize/quantizer.h"
+#include "quantize/transforms/head_rotation.h"
 #include "quantize/transforms/orthogonal.h"
 #include "tests/quantize/transforms/checks.h"
+#include "tests/support/test_data.h"
 
 namespace ounce::quantize {
 namespace {
@@ -143,6 +146,39 @@ TEST(StreamRotation, is_kept_where_it_pays_and_noted_where_it_cannot_be) {
   EXPECT_TRUE(result.transforms[0].kept);
   EXPECT_GT(result.transforms[0].after_db, result.transforms[0].before_db + 1.0);
   EXPECT_LT(testing::largest_difference(prepare(graph, options), result.prepared), 1e-5);
+}
+
+TEST(StreamRotation, leaves_what_a_real_vit_computes) {
+  OUNCE_REQUIRE_DATA(data);
+  const Graph model = formats::read_model(data / "vit_tiny_in1k" / "vit_tiny_patch16_224.onnx");
+  const Graph before = prepare(model, {});
+  const std::vector<ResidualStream> streams = residual_streams(before);
+  ASSERT_EQ(streams.size(), 1U);
+  EXPECT_EQ(streams[0].obstacle, "");
+  EXPECT_EQ(streams[0].width, 192);
+  EXPECT_EQ(streams[0].norms.size(), 25U);
+  EXPECT_EQ(streams[0].writers.size(), 25U);
+  Graph after = before;
+  rotate_stream(after, streams[0], mean_preserving_rotation(192, 1));
+  const std::vector<ValueHeads> heads = value_heads(after);
+  EXPECT_EQ(heads.size(), 12U);
+  for (const ValueHeads& one : heads) rotate_heads(after, one, random_rotation(64, 2));
+  Builder random(3);
+  const std::vector<Tensor> inputs = {random.random({1, 3, 224, 224}, 1.0F)};
+  engine::Session exact(before, {});
+  engine::Session rotated(after, {});
+  EXPECT_LT(testing::largest_difference(exact.run(inputs), rotated.run(inputs)), 1e-5);
+}
+
+TEST(TransformPlaces, tell_what_can_be_tried) {
+  Options options;
+  EXPECT_TRUE(transform_places(testing::vit_block(), options).empty());
+  options.transforms = {true, Rotation::kHadamard, NormTransform::kRepq, 0.5};
+  EXPECT_EQ(transform_places(testing::vit_block(), options),
+            (std::vector<std::string>{"equalization between 0 pairs of layers",
+                                      "rotation of a stream of 16 channels before 3 normalizations",
+                                      "rotation of the heads of 1 attentions",
+                                      "repq behind 3 normalizations"}));
 }
 
 }  // namespace
