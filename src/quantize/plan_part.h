@@ -16,8 +16,8 @@ struct PlanPart {
 /// What of the work before its layers a part takes along.
 enum class PartInputs {
   kOwnCodes,  // the layers' operands are rounded, each by itself
-  /// Also what lies between the layers before them and theirs, codes throughout as in the whole plan:
-  /// tables, sums, tensors that are rounded before they are split.
+  /// Also what lies between the layers before them and theirs, codes throughout as in the whole
+  /// plan: tables, sums, tensors that are rounded before they are split.
   kPathOfCodes,
 };
 

@@ -70,9 +70,9 @@ TEST(CalibrationCache, GivesWhatOneCalibrationGives) {
       const QuantizeResult cached = quantize(graph, options, source, {}, {}, &cache);
       const QuantizeResult fresh = quantize(graph, options, source);
       const std::vector<Tensor> inputs = random_inputs(graph, 9);
-      EXPECT_LT(relative_difference(outputs_of(fresh.graph, inputs),
-                                    outputs_of(cached.graph, inputs)),
-                1e-3)
+      EXPECT_LT(
+          relative_difference(outputs_of(fresh.graph, inputs), outputs_of(cached.graph, inputs)),
+          1e-3)
           << change;
     }
     const int before = source.readings;
@@ -97,13 +97,12 @@ TEST(PlanPart, OfAllLayersWithTheirInputsIsTheWholePlan) {
     const Calibration calibration = calibrate(prepared, plan, options, source).calibration;
     std::vector<size_t> all(plan.layers.size());
     std::iota(all.begin(), all.end(), size_t{0});
-    const PlanPart part =
-        part_of(prepared, plan, calibration, all, PartInputs::kPathOfCodes);
+    const PlanPart part = part_of(prepared, plan, calibration, all, PartInputs::kPathOfCodes);
     const std::vector<Tensor> inputs = random_inputs(graph, 9);
-    EXPECT_LT(relative_difference(
-                  outputs_of(insert_qdq(prepared, plan, calibration), inputs),
-                  outputs_of(insert_qdq(prepared, part.plan, part.calibration), inputs)),
-              1e-5);
+    EXPECT_LT(
+        relative_difference(outputs_of(insert_qdq(prepared, plan, calibration), inputs),
+                            outputs_of(insert_qdq(prepared, part.plan, part.calibration), inputs)),
+        1e-5);
   }
 }
 

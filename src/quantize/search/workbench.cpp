@@ -223,7 +223,8 @@ Graph Workbench::alone(const std::vector<std::string>& layers, const Setting& se
                 .first;
   }
   // What the units between them round, such as the tensor that is split into q, k and v, belongs to
-  // those that read it: without it, the losses of neighbours are no hint of what both lose together.
+  // those that read it: without it, the losses of neighbours are no hint of what both lose
+  // together.
   const PlanPart part = part_of(from.prepared, from.plan, found->second, indices(from, layers),
                                 PartInputs::kPathOfCodes);
   return insert_qdq(from.prepared, part.plan, part.calibration);
