@@ -228,6 +228,8 @@ SearchOptions SearchRun::search_options() const {
   options.goal = goal_;
   options.allow_float = candidates_.allow_float;
   options.time_limit = 60.0 * options_.minutes;
+  // Two pictures more or less are no news.
+  options.noise = 200.0 / static_cast<double>(data_.judged_items());
   options.runs = std::min(options_.sensitivity, data_.judged_items());
   return options;
 }
