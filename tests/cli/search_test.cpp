@@ -141,6 +141,20 @@ TEST_F(SearchCommand, BrokenOffItHoldsTheBestAndGoesOn) {
   EXPECT_TRUE(contents(path("broken/model.onnx")) == contents(path("whole/model.onnx")));
 }
 
+TEST_F(SearchCommand, AnotherGoalGoesOnWithWhatIsMeasured) {
+  const std::vector<std::string> bits = {"--bits", "8,4,float"};
+  const auto with = [&](std::vector<std::string> goal) {
+    goal.insert(goal.end(), bits.begin(), bits.end());
+    return run_cli(on_demo("out", goal));
+  };
+  ASSERT_EQ(with({"--max-drop", "5", "--for", "size"}).code, 0);
+  const size_t before = Json::parse(contents(path("out/search.json")))["trials"].size();
+  const CliResult fast = with({"--max-drop", "5", "--for", "latency"});
+  ASSERT_EQ(fast.code, 0) << fast.err;
+  EXPECT_GE(Json::parse(contents(path("out/search.json")))["trials"].size(), before);
+  EXPECT_EQ(parsed(fast)["search"]["by"], "latency");
+}
+
 TEST_F(SearchCommand, AGoalThatNothingMeetsGivesTheBestAndSaysSo) {
   const CliResult result = run_cli(on_demo("out", {"--max-bytes", "1kB", "--bits", "8,4"}));
   EXPECT_EQ(result.code, 1);

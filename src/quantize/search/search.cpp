@@ -227,8 +227,7 @@ size_t Search::border_of(const Curve& curve) {
 }
 
 void Search::walk_curve() {
-  const Curve curve =
-      make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
+  const Curve curve = make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
   size_t place = border_of(curve);
   if (options_.goal.kind == Goal::Kind::kBudget) return;
   // From where the drop may be noise, up to where it is small enough.

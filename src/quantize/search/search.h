@@ -50,7 +50,8 @@ struct SearchOptions {
   bool allow_float = true;    // as a setting of layers that have another one
   double time_limit = 600.0;  // seconds; 0: until nothing is left to try
   /// Points that the drop of nearly equal models may differ by: a share of few judged inputs is no
-  /// smooth function. Places along the curve are given up only where the drop is that much too large.
+  /// smooth function. Places along the curve are given up only where the drop is that much too
+  /// large.
   double noise = 0.0;
   /// Inputs that sensitivities are measured on: a few first, so that a search that runs out of time
   /// knows something of every layer.
