@@ -13,8 +13,9 @@ namespace {
 /// Of the time limit, so much may have gone when the last loss is measured.
 constexpr double kShareOfLosses = 0.6;
 
-/// Medians of whole runs that differ by less say nothing.
-constexpr double kTimerNoise = 0.02;
+/// Medians of a few whole runs that differ by less say nothing, on a machine that does other work
+/// besides; the sums of the layers, measured in one go, then tell more.
+constexpr double kTimerNoise = 0.1;
 
 constexpr const char* kRefined = "refined";
 
@@ -89,7 +90,6 @@ bool Search::is_better(const Trial& a, const Trial& b) const {
   if (!met) return drops_less();
   if (goal.cost == Cost::kBytes) return cost_a != cost_b ? cost_a < cost_b : drops_less();
   if (std::abs(cost_a - cost_b) > kTimerNoise * cost_b) return cost_a < cost_b;
-  // Too close to tell by one measurement of the whole: by those of the layers.
   const double sum_a = cost_of(state_.units, a.assignment, goal.cost);
   const double sum_b = cost_of(state_.units, b.assignment, goal.cost);
   return sum_a != sum_b ? sum_a < sum_b : drops_less();
