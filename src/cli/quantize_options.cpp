@@ -139,7 +139,8 @@ std::string add_preset(methods::Request& request, const QuantizeOptions& options
   methods::PresetChoice choice =
       methods::preset_choice(*preset, graph, request, methods::macs_of_run(graph));
   // What is typed wins, and is not told as chosen.
-  std::erase_if(choice.options, [&](const auto& one) { return request.options.contains(one.first); });
+  std::erase_if(choice.options,
+                [&](const auto& one) { return request.options.contains(one.first); });
   if (options.softmax != "auto") choice.softmax = quantize::SoftmaxCodes::kUniform;
   request.options.insert(choice.options.begin(), choice.options.end());
   if (options.softmax == "auto") request.softmax = choice.softmax;

@@ -165,13 +165,10 @@ methods::Request make_request(const SearchArguments& options) {
     }
     // What loses much is for the search to find and to settle; what a layer of few bits needs is on
     // whatever the bits of its neighbours.
-    const std::pair<const char*, const char*> defaults[] = {{"guard", "off"},
-                                                            {"keep-ends8", "off"},
-                                                            {"drop-slow-layers", "off"},
-                                                            {"bias-correction", "on"},
-                                                            {"weight-range", "mse"}};
+    const std::pair<const char*, const char*> defaults[] = {
+        {"guard", "off"},          {"keep-ends8", "off"},   {"drop-slow-layers", "off"},
+        {"bias-correction", "on"}, {"weight-range", "mse"}, {"embeddings8", "on"}};
     for (const auto& [name, value] : defaults) request.options.emplace(name, value);
-    if (goal_of(options).cost == Cost::kBytes) request.options.emplace("embeddings8", "on");
     const quantize::Options settings =
         methods::configure(methods::find_method(options.method), request);
     if (quantize::is_learned(settings.rounding)) {

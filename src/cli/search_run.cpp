@@ -146,11 +146,17 @@ double SearchRun::latency_of(const Graph& graph, engine::KernelHints& hints) {
   const auto measured = report::measure_interleaved(
       graphs, inputs.value(), timing,
       [&](int64_t done, int64_t total) { inner_hooks().step("timing", done, total); });
-  // The machine may be slower now than it was: the float model beside it tells by how much.
-  const double here = measured[0].latency().median_ms;
   hints = measured[1].kernel_hints;
-  if (state_.exact.ms <= 0.0) state_.exact.ms = here;
-  return measured[1].latency().median_ms / here * state_.exact.ms;
+  if (state_.exact.ms <= 0.0) state_.exact.ms = measured[0].latency().median_ms;
+  // The machine may be slower now than it was, and change from run to run: each run is set against
+  // the one of the float model right before it.
+  std::vector<double> ratios;
+  for (size_t i = 0; i < measured[1].run_ms.size(); ++i) {
+    ratios.push_back(measured[1].run_ms[i] / measured[0].run_ms[i]);
+  }
+  const auto middle = ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2);
+  std::nth_element(ratios.begin(), middle, ratios.end());
+  return *middle * state_.exact.ms;
 }
 
 void SearchRun::judge_float() {
@@ -222,6 +228,8 @@ SearchOptions SearchRun::search_options() const {
   options.goal = goal_;
   options.allow_float = candidates_.allow_float;
   options.time_limit = 60.0 * options_.minutes;
+  // Two pictures more or less are no news.
+  options.noise = 200.0 / static_cast<double>(data_.judged_items());
   options.runs = std::min(options_.sensitivity, data_.judged_items());
   return options;
 }

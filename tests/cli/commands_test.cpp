@@ -190,10 +190,10 @@ TEST_F(Commands, RoundingThatIsLearnedIsHandedToTheTrainer) {
 }
 
 TEST_F(Commands, PicturesAreMadeWhereNoneAreGiven) {
-  std::vector<std::string> arguments = {"quantize",    text("m.onnx"),      "-o",   text("out"),
-                                        "--data",      "none",              "--synthesis", "one-hot",
-                                        "--synthetic", "2",                 "--synthesis-steps", "3",
-                                        "--runs",      "2",                 "--keep-slow"};
+  std::vector<std::string> arguments = {
+      "quantize",   text("m.onnx"), "-o", text("out"),         "--data", "none",   "--synthesis",
+      "one-hot",    "--synthetic",  "2",  "--synthesis-steps", "3",      "--runs", "2",
+      "--keep-slow"};
   run_json(arguments);
   EXPECT_EQ(names_in(path("out/synthetic")),
             (std::vector<std::string>{"0000.npy", "0001.npy", "contact-sheet.jpg"}));

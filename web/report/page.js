@@ -227,8 +227,17 @@
   search.raised.map((one) => [one.name, one.op, one.from, one.to, one.loss.toPrecision(3),
     `${signed(one.ms, 4)} ms`, signed(one.bytes, 0)]));
 
-  /// Every model that was tried, metric against one cost; the front of `by` is joined by a line.
-  function tradeOff(node, search, by, title, read, write) {
+  /// The points that no other one beats in both metric and cost, cheapest first.
+  function frontOf(points, read) {
+    const front = [];
+    for (const point of [...points].sort((a, b) => read(a) - read(b) || b.metric - a.metric)) {
+      if (!front.length || point.metric > front[front.length - 1].metric) front.push(point);
+    }
+    return front;
+  }
+
+  /// Every model that was tried, metric against one cost; a line joins the front.
+  function tradeOff(node, search, title, read, write) {
     const kinds = [
       { label: "tried", color: "float", pointStyle: "circle", radius: 3, take: (point) => point.kind !== "float" && !point.kind.startsWith("uniform") },
       { label: "uniform bits", color: "warn", pointStyle: "rectRot", radius: 6, take: (point) => point.kind.startsWith("uniform") },
@@ -236,7 +245,7 @@
       { label: "chosen", color: "good", pointStyle: "star", radius: 10, take: (point) => point.best },
     ];
     const toPoint = (point) => ({ x: read(point), y: 100 * point.metric, point });
-    const front = search.points.filter((point) => point.front).sort((a, b) => read(a) - read(b));
+    const front = frontOf(search.points, read);
     chart(node, `${search.metric} against ${title} of the models tried`, () => ({
       type: "scatter",
       data: { datasets: [
@@ -245,10 +254,10 @@
           pointRadius: kind.radius, pointHoverRadius: kind.radius + 2, borderWidth: 2,
           backgroundColor: color(kind.color), borderColor: color(kind.color),
         })),
-        ...(search.by === by ? [{
+        {
           type: "line", label: "Pareto front", data: front.map(toPoint), pointRadius: 0, borderWidth: 2, tension: 0,
           borderColor: color("quantized"), backgroundColor: color("quantized"),
-        }] : []),
+        },
       ] },
       options: {
         plugins: { ...layerLegend(), tooltip: { callbacks: {
@@ -270,11 +279,11 @@
     const node = section("search", "How the bits were found",
       `Goal: ${search.goal}. ${verdict} ${search.data}. Each point is a whole model, quantized, judged and timed.`);
     const charts = [
-      ["latency", "ms", (point) => point.ms, (value) => compact(value)],
-      ["size", "size on disk", (point) => point.bytes, (value) => bytes(value)],
+      ["ms", (point) => point.ms, (value) => compact(value)],
+      ["size on disk", (point) => point.bytes, (value) => bytes(value)],
     ];
     if (search.by === "size") charts.reverse();
-    for (const [by, title, read, write] of charts) tradeOff(node, search, by, title, read, write);
+    for (const [title, read, write] of charts) tradeOff(node, search, title, read, write);
     withTable(node, "Numbers of these charts", table("search-table", "Models in the order in which they were tried", [
       { title: "model", kind: "name" }, { title: search.metric, kind: "number" }, { title: "points", kind: "number" },
       { title: "latency", kind: "number" }, { title: "size", kind: "number" }, { title: "front" }, { title: "layers" }],

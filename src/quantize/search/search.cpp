@@ -13,8 +13,9 @@ namespace {
 /// Of the time limit, so much may have gone when the last loss is measured.
 constexpr double kShareOfLosses = 0.6;
 
-/// Medians of whole runs that differ by less say nothing.
-constexpr double kTimerNoise = 0.02;
+/// Medians of a few whole runs that differ by less say nothing, on a machine that does other work
+/// besides; the sums of the layers, measured in one go, then tell more.
+constexpr double kTimerNoise = 0.1;
 
 constexpr const char* kRefined = "refined";
 
@@ -89,7 +90,6 @@ bool Search::is_better(const Trial& a, const Trial& b) const {
   if (!met) return drops_less();
   if (goal.cost == Cost::kBytes) return cost_a != cost_b ? cost_a < cost_b : drops_less();
   if (std::abs(cost_a - cost_b) > kTimerNoise * cost_b) return cost_a < cost_b;
-  // Too close to tell by one measurement of the whole: by those of the layers.
   const double sum_a = cost_of(state_.units, a.assignment, goal.cost);
   const double sum_b = cost_of(state_.units, b.assignment, goal.cost);
   return sum_a != sum_b ? sum_a < sum_b : drops_less();
@@ -199,13 +199,14 @@ size_t Search::predicted_place(const Curve& curve) const {
   return place;
 }
 
-void Search::walk_curve() {
+size_t Search::border_of(const Curve& curve) {
   // Near the predicted place a budget is probed step by step before halving begins.
   constexpr int64_t kSteps = 3;
-  const Curve curve = make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
   const bool budget = options_.goal.kind == Goal::Kind::kBudget;
-  // Costs rise and drops fall along the curve, but for noise: what is sought is the last place
-  // within the budget, or the first one whose drop is small enough. It lies in low .. high.
+  Goal lenient = options_.goal;
+  if (!budget) lenient.limit += options_.noise;
+  // Costs rise and drops fall along the curve: what is sought is the last place within the budget,
+  // or the first one whose drop is small enough. It lies in low .. high.
   size_t low = 0;
   size_t high = curve.size();
   bool met = false;
@@ -215,13 +216,26 @@ void Search::walk_curve() {
     size_t probe = low + (high - low) / 2;
     if (budget && done == 0) probe = std::min(predicted_place(curve), high - 1);
     if (budget && done > 0 && done <= kSteps) probe = met ? low : high - 1;
-    met = options_.goal.is_met(try_out(curve.at(probe), "curve").verdict);
+    met = lenient.is_met(try_out(curve.at(probe), "curve").verdict);
     if (met == budget) {
       low = probe + 1;
     } else {
       high = probe;
     }
   }
+  return low;
+}
+
+void Search::walk_curve() {
+  const Curve curve = make_curve(costs_of(state_.units, options_.goal.cost), losses_, worthwhile_);
+  size_t place = border_of(curve);
+  if (options_.goal.kind == Goal::Kind::kBudget) return;
+  // From where the drop may be noise, up to where it is small enough.
+  for (size_t step = 1; place < curve.size() && !stopped_; place += step, step *= 2) {
+    report("curve", static_cast<int64_t>(place), static_cast<int64_t>(curve.size()));
+    if (options_.goal.is_met(try_out(curve.at(place), "curve").verdict)) return;
+  }
+  if (!stopped_) try_out(curve.at(curve.size() - 1), "curve");
 }
 
 // ---- single changes ----------------------------------------------------------------------------

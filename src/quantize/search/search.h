@@ -49,6 +49,10 @@ struct SearchOptions {
   Goal goal;
   bool allow_float = true;    // as a setting of layers that have another one
   double time_limit = 600.0;  // seconds; 0: until nothing is left to try
+  /// Points that the drop of nearly equal models may differ by: a share of few judged inputs is no
+  /// smooth function. Places along the curve are given up only where the drop is that much too
+  /// large.
+  double noise = 0.0;
   /// Inputs that sensitivities are measured on: a few first, so that a search that runs out of time
   /// knows something of every layer.
   int64_t first_runs = 4;
@@ -117,6 +121,7 @@ class Search {
   void measure_losses();
   void measure_losses(int64_t runs, double until);
   void walk_curve();
+  size_t border_of(const Curve& curve);
   size_t predicted_place(const Curve& curve) const;
   int failures() const;
   void refine();

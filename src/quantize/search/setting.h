@@ -23,7 +23,7 @@ struct Setting {
   bool covers(const Setting& other) const {
     return weight_bits >= other.weight_bits && activation_bits >= other.activation_bits;
   }
-  auto operator<=>(const Setting&) const = default;
+  auto operator<=>(const Setting&) const = default;  // NOLINT(modernize-use-nullptr): its own 0
 };
 
 /// "float", "W4A8"

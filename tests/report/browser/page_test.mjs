@@ -76,6 +76,9 @@ async function check_tables(page) {
       .map((piece) => [piece.name, piece.op, shown(piece.float_ms, 4), shown(piece.quantized_ms, 4)]),
     "bits-table": report.layers.map((layer) => [layer.name, layer.op, layer.weights, String(layer.activation_bits)]),
     "kept-table": report.kept_float.map((kept) => [kept.name, kept.op, kept.reason]),
+    "search-table": (report.search?.points ?? []).map((point) =>
+      [point.best ? `${point.kind} (chosen)` : point.kind, `${(point.metric * 100).toFixed(2)} %`]),
+    "raised-table": (report.search?.raised ?? []).map((one) => [one.name, one.op, one.from, one.to]),
     "histogram-table": report.histograms.map((one) => [one.tensor, one.rule, String(one.bits)]),
   };
   for (const [id, rows] of Object.entries(expected)) {
@@ -97,7 +100,7 @@ async function check_tables(page) {
 }
 
 async function check_charts(page, theme) {
-  const expected = report.histograms.length
+  const expected = report.histograms.length + (report.search ? 2 : 0)
     + [report.layers, report.errors, report.pieces, report.sensitivity?.layers ?? []].filter((rows) => rows.length).length;
   const drawn = await canvases(page);
   check(drawn.length === expected, `${theme}: ${drawn.length} charts, expected ${expected}`);
