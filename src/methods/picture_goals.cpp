@@ -20,10 +20,11 @@ std::optional<PictureGoals> picture_goals_from_name(std::string_view name) {
     return goals;
   }
   if (name == "sardfq") name = "apa+msr+sl";
-  while (!name.empty()) {
-    const size_t end = std::min(name.find('+'), name.size());
+  for (bool more = true; more;) {
+    const size_t end = name.find('+');
     const std::string_view part = name.substr(0, end);
-    name.remove_prefix(std::min(name.size(), end + 1));
+    more = end != std::string_view::npos;
+    if (more) name.remove_prefix(end + 1);
     if (part == "apa") {
       goals.attention_priors = true;
     } else if (part == "msr") {
@@ -34,7 +35,7 @@ std::optional<PictureGoals> picture_goals_from_name(std::string_view name) {
       return std::nullopt;
     }
   }
-  return goals == PictureGoals{} ? std::nullopt : std::optional(goals);
+  return goals;
 }
 
 }  // namespace ounce::methods

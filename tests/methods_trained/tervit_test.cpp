@@ -186,8 +186,8 @@ TEST(Tervit, LearnsInTwoStagesAndRunsInTheEngineAsItWasTrained) {
   const Graph frozen = train::freeze(ternary);
   expect_integer_products(frozen);
   // Norms, softmax and sums are floats: one within rounding of the border between two codes may
-  // fall to either side.
-  ounce::testing::expect_parity(frozen, 4);
+  // fall to either side. How many do depends on the order in which the machine's BLAS adds up.
+  ounce::testing::expect_parity(frozen, 8);
 }
 
 }  // namespace
