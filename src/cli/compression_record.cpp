@@ -9,7 +9,7 @@
 #include "cli/examine.h"
 #include "cli/model_input.h"
 #include "formats/formats.h"
-#include "quantize/compare.h"
+#include "quantize/analysis/compare.h"
 #include "report/html.h"
 #include "report/measurement.h"
 #include "report/quantization.h"

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cli/progress.h"
-#include "quantize/compare.h"
+#include "quantize/analysis/compare.h"
 #include "report/report.h"
 
 namespace ounce::cli {

@@ -237,12 +237,12 @@ SearchOptions SearchRun::search_options() const {
 Instruments SearchRun::instruments() {
   Instruments instruments;
   instruments.loss = [this](const Unit& unit, const Setting& setting, int64_t runs) {
-    if (sensitivity_ == nullptr) {
-      sensitivity_ =
-          std::make_unique<Sensitivity>(*workbench_, data_.some_judged(options_.sensitivity),
-                                        options_.common.threads, inner_hooks());
+    if (unit_losses_ == nullptr) {
+      unit_losses_ =
+          std::make_unique<UnitLosses>(*workbench_, data_.some_judged(options_.sensitivity),
+                                       options_.common.threads, inner_hooks());
     }
-    return sensitivity_->loss(unit, setting, runs, inner_hooks());
+    return unit_losses_->loss(unit, setting, runs, inner_hooks());
   };
   instruments.judge = [this](const Assignment& assignment) { return judge(assignment); };
   instruments.keep = [this](const Trial& trial) { keep(trial); };

@@ -9,7 +9,7 @@
 #include "cli/search_data.h"
 #include "cli/search_options.h"
 #include "quantize/search/search.h"
-#include "quantize/search/sensitivity.h"
+#include "quantize/search/unit_losses.h"
 #include "quantize/search/workbench.h"
 
 namespace ounce::cli {
@@ -65,7 +65,7 @@ class SearchRun {
   SearchData data_;
   quantize::search::State state_;
   std::optional<quantize::search::Workbench> workbench_;
-  std::unique_ptr<quantize::search::Sensitivity> sensitivity_;
+  std::unique_ptr<quantize::search::UnitLosses> unit_losses_;
   std::unique_ptr<CompressionRecord> record_;  // of the model judged last
   std::unique_ptr<StagedOutput> staged_;       // its files
   quantize::QuantizeResult result_;

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "graph/graph.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/source.h"
 
 namespace ounce::quantize {

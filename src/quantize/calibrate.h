@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/source.h"
 
 namespace ounce::quantize {

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "quantize/bias_correction.h"
-#include "quantize/plan_part.h"
+#include "quantize/plan/plan_part.h"
 #include "quantize/quantizer.h"
 
 namespace ounce::quantize {
@@ -106,7 +106,7 @@ void CalibrationCache::quantize_layers(const Graph& prepared, const Plan& plan,
     if (!keys[i].empty() && layers_.count(keys[i]) == 0) missing.push_back(i);
   }
   if (missing.empty()) return;
-  PlanPart part = part_of(prepared, plan, calibration, missing);
+  PlanPart part = part_of_plan(prepared, plan, calibration, missing);
   part.calibration.layers = quantize::quantize_layers(prepared, part.plan, part.calibration.grids);
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, part.plan, part.calibration);

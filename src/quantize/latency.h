@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "graph/graph.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 

@@ -5,7 +5,7 @@
 #include "engine/reference/reference.h"
 #include "graph/operator.h"
 #include "graph/passes/passes.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 namespace {

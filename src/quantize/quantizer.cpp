@@ -5,20 +5,13 @@
 #include <cstdio>
 
 #include "graph/error.h"
+#include "quantize/analysis/compare.h"
 #include "quantize/bias_correction.h"
-#include "quantize/compare.h"
+#include "quantize/decibels.h"
 #include "quantize/rounding/input_grams.h"
 
 namespace ounce::quantize {
 namespace {
-
-/// The quietest noise that is still told apart from none.
-constexpr double kSilentDb = 200.0;
-
-double decibels(double signal, double noise) {
-  if (noise <= 0.0 || signal <= 0.0) return noise <= 0.0 ? kSilentDb : 0.0;
-  return std::min(kSilentDb, 10.0 * std::log10(signal / noise));
-}
 
 double weight_sqnr(const Tensor& exact, const Tensor& rounded) {
   double signal = 0.0;
@@ -111,21 +104,6 @@ std::vector<GridRecord> grid_records(const Graph& prepared, const Plan& plan,
     record.sqnr_db = grid_sqnr(data, params[i]);
   }
   return records;
-}
-
-std::vector<Tensor> first_run(InputSource& source) {
-  source.restart();
-  auto run = source.next();
-  if (!run) {
-    throw Error("the calibration data is empty", {}, "a folder with at least one readable picture");
-  }
-  return std::move(*run);
-}
-
-std::vector<Shape> shapes_of(const std::vector<Tensor>& tensors) {
-  std::vector<Shape> shapes;
-  for (const Tensor& tensor : tensors) shapes.push_back(tensor.shape());
-  return shapes;
 }
 
 std::string megabytes(int64_t bytes) {

@@ -11,7 +11,7 @@
 #include "quantize/calibration_cache.h"
 #include "quantize/insert_qdq.h"
 #include "quantize/latency.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/source.h"
 #include "quantize/transforms/transform.h"
 

@@ -102,7 +102,12 @@ struct Progress {
   }
 };
 
-/// Calls `use` for every run of `source`, from the start.
+/// The inputs of the first run. Throws `Error` when there is none.
+std::vector<Tensor> first_run(InputSource& source);
+
+std::vector<Shape> shapes_of(const std::vector<Tensor>& tensors);
+
+/// Calls `use` for every run of `source`, from the start. Throws `Error` when there is none.
 void for_each_run(InputSource& source, std::string_view stage, const Progress& progress,
                   const std::function<void(const std::vector<Tensor>&)>& use);
 

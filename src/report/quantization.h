@@ -1,10 +1,10 @@
 #pragma once
 
-#include "quantize/compare.h"
-#include "quantize/diagnosis.h"
+#include "quantize/analysis/compare.h"
+#include "quantize/analysis/diagnosis.h"
+#include "quantize/analysis/sensitivity.h"
 #include "quantize/latency.h"
 #include "quantize/quantizer.h"
-#include "quantize/sensitivity.h"
 #include "report/report.h"
 
 namespace ounce::report {

@@ -12,11 +12,14 @@ at::Tensor cross_entropy(const at::Tensor& logits, const Batch& batch, double sm
   return -((1 - smoothing) * agreed + smoothing * log_probabilities.mean(1)).mean();
 }
 
+at::Tensor target_cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
+  return -(targets * logits.log_softmax(1)).sum(1);
+}
+
 at::Tensor soft_cross_entropy(const at::Tensor& student, const at::Tensor& teacher,
                               double temperature) {
   const at::Tensor target = (teacher.detach() / temperature).softmax(1);
-  const at::Tensor log_probabilities = (student / temperature).log_softmax(1);
-  return -(target * log_probabilities).sum(1).mean() * (temperature * temperature);
+  return target_cross_entropy(student / temperature, target).mean() * (temperature * temperature);
 }
 
 at::Tensor distillation_divergence(const at::Tensor& student, const at::Tensor& teacher,

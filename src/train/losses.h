@@ -12,6 +12,9 @@ namespace ounce::train {
 /// Mixed targets of the batch go before its labels.
 at::Tensor cross_entropy(const at::Tensor& logits, const Batch& batch, double smoothing = 0);
 
+/// -sum_c target_c log softmax(logits)_c of each row. Both [rows, classes], targets sum to 1.
+at::Tensor target_cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
+
 /// -sum_c p_c log q_c with p = softmax(teacher / T), q = softmax(student / T), times T^2. The
 /// teacher is a constant.
 at::Tensor soft_cross_entropy(const at::Tensor& student, const at::Tensor& teacher,

@@ -78,10 +78,10 @@ inline double accuracy_on_pictures(train::Module& module) {
   return train::accuracy(module, small_pictures(200, 2), kSmallNormalization);
 }
 
-/// Both executors name the same class of 200 pictures, with logits within 1e-3 of their range.
+/// Both executors name the same class of so many pictures, with logits within 1e-3 of their range.
 /// `most_off`: so many may differ, where floats of the two round apart before a sign is taken.
-inline void expect_parity(const Graph& frozen, int64_t most_off = 0) {
-  const train::ImageSet set = small_pictures(200, 2);
+inline void expect_parity(const Graph& frozen, int64_t most_off = 0, int64_t pictures = 200) {
+  const train::ImageSet set = small_pictures(pictures, 2);
   const Parity parity = parity_on(frozen, train::normalize(set.images, kSmallNormalization));
   EXPECT_LE(parity.off, most_off);
   EXPECT_LE(parity.other_class, most_off);

@@ -186,8 +186,10 @@ TEST(Tervit, LearnsInTwoStagesAndRunsInTheEngineAsItWasTrained) {
   const Graph frozen = train::freeze(ternary);
   expect_integer_products(frozen);
   // Norms, softmax and sums are floats: one within rounding of the border between two codes may
-  // fall to either side. How many do depends on the order in which the machine's BLAS adds up.
-  ounce::testing::expect_parity(frozen, 8);
+  // fall to either side.
+  // One in fifty may, over so many pictures that chance does not decide.
+  constexpr int64_t kPictures = 4000;
+  ounce::testing::expect_parity(frozen, kPictures / 50, kPictures);
 }
 
 }  // namespace

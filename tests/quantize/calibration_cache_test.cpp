@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "engine/session.h"
-#include "quantize/plan_part.h"
+#include "quantize/plan/plan_part.h"
 #include "quantize/quantizer.h"
 #include "tests/quantize/graphs.h"
 
@@ -97,7 +97,7 @@ TEST(PlanPart, OfAllLayersWithTheirInputsIsTheWholePlan) {
     const Calibration calibration = calibrate(prepared, plan, options, source).calibration;
     std::vector<size_t> all(plan.layers.size());
     std::iota(all.begin(), all.end(), size_t{0});
-    const PlanPart part = part_of(prepared, plan, calibration, all, PartInputs::kPathOfCodes);
+    const PlanPart part = part_of_plan(prepared, plan, calibration, all, PartInputs::kPathOfCodes);
     const std::vector<Tensor> inputs = random_inputs(graph, 9);
     EXPECT_LT(
         relative_difference(outputs_of(insert_qdq(prepared, plan, calibration), inputs),
@@ -115,9 +115,10 @@ TEST(PlanPart, OfOneLayerRoundsItsOperandsOnly) {
   const Calibration calibration = calibrate(prepared, plan, options, source).calibration;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     const size_t chosen[] = {i};
-    const PlanPart own = part_of(prepared, plan, calibration, chosen);
+    const PlanPart own = part_of_plan(prepared, plan, calibration, chosen);
     EXPECT_EQ(own.plan.grids.size(), 1U);
-    const PlanPart path = part_of(prepared, plan, calibration, chosen, PartInputs::kPathOfCodes);
+    const PlanPart path =
+        part_of_plan(prepared, plan, calibration, chosen, PartInputs::kPathOfCodes);
     EXPECT_GE(path.plan.grids.size(), own.plan.grids.size());
     EXPECT_EQ(path.plan.layers.size(), 1U);
   }

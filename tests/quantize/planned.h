@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize::testing {
 

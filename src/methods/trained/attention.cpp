@@ -5,6 +5,7 @@
 
 #include "graph/error.h"
 #include "graph/pattern.h"
+#include "quantize/plan/ends.h"
 #include "train/insert.h"
 
 namespace ounce::methods {
@@ -85,38 +86,6 @@ ValueId logits_before(const Graph& graph, const GraphIndex& index, const Attenti
   return scaled_input(graph, reader) < 0 ? scores : reader.output(0);
 }
 
-/// By value: whether it is computed from the result of a layer with weights.
-std::vector<bool> behind_layers(const Graph& graph, const std::vector<bool>& is_layer) {
-  std::vector<bool> behind(graph.values.size(), false);
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    const Node& node = graph.nodes[n];
-    const bool is_behind =
-        is_layer[n] || std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
-          return id != kNoValue && behind[static_cast<size_t>(id)];
-        });
-    for (const ValueId id : node.outputs) {
-      if (id != kNoValue) behind[static_cast<size_t>(id)] = is_behind;
-    }
-  }
-  return behind;
-}
-
-/// By value: whether a layer with weights is computed from it.
-std::vector<bool> ahead_of_layers(const Graph& graph, const std::vector<bool>& is_layer) {
-  std::vector<bool> ahead(graph.values.size(), false);
-  for (size_t n = graph.nodes.size(); n-- > 0;) {
-    const Node& node = graph.nodes[n];
-    const bool is_ahead =
-        is_layer[n] || std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
-          return id != kNoValue && ahead[static_cast<size_t>(id)];
-        });
-    for (const ValueId id : node.inputs) {
-      if (id != kNoValue && is_ahead) ahead[static_cast<size_t>(id)] = true;
-    }
-  }
-  return ahead;
-}
-
 }  // namespace
 
 int scaled_input(const Graph& graph, const Node& node) {
@@ -166,13 +135,11 @@ std::vector<bool> end_layers(const Graph& graph) {
   for (const train::ProductLayer& layer : train::product_layers(graph)) {
     is_layer[static_cast<size_t>(layer.node)] = layer.has_weights;
   }
-  const std::vector<bool> behind = behind_layers(graph, is_layer);
-  const std::vector<bool> ahead = ahead_of_layers(graph, is_layer);
+  const quantize::Ends found =
+      quantize::ends_of(graph, [&](int node) { return is_layer[static_cast<size_t>(node)]; });
   std::vector<bool> ends(graph.nodes.size(), false);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    const Node& node = graph.nodes[n];
-    ends[n] = is_layer[n] && (!behind[static_cast<size_t>(node.input(0))] ||
-                              !ahead[static_cast<size_t>(node.output(0))]);
+    ends[n] = is_layer[n] && (found.first[n] || found.last[n]);
   }
   return ends;
 }

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/rounding/gptq.h"
 #include "quantize/source.h"
 

@@ -6,26 +6,11 @@
 
 #include "graph/error.h"
 #include "quantize/node_kind.h"
-#include "quantize/plan_part.h"
+#include "quantize/plan/plan_part.h"
 #include "quantize/transforms/transform.h"
 
 namespace ounce::quantize::search {
 namespace {
-
-std::vector<Tensor> first_run_of(InputSource& source) {
-  source.restart();
-  auto run = source.next();
-  if (!run) {
-    throw Error("the calibration data is empty", {}, "a folder with at least one readable picture");
-  }
-  return std::move(*run);
-}
-
-std::vector<Shape> shapes_of(const std::vector<Tensor>& tensors) {
-  std::vector<Shape> shapes;
-  for (const Tensor& tensor : tensors) shapes.push_back(tensor.shape());
-  return shapes;
-}
 
 /// Whether the user has settled the bits of a layer.
 bool is_settled(const Options& base, const Node& node) {
@@ -60,7 +45,7 @@ std::string list_of(const std::vector<std::string>& names) {
 }  // namespace
 
 Workbench::Workbench(const Subject& subject, const Progress& progress)
-    : subject_(subject), sample_(first_run_of(*subject.calibration)) {
+    : subject_(subject), sample_(first_run(*subject.calibration)) {
   find_layers();
   if (layers_.empty()) {
     throw Error("has no layer whose bits could be searched", "model",
@@ -101,6 +86,7 @@ Workbench::Uniform Workbench::plan_uniform(const Setting& setting) const {
   Uniform uniform;
   uniform.prepared = prepare(*subject_.graph, options);
   uniform.plan = make_executable_plan(uniform.prepared, options, shapes_of(sample_));
+  uniform.placeholder = placeholder_calibration(uniform.prepared, uniform.plan);
   for (size_t i = 0; i < uniform.plan.layers.size(); ++i) {
     const int node = uniform.plan.layers[i].node;
     uniform.layer_of[uniform.prepared.nodes[static_cast<size_t>(node)].name] = i;
@@ -200,12 +186,7 @@ int64_t Workbench::bytes_of(const std::vector<std::string>& layers, const Settin
     bytes += static_cast<int64_t>(from.prepared.value(weights->bias).constant.bytes());
   }
   if (setting.is_float()) return bytes;
-  Calibration blank;
-  for (const GridPlan& grid : from.plan.grids) {
-    blank.grids.push_back(affine_params({-1.0F, 1.0F}, grid.bits));
-  }
-  PlanPart part = part_of(from.prepared, from.plan, blank, chosen);
-  part.calibration = placeholder_calibration(from.prepared, part.plan);
+  const PlanPart part = part_of_plan(from.prepared, from.plan, from.placeholder, chosen);
   const Graph quantized = insert_qdq(from.prepared, part.plan, part.calibration);
   return bytes + constant_bytes(quantized) - constant_bytes(from.prepared);
 }
@@ -225,8 +206,8 @@ Graph Workbench::alone(const std::vector<std::string>& layers, const Setting& se
   // What the units between them round, such as the tensor that is split into q, k and v, belongs to
   // those that read it: without it, the losses of neighbours are no hint of what both lose
   // together.
-  const PlanPart part = part_of(from.prepared, from.plan, found->second, indices(from, layers),
-                                PartInputs::kPathOfCodes);
+  const PlanPart part = part_of_plan(from.prepared, from.plan, found->second, indices(from, layers),
+                                     PartInputs::kPathOfCodes);
   return insert_qdq(from.prepared, part.plan, part.calibration);
 }
 

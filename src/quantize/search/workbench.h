@@ -40,6 +40,7 @@ class Workbench {
   struct Uniform {
     Graph prepared;
     Plan plan;
+    Calibration placeholder;                 // of the plan: sizes without numbers
     std::map<std::string, size_t> layer_of;  // by node, index into plan.layers
   };
   const Uniform& uniform(const Setting& setting) const;

@@ -5,6 +5,7 @@
 
 #include "graph/error.h"
 #include "quantize/tapped_run.h"
+#include "quantize/transforms/row_sampler.h"
 
 namespace ounce::quantize {
 namespace {
@@ -61,17 +62,10 @@ class Observer {
   }
 
  private:
-  /// As many of every run, evenly.
+  /// As many of every run.
   void keep_rows(const Tensor& tensor) {
-    const int64_t channels = channels_of(tensor);
-    const int64_t count = tensor.size() / std::max<int64_t>(channels, 1);
-    const int64_t wanted = std::clamp<int64_t>((most_rows_ + runs_ - 1) / runs_, 1, count);
-    const float* x = tensor.data<float>().data();
-    for (int64_t i = 0; i < wanted; ++i) {
-      if (static_cast<int64_t>(rows_.size()) >= most_rows_ * channels) return;
-      const float* row = x + i * count / wanted * channels;
-      rows_.insert(rows_.end(), row, row + channels);
-    }
+    const int64_t kept = static_cast<int64_t>(rows_.size()) / channels_of(tensor);
+    append_rows(tensor, std::min((most_rows_ + runs_ - 1) / runs_, most_rows_ - kept), rows_);
   }
 
   int64_t most_rows_;

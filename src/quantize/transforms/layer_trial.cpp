@@ -1,16 +1,14 @@
 #include "quantize/transforms/layer_trial.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "quantize/decibels.h"
 #include "quantize/node_kind.h"
 #include "quantize/range.h"
 #include "quantize/transforms/matrix.h"
 
 namespace ounce::quantize {
 namespace {
-
-constexpr double kSilentDb = 200.0;
 
 Tensor transposed(const Tensor& matrix) {
   return tensor_of(matrix_of(matrix).transpose());
@@ -27,11 +25,6 @@ Strength& Strength::operator+=(const Strength& other) {
   signal += other.signal;
   noise += other.noise;
   return *this;
-}
-
-double decibels(double signal, double noise) {
-  return noise > 0.0 && signal > 0.0 ? std::min(kSilentDb, 10.0 * std::log10(signal / noise))
-                                     : kSilentDb;
 }
 
 double mean_decibels(std::span<const Strength> layers) {

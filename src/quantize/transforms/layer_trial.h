@@ -18,9 +18,7 @@ struct Strength {
   Strength& operator+=(const Strength& other);
 };
 
-/// 10 log10(signal / noise), at most 200.
-double decibels(double signal, double noise);
-/// Of several layers that matter alike: the mean of what each loses of its own signal.
+/// Of several layers that matter alike: the mean of what each loses of its own signal, in decibels.
 double mean_decibels(std::span<const Strength> layers);
 
 /// A linear layer on its own.

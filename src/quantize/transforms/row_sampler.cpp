@@ -15,6 +15,16 @@ int64_t count_runs(InputSource& source) {
   return count;
 }
 
+void append_rows(const Tensor& tensor, int64_t wanted, std::vector<float>& rows) {
+  const int64_t width = tensor.rank() > 0 ? tensor.shape().back() : 1;
+  const int64_t count = tensor.size() / std::max<int64_t>(width, 1);
+  const int64_t kept = std::min(wanted, count);
+  for (int64_t i = 0; i < kept; ++i) {
+    const float* row = tensor.data<float>().data() + i * count / kept * width;
+    rows.insert(rows.end(), row, row + width);
+  }
+}
+
 SampledRows sample_rows(const Graph& graph, const std::vector<std::string>& values,
                         InputSource& source, int64_t rows, int threads, const Progress& progress) {
   const int64_t runs = count_runs(source);
@@ -27,16 +37,10 @@ SampledRows sample_rows(const Graph& graph, const std::vector<std::string>& valu
     ++done;
     run.run(inputs, [&](std::string_view name, const Tensor& tensor) {
       const int64_t width = tensor.rank() > 0 ? tensor.shape().back() : 1;
-      const int64_t count = tensor.size() / std::max<int64_t>(width, 1);
       std::vector<float>& mine = kept[std::string(name)];
       widths[std::string(name)] = width;
       // As many as make the share of the runs done so far.
-      const int64_t share = rows * done / runs - static_cast<int64_t>(mine.size()) / width;
-      const int64_t wanted = std::min(share, count);
-      for (int64_t i = 0; i < wanted; ++i) {
-        const float* row = tensor.data<float>().data() + i * count / wanted * width;
-        mine.insert(mine.end(), row, row + width);
-      }
+      append_rows(tensor, rows * done / runs - static_cast<int64_t>(mine.size()) / width, mine);
     });
   });
   SampledRows result;

@@ -17,6 +17,9 @@ SampledRows sample_rows(const Graph& graph, const std::vector<std::string>& valu
                         InputSource& source, int64_t rows, int threads,
                         const Progress& progress = {});
 
+/// Appends `wanted` rows of a tensor (its last axis), or all it has, evenly spread.
+void append_rows(const Tensor& tensor, int64_t wanted, std::vector<float>& rows);
+
 /// Runs that a source holds, counted where it does not know.
 int64_t count_runs(InputSource& source);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "quantize/decibels.h"
 #include "quantize/transforms/channel_observer.h"
 #include "quantize/transforms/equalization.h"
 #include "quantize/transforms/head_rotation.h"
@@ -23,6 +24,7 @@ void transform_norms(Graph& graph, const Options& options, InputSource& source,
   }
   const std::vector<ObservedChannels> seen =
       observe_channels(graph, values, source, kJudgedRows, options.threads, progress);
+  const auto first = static_cast<std::ptrdiff_t>(records.size());
   // From the last: folding may insert nodes behind.
   for (size_t i = folds.size(); i-- > 0;) {
     const NormTrial trial(graph, options, folds[i], seen[i]);
@@ -38,7 +40,7 @@ void transform_norms(Graph& graph, const Options& options, InputSource& source,
           decibels(before.signal, trial.strength(scaling).noise), progress, record);
     if (record.kept) fold_into_norm(graph, folds[i], scaling.scales, scaling.shifts);
   }
-  std::reverse(records.begin(), records.end());
+  std::reverse(records.begin() + first, records.end());
 }
 
 }  // namespace

@@ -82,16 +82,6 @@ void append_windows(const Tensor& image, const Steps& steps, int64_t wanted, int
   }
 }
 
-void append_rows(const Tensor& tensor, int64_t wanted, std::vector<float>& windows) {
-  const int64_t width = tensor.rank() > 0 ? tensor.shape().back() : 1;
-  const int64_t count = tensor.size() / std::max<int64_t>(width, 1);
-  const int64_t kept = std::min(wanted, count);
-  for (int64_t i = 0; i < kept; ++i) {
-    const float* row = tensor.data<float>().data() + i * count / kept * width;
-    windows.insert(windows.end(), row, row + width);
-  }
-}
-
 /// [outputs, inputs / groups, taps]
 Tensor channel_weights(const Tensor& weights, WeightAxes axes) {
   const Shape& shape = weights.shape();

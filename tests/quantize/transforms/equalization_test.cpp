@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/quantizer.h"
 #include "tests/quantize/transforms/checks.h"
 

@@ -6,7 +6,7 @@
 
 #include "engine/session.h"
 #include "formats/formats.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "quantize/quantizer.h"
 #include "quantize/transforms/head_rotation.h"
 #include "quantize/transforms/orthogonal.h"

@@ -1,4 +1,5 @@
 #include "quantize/transforms/window_trial.h"
+#include "quantize/decibels.h"
 
 #include <gtest/gtest.h>
 

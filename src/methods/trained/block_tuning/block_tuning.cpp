@@ -13,7 +13,7 @@
 #include "engine/session.h"
 #include "methods/trained/block_tuning/saved_blocks.h"
 #include "quantize/blocks.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "train/random_mix.h"
 #include "train/tensor.h"
 #include "train/threads.h"
@@ -158,7 +158,7 @@ class BlockTuner {
     std::vector<size_t> layers;
     for (const int node : unit.layers) layers.push_back(layer_of_.at(node));
     TunedPart part = make_tuned_part(prepared_, plan_, calibration_, quantized_part(unit), layers,
-                                     options_.things);
+                                     options_.choices);
     if (part.weights.empty()) return {};
     // Units draw numbers of their own, so that a run that goes on draws those of one that was never
     // stopped.
@@ -230,7 +230,7 @@ class BlockTuner {
 
   at::Tensor loss_of(TunedPart& part, const Streams& streams, const std::vector<Tensor>& targets,
                      std::span<const size_t> runs) {
-    const double drop = options_.things.drop;
+    const double drop = options_.choices.drop;
     at::Tensor x = batch_of(streams.quantized, runs);
     if (drop > 0.0) x = train::mixed_at_random(x, batch_of(streams.exact, runs), drop, mask_);
     const at::Tensor difference = part.module(x) - batch_of(targets, runs);
@@ -271,11 +271,11 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
       tuning.unit = BlockTuningOptions::Unit::kLayer;
       break;
     case quantize::Rounding::kQdrop:
-      tuning.things.drop = 0.5;
-      tuning.things.activation_scales = true;
+      tuning.choices.drop = 0.5;
+      tuning.choices.activation_scales = true;
       break;
     case quantize::Rounding::kStraightThrough:
-      tuning.things.weights = TunedThings::Weights::kValues;
+      tuning.choices.weights = TuningChoices::Weights::kValues;
       // Those of IaS-ViT, whose engine SARDFQ (2412.16553) tunes with.
       tuning.learning_rate = tuning.bias_rate = 4e-5;
       tuning.anneal = true;
@@ -285,7 +285,7 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
   }
   tuning.steps = options.tuning_steps;
   tuning.seed = seed;
-  tuning.things.seed = seed;
+  tuning.choices.seed = seed;
   tuning.threads = options.threads;
   return tuning;
 }

@@ -13,10 +13,10 @@ namespace ounce::methods {
 struct BlockTuningOptions {
   enum class Unit : uint8_t { kLayer, kBlock };
   Unit unit = Unit::kBlock;
-  /// `things.drop` 0.5 is QDrop (arXiv 2203.05740): so many elements of activations stay float in a
-  /// step, and so many of the block's input are those of the float network; 0 is BRECQ
+  /// `choices.drop` 0.5 is QDrop (arXiv 2203.05740): so many elements of activations stay float in
+  /// a step, and so many of the block's input are those of the float network; 0 is BRECQ
   /// (2102.05426).
-  TunedThings things;
+  TuningChoices choices;
   int64_t steps = 500;          // of each unit
   int64_t batch = 16;           // runs of the calibration data in a step
   double learning_rate = 1e-2;  // of weights: rounding variables or values
@@ -39,9 +39,9 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
 /// Tunes weights block by block (AdaRound, 2004.10568, with blocks as units): what a block makes
 /// of the input that the blocks before it, quantized, hand on is brought close to what it made in
 /// the float network, by learning which weights are rounded up (or the weights themselves), biases,
-/// and where `things` says so scales of activations. Scales of weights and zero points stay as they
-/// are calibrated; layers of one bit stay whole. The data are read once and kept: two tensors a run
-/// at a border of two blocks, and what a block is to make of them.
+/// and where `choices` says so scales of activations. Scales of weights and zero points stay as
+/// they are calibrated; layers of one bit stay whole. The data are read once and kept: two tensors
+/// a run at a border of two blocks, and what a block is to make of them.
 quantize::Refinement block_tuning(const BlockTuningOptions& options);
 
 }  // namespace ounce::methods

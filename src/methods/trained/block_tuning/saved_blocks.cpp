@@ -20,6 +20,16 @@ int grid_read_by(const Graph& prepared, const Plan& plan, const LayerPlan& layer
   return plan.grid_of[static_cast<size_t>(input)];
 }
 
+/// Whether a bias fits the accumulator of a layer that reads a grid of this scale.
+bool fits(const quantize::QuantizedLayer& layer, const std::vector<float>& bias, float scale) {
+  const auto scales = layer.weights.scales.data<float>();
+  for (size_t c = 0; c < bias.size(); ++c) {
+    const float weight_scale = scales[scales.size() == 1 ? 0 : c];
+    if (weight_scale < quantize::least_weight_scale(bias[c], scale)) return false;
+  }
+  return true;
+}
+
 /// Whether the biases of all layers that read the grid fit their accumulators.
 bool biases_fit(const Graph& prepared, const Plan& plan, const Calibration& calibration,
                 const LearnedNumbers& learned, size_t grid, float scale) {
@@ -31,30 +41,27 @@ bool biases_fit(const Graph& prepared, const Plan& plan, const Calibration& cali
     const std::vector<float> bias = changed != learned.biases.end() ? changed->second
                                     : layer.bias.defined()          ? layer.bias.to_f32()
                                                                     : std::vector<float>{};
-    const auto scales = layer.weights.scales.data<float>();
-    for (size_t c = 0; c < bias.size(); ++c) {
-      const float weight_scale = scales[scales.size() == 1 ? 0 : c];
-      if (weight_scale < quantize::least_weight_scale(bias[c], scale)) return false;
-    }
+    if (!fits(layer, bias, scale)) return false;
   }
   return true;
 }
 
 void check(const LearnedNumbers& learned, const Calibration& calibration) {
   const auto& layers = calibration.layers;
-  bool fits = true;
+  bool sound = true;
   for (const auto& [i, codes] : learned.codes) {
-    fits = fits && i < layers.size() && layers[i].weights.codes.defined() &&
-           codes.dtype() == DType::i8 && codes.shape() == layers[i].weights.codes.shape();
+    sound = sound && i < layers.size() && layers[i].weights.codes.defined() &&
+            codes.dtype() == DType::i8 && codes.shape() == layers[i].weights.codes.shape();
   }
   for (const auto& [i, bias] : learned.biases) {
-    fits = fits && i < layers.size() && layers[i].bias.defined() &&
-           static_cast<int64_t>(bias.size()) == layers[i].bias.size();
+    sound = sound && i < layers.size() && layers[i].bias.defined() &&
+            static_cast<int64_t>(bias.size()) == layers[i].bias.size();
   }
   for (const auto& [i, scale] : learned.scales) {
-    fits = fits && i < calibration.grids.size() && scale > 0.0F;
+    sound = sound && i < calibration.grids.size() && scale > 0.0F;
   }
-  if (!fits) throw Error("tuned blocks of another plan", {}, "removing the file they were kept in");
+  if (!sound)
+    throw Error("tuned blocks of another plan", {}, "removing the file they were kept in");
 }
 
 std::string key(size_t block, size_t unit, const char* kind, size_t index) {
@@ -72,7 +79,14 @@ LearnedNumbers learned_numbers(const Graph& prepared, const Plan& plan,
     learned.codes[layer] = train::from_torch(quantizer->codes(train::to_torch(weights)));
   }
   for (const auto& [layer, name] : part.biases) {
-    learned.biases[layer] = train::from_torch(part.module.tensor(name).detach()).to_f32();
+    std::vector<float> bias = train::from_torch(part.module.tensor(name).detach()).to_f32();
+    const int grid = grid_read_by(prepared, plan, plan.layers[layer]);
+    const bool bounded = plan.layers[layer].reads_grid() && grid >= 0;
+    if (bounded && !fits(calibration.layers[layer], bias,
+                         calibration.grids[static_cast<size_t>(grid)].scale)) {
+      continue;
+    }
+    learned.biases[layer] = std::move(bias);
   }
   for (const auto& [grid, quantizer] : part.grids) {
     const float scale = quantizer->grid().scale;

@@ -8,7 +8,7 @@
 #include "graph/tensor.h"
 #include "methods/trained/block_tuning/tuned_part.h"
 #include "quantize/insert_qdq.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::methods {
 
@@ -19,7 +19,7 @@ struct LearnedNumbers {
   std::map<size_t, float> scales;               // by grid of the plan
 };
 
-/// A scale is left as it was where a bias would not fit the accumulator beside it.
+/// Biases and scales are left as they were where a bias would not fit its accumulator.
 LearnedNumbers learned_numbers(const Graph& prepared, const quantize::Plan& plan,
                                const quantize::Calibration& calibration, const TunedPart& part);
 

@@ -69,18 +69,18 @@ void replace_by_fake_quant(Graph& graph, size_t i, ValueId x, const std::string&
 }
 
 /// Far from those of other grids.
-uint64_t seed_of(const TunedThings& things, size_t grid) {
-  return (things.seed << 48U) + (static_cast<uint64_t>(grid + 1) << 36U);
+uint64_t seed_of(const TuningChoices& choices, size_t grid) {
+  return (choices.seed << 48U) + (static_cast<uint64_t>(grid + 1) << 36U);
 }
 
 class PartMaker {
  public:
   PartMaker(const Graph& prepared, const Plan& plan, const Calibration& calibration,
-            const TunedThings& things, Graph part)
+            const TuningChoices& choices, Graph part)
       : prepared_(prepared),
         plan_(plan),
         calibration_(calibration),
-        things_(things),
+        choices_(choices),
         part_(std::move(part)) {}
 
   TunedPart make(const std::vector<size_t>& layers) {
@@ -114,7 +114,7 @@ class PartMaker {
     const quantize::WeightCodes range = quantize::weight_codes(planned.settings.weights);
     const train::FixedScale grid = {broadcast_scales(calibration_.layers[layer].weights),
                                     {range.lowest, range.highest}};
-    if (things_.weights == TunedThings::Weights::kRounding) {
+    if (choices_.weights == TuningChoices::Weights::kRounding) {
       rounding_[layer] = std::make_shared<train::AdaRoundWeight>(train::to_torch(weights), grid);
       weights_[layer] = rounding_[layer];
     } else {
@@ -168,10 +168,10 @@ class PartMaker {
         pairs[static_cast<size_t>(grid)].push_back(i);
     }
     for (const auto& [grid, nodes] : pairs) {
-      auto quantizer = std::make_shared<TunedGrid>(calibration_.grids[grid], things_.drop,
-                                                   seed_of(things_, grid));
+      auto quantizer = std::make_shared<TunedGrid>(calibration_.grids[grid], choices_.drop,
+                                                   seed_of(choices_, grid));
       const quantize::GridPlan& planned = plan_.grids[grid];
-      const bool learned = things_.activation_scales && planned.bits < quantize::kMaxBits &&
+      const bool learned = choices_.activation_scales && planned.bits < quantize::kMaxBits &&
                            planned.values.size() == nodes.size();
       if (learned) grids_[grid] = quantizer;
       for (const size_t i : nodes) {
@@ -204,7 +204,7 @@ class PartMaker {
   const Graph& prepared_;
   const Plan& plan_;
   const Calibration& calibration_;
-  const TunedThings& things_;
+  const TuningChoices& choices_;
   Graph part_;
   train::Quantizers quantizers_;
   std::map<size_t, std::shared_ptr<train::FixedScaleWeight>> weights_;
@@ -217,8 +217,8 @@ class PartMaker {
 
 TunedPart make_tuned_part(const Graph& prepared, const Plan& plan, const Calibration& calibration,
                           Graph part, const std::vector<size_t>& layers,
-                          const TunedThings& things) {
-  return PartMaker(prepared, plan, calibration, things, std::move(part)).make(layers);
+                          const TuningChoices& choices) {
+  return PartMaker(prepared, plan, calibration, choices, std::move(part)).make(layers);
 }
 
 }  // namespace ounce::methods

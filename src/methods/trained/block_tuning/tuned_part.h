@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "quantize/insert_qdq.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 #include "train/module.h"
 #include "train/quantizers/ada_round.h"
 #include "train/quantizers/fixed_scale_weight.h"
@@ -15,7 +15,7 @@
 namespace ounce::methods {
 
 /// What is learned of a part of a network, beside its biases.
-struct TunedThings {
+struct TuningChoices {
   enum class Weights : uint8_t {
     kRounding,  // whether each is rounded up or down (AdaRound)
     kValues,    // themselves, by straight-through gradients
@@ -63,6 +63,6 @@ struct TunedPart {
 /// part.
 TunedPart make_tuned_part(const Graph& prepared, const quantize::Plan& plan,
                           const quantize::Calibration& calibration, Graph part,
-                          const std::vector<size_t>& layers, const TunedThings& things);
+                          const std::vector<size_t>& layers, const TuningChoices& choices);
 
 }  // namespace ounce::methods

@@ -64,10 +64,6 @@ at::Tensor one_hot_target(int64_t classes, int64_t label) {
   return target;
 }
 
-at::Tensor soft_cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
-  return -(targets * at::log_softmax(logits, -1)).sum(-1).mean();
-}
-
 at::Tensor enlarged(const at::Tensor& picture, const PictureRegion& region) {
   const at::Tensor cut =
       picture.narrow(1, region.top, region.height).narrow(2, region.left, region.width);

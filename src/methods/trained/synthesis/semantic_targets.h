@@ -44,9 +44,6 @@ LogitInterval relevant_logits(int64_t classes);
 /// [classes], 1 at the label.
 at::Tensor one_hot_target(int64_t classes, int64_t label);
 
-/// -sum_c target_c log softmax(logits)_c, mean over rows. Both [rows, classes].
-at::Tensor soft_cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
-
 /// The region [channels, height, width] of a picture at the size of the picture, bilinearly; its
 /// gradient reaches the pixels of the region alone. `picture`: [channels, height, width].
 at::Tensor enlarged(const at::Tensor& picture, const PictureRegion& region);

@@ -13,6 +13,7 @@
 #include "methods/trained/synthesis/attention_priors.h"
 #include "methods/trained/synthesis/picture_losses.h"
 #include "methods/trained/synthesis/semantic_targets.h"
+#include "train/losses.h"
 #include "train/module.h"
 #include "train/tensor.h"
 #include "train/threads.h"
@@ -199,8 +200,8 @@ class Synthesizer {
     if (classes_ > 0) {
       const auto targets =
           std::span(targets_).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
-      loss = loss + soft_cross_entropy(seen.outputs[0],
-                                       at::stack(at::TensorList(targets.data(), targets.size())));
+      const at::Tensor wanted = at::stack(at::TensorList(targets.data(), targets.size()));
+      loss = loss + train::target_cross_entropy(seen.outputs[0], wanted).mean();
     }
     if (priors_) {
       loss = loss + options_.attention_weight * priors_->loss(seen.taps, first, count);
@@ -229,7 +230,7 @@ class Synthesizer {
     }
     if (shown.empty()) return loss;
     const at::Tensor logits = module_(at::stack(shown));
-    const at::Tensor errors = -(at::stack(wanted) * at::log_softmax(logits, -1)).sum(-1);
+    const at::Tensor errors = train::target_cross_entropy(logits, at::stack(wanted));
     return (errors * at::tensor(weights)).sum() / static_cast<double>(count);
   }
 

@@ -1,11 +1,11 @@
-#include "quantize/sensitivity.h"
+#include "quantize/analysis/sensitivity.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "graph/error.h"
-#include "quantize/compare.h"
+#include "quantize/analysis/compare.h"
 #include "quantize/quantizer.h"
 #include "tests/quantize/graphs.h"
 

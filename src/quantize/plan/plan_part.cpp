@@ -1,4 +1,4 @@
-#include "quantize/plan_part.h"
+#include "quantize/plan/plan_part.h"
 
 #include <algorithm>
 #include <map>
@@ -83,8 +83,8 @@ class PartMaker {
 
 }  // namespace
 
-PlanPart part_of(const Graph& prepared, const Plan& plan, const Calibration& calibration,
-                 std::span<const size_t> layers, PartInputs inputs) {
+PlanPart part_of_plan(const Graph& prepared, const Plan& plan, const Calibration& calibration,
+                      std::span<const size_t> layers, PartInputs inputs) {
   return PartMaker(prepared, plan, calibration).make(layers, inputs);
 }
 

@@ -1,4 +1,4 @@
-#include "quantize/weight_diagnosis.h"
+#include "quantize/analysis/weight_diagnosis.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "quantize/analysis/tensor_statistics.h"
 #include "quantize/source.h"
-#include "quantize/tensor_statistics.h"
 
 /// Why a layer loses what it loses, in words, and what would help: diseases that show in measured
 /// statistics of the exact tensors on the grids of the quantized model.

@@ -1,10 +1,10 @@
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 #include <algorithm>
 #include <numeric>
 
 #include "graph/error.h"
-#include "quantize/planner.h"
+#include "quantize/plan/planner.h"
 
 namespace ounce::quantize {
 

@@ -1,4 +1,4 @@
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "quantize/diagnosis.h"
+#include "quantize/analysis/diagnosis.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,12 +7,12 @@
 #include <map>
 #include <optional>
 
+#include "quantize/analysis/weight_diagnosis.h"
 #include "quantize/isolate.h"
 #include "quantize/node_kind.h"
 #include "quantize/transforms/equalization.h"
 #include "quantize/transforms/norm_fold.h"
 #include "quantize/transforms/value_heads.h"
-#include "quantize/weight_diagnosis.h"
 
 namespace ounce::quantize {
 namespace {

@@ -1,4 +1,4 @@
-#include "quantize/diagnosis.h"
+#include "quantize/analysis/diagnosis.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #include <sstream>
 
-#include "quantize/plan.h"
-#include "quantize/plan_notes.h"
+#include "quantize/plan/plan.h"
+#include "quantize/plan/plan_notes.h"
 
 namespace ounce::quantize {
 namespace {

@@ -1,4 +1,4 @@
-#include "quantize/compare.h"
+#include "quantize/analysis/compare.h"
 
 #include <gtest/gtest.h>
 

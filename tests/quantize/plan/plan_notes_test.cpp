@@ -1,4 +1,4 @@
-#include "quantize/plan_notes.h"
+#include "quantize/plan/plan_notes.h"
 
 #include <gtest/gtest.h>
 

@@ -1,19 +1,18 @@
-#include "quantize/compare.h"
+#include "quantize/analysis/compare.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "graph/error.h"
-#include "quantize/chosen_grid.h"
+#include "quantize/analysis/chosen_grid.h"
+#include "quantize/decibels.h"
 #include "quantize/histogram.h"
 #include "quantize/isolate.h"
 #include "quantize/tapped_run.h"
 
 namespace ounce::quantize {
 namespace {
-
-constexpr double kSilentDb = 200.0;
 
 /// Running sums over pairs of tensors.
 class ErrorSums {
@@ -34,11 +33,8 @@ class ErrorSums {
 
   TensorError result() const {
     TensorError error;
-    if (dd_ <= 0.0) {
-      error.sqnr_db = kSilentDb;
-      return error;
-    }
-    error.sqnr_db = aa_ > 0.0 ? std::min(kSilentDb, 10.0 * std::log10(aa_ / dd_)) : -kSilentDb;
+    error.sqnr_db = decibels(aa_, dd_);
+    if (dd_ <= 0.0) return error;
     error.cosine = aa_ > 0.0 && bb_ > 0.0 ? ab_ / std::sqrt(aa_ * bb_) : 0.0;
     error.relative_l2 = aa_ > 0.0 ? std::sqrt(dd_ / aa_) : 1.0;
     return error;

@@ -1,10 +1,10 @@
-#include "quantize/plan_notes.h"
+#include "quantize/plan/plan_notes.h"
 
 #include <algorithm>
 #include <map>
 #include <sstream>
 
-#include "quantize/ends.h"
+#include "quantize/plan/ends.h"
 
 namespace ounce::quantize {
 namespace {

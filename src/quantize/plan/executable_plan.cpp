@@ -5,7 +5,7 @@
 #include "graph/error.h"
 #include "graph/operator.h"
 #include "quantize/insert_qdq.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 namespace {

@@ -1,4 +1,4 @@
-#include "quantize/ends.h"
+#include "quantize/plan/ends.h"
 
 #include <algorithm>
 

@@ -8,11 +8,11 @@ namespace ounce::quantize::search {
 
 /// Measures what single units lose: the divergence of the network's outputs from the float ones,
 /// with one unit at a setting and everything else in float.
-class Sensitivity {
+class UnitLosses {
  public:
   /// `inputs` are runs that did not calibrate. Runs the float network on them.
-  Sensitivity(Workbench& workbench, std::vector<std::vector<Tensor>> inputs, int threads,
-              const Progress& progress);
+  UnitLosses(Workbench& workbench, std::vector<std::vector<Tensor>> inputs, int threads,
+             const Progress& progress);
 
   /// Mean divergence over the first `runs` inputs.
   double loss(const Unit& unit, const Setting& setting, int64_t runs, const Progress& progress);

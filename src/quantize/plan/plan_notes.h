@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "quantize/ends.h"
-#include "quantize/plan.h"
+#include "quantize/plan/ends.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 

@@ -1,4 +1,4 @@
-#include "quantize/search/sensitivity.h"
+#include "quantize/search/unit_losses.h"
 
 #include <algorithm>
 
@@ -16,8 +16,8 @@ engine::SessionOptions session_options(int threads) {
 
 }  // namespace
 
-Sensitivity::Sensitivity(Workbench& workbench, std::vector<std::vector<Tensor>> inputs, int threads,
-                         const Progress& progress)
+UnitLosses::UnitLosses(Workbench& workbench, std::vector<std::vector<Tensor>> inputs, int threads,
+                       const Progress& progress)
     : workbench_(workbench), inputs_(std::move(inputs)), threads_(threads) {
   engine::Session session(workbench.prepared(), session_options(threads));
   for (const std::vector<Tensor>& run : inputs_) {
@@ -26,8 +26,8 @@ Sensitivity::Sensitivity(Workbench& workbench, std::vector<std::vector<Tensor>> 
   }
 }
 
-double Sensitivity::loss(const Unit& unit, const Setting& setting, int64_t runs,
-                         const Progress& progress) {
+double UnitLosses::loss(const Unit& unit, const Setting& setting, int64_t runs,
+                        const Progress& progress) {
   const Graph graph = workbench_.alone(unit.layers, setting, progress);
   engine::Session session(graph, session_options(threads_));
   const auto count = static_cast<size_t>(std::min(runs, this->runs()));

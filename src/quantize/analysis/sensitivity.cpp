@@ -1,4 +1,4 @@
-#include "quantize/sensitivity.h"
+#include "quantize/analysis/sensitivity.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,13 +6,12 @@
 
 #include "engine/session.h"
 #include "graph/error.h"
+#include "quantize/decibels.h"
 #include "quantize/isolate.h"
 #include "quantize/node_kind.h"
 
 namespace ounce::quantize {
 namespace {
-
-constexpr double kSilentDb = 200.0;
 
 using Runs = std::vector<std::vector<Tensor>>;
 
@@ -68,8 +67,7 @@ double signal_to_noise(const Runs& exact, const Runs& other) {
     lost += noise / signal;
     ++counted;
   }
-  if (counted == 0 || lost <= 0.0) return kSilentDb;
-  return std::min(kSilentDb, 10.0 * std::log10(static_cast<double>(counted) / lost));
+  return decibels(static_cast<double>(counted), lost);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "quantize/insert_qdq.h"
-#include "quantize/plan.h"
+#include "quantize/plan/plan.h"
 
 namespace ounce::quantize {
 
@@ -25,7 +25,7 @@ enum class PartInputs {
 /// grids they had and give floats; everything else but their inputs is float, embeddings included.
 /// `calibration` may have no layers yet, then the part has none either. The layers must read
 /// calibrated grids.
-PlanPart part_of(const Graph& prepared, const Plan& plan, const Calibration& calibration,
-                 std::span<const size_t> layers, PartInputs inputs = PartInputs::kOwnCodes);
+PlanPart part_of_plan(const Graph& prepared, const Plan& plan, const Calibration& calibration,
+                      std::span<const size_t> layers, PartInputs inputs = PartInputs::kOwnCodes);
 
 }  // namespace ounce::quantize

@@ -1,4 +1,4 @@
-#include "quantize/tensor_statistics.h"
+#include "quantize/analysis/tensor_statistics.h"
 
 #include <algorithm>
 #include <cmath>

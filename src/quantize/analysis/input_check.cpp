@@ -1,4 +1,4 @@
-#include "quantize/input_check.h"
+#include "quantize/analysis/input_check.h"
 
 #include <algorithm>
 #include <cmath>

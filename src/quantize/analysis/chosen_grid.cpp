@@ -1,4 +1,4 @@
-#include "quantize/chosen_grid.h"
+#include "quantize/analysis/chosen_grid.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "graph/graph.h"
-#include "quantize/diagnosis.h"
+#include "quantize/analysis/diagnosis.h"
 
 namespace ounce::quantize {
 

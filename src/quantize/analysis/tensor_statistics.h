@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "graph/graph.h"
-#include "quantize/chosen_grid.h"
+#include "quantize/analysis/chosen_grid.h"
 #include "quantize/range.h"
 #include "quantize/source.h"
 
