@@ -136,8 +136,10 @@ std::string add_preset(methods::Request& request, const QuantizeOptions& options
                        const Graph& graph) {
   const auto preset = methods::preset_from_name(options.preset);
   if (!preset) return {};
+  const int64_t pictures =
+      options.data.data == "none" ? options.synthetic_pictures : options.calibration;
   methods::PresetChoice choice =
-      methods::preset_choice(*preset, graph, request, methods::macs_of_run(graph));
+      methods::preset_choice(*preset, graph, request, methods::macs_of_run(graph), pictures);
   // What is typed wins, and is not told as chosen.
   std::erase_if(choice.options,
                 [&](const auto& one) { return request.options.contains(one.first); });

@@ -120,7 +120,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "minmax or mse: how the scale of weights is chosen; auto: minmax, below 4 bits mse"},
       {"granularity", "channel", "tensor, channel or group:N: what shares a weight scale"},
       {"bias-correction", "auto",
-       "on: the mean error of a layer goes into its bias; auto: on below 8 bits"},
+       "on: the mean error of a layer goes into its bias; auto: on below 8 bits, but where blocks "
+       "learn their biases"},
       {"keep-ends8", "auto",
        "on: first and last layers at 8 bits when others have fewer; auto: on below 4 bits"},
       {"embeddings8", "auto",
@@ -147,16 +148,59 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "nearest; gptq: what rounding a weight costs is made up for by the weights of later inputs; "
        "adaround, brecq, qdrop: learned by layers, by blocks, by blocks with noise; "
        "straight-through: the weights themselves are learned, by blocks"},
-      {"tuning-steps", "500", "of each block, where rounding is learned"},
+      {"tuning-steps", "auto",
+       "of each block, where rounding is learned; auto: thirty passes over the pictures"},
+      {"tuning-start", "auto",
+       "nearest or gptq: the codes that learned rounding begins with; auto: gptq for "
+       "straight-through"},
+      {"tuning-loss", "plain",
+       "plain: all errors of a block count alike; fisher: by what they cost the outputs, for "
+       "transformers"},
       {"drop-slow-layers", "off", "on: layers that integers slow down on this machine stay float"},
   };
 }
 
+namespace {
+
+const MethodOption& option_named(const std::vector<MethodOption>& options, std::string_view name) {
+  return *std::find_if(options.begin(), options.end(),
+                       [&](const MethodOption& one) { return one.name == name; });
+}
+
+void set_rounding(quantize::Options& options, const Request& request,
+                  const std::vector<MethodOption>& common) {
+  const auto option = [&](std::string_view name) -> const MethodOption& {
+    return option_named(common, name);
+  };
+  const std::string rounding = option_text(request, option("rounding"));
+  const auto rule = quantize::rounding_from_name(rounding);
+  if (!rule) {
+    refuse(option("rounding"), rounding, "nearest, gptq, adaround, brecq, qdrop, straight-through");
+  }
+  options.rounding = *rule;
+  const bool straight = *rule == quantize::Rounding::kStraightThrough;
+  const std::string start = option_text(request, option("tuning-start"));
+  const auto codes = quantize::tuning_start_from_name(start != "auto" ? start
+                                                      : straight      ? "gptq"
+                                                                      : "nearest");
+  if (!codes) refuse(option("tuning-start"), start, "nearest, gptq, auto");
+  options.tuning_start = *codes;
+  const std::string loss = option_text(request, option("tuning-loss"));
+  const auto weighing = quantize::tuning_loss_from_name(loss);
+  if (!weighing) refuse(option("tuning-loss"), loss, "plain, fisher");
+  options.tuning_loss = *weighing;
+  const std::string steps = option_text(request, option("tuning-steps"));
+  if (steps == "auto") return;
+  options.tuning_steps = static_cast<int64_t>(option_number(request, option("tuning-steps")));
+  if (options.tuning_steps < 1) refuse(option("tuning-steps"), steps, "1 and more, auto");
+}
+
+}  // namespace
+
 quantize::Options common_settings(const Request& request, std::string_view weight_range) {
   const std::vector<MethodOption> common = common_options(weight_range);
   const auto option = [&](std::string_view name) -> const MethodOption& {
-    return *std::find_if(common.begin(), common.end(),
-                         [&](const MethodOption& one) { return one.name == name; });
+    return option_named(common, name);
   };
   quantize::Options options;
   quantize::LayerSettings& layer = options.layer;
@@ -171,10 +215,12 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   if (!rule) refuse(option("weight-range"), range, "minmax, mse, auto");
   layer.weights.rule = *rule;
   quantize::set_granularity(layer.weights, option_text(request, option("granularity")));
+  set_rounding(options, request, common);
   // Correcting models without ranges would make them depend on data that they otherwise do without.
   options.bias_correction =
       flag_or_auto(request, option("bias-correction"),
-                   request.needs_ranges() && fewest_bits(request) < quantize::kMaxBits);
+                   request.needs_ranges() && fewest_bits(request) < quantize::kMaxBits &&
+                       !quantize::is_learned(options.rounding));
   options.keep_ends8 = flag_or_auto(request, option("keep-ends8"),
                                     fewest_bits(request) < quantize::kFewestPlainBits);
   options.embeddings8 = flag_or_auto(request, option("embeddings8"),
@@ -199,15 +245,6 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   if (!(options.transforms.smooth_alpha >= 0.0 && options.transforms.smooth_alpha <= 1.0)) {
     refuse(option("smooth-alpha"), option_text(request, option("smooth-alpha")),
            "a number from 0 to 1");
-  }
-  const std::string rounding = option_text(request, option("rounding"));
-  const auto rule_of_rounding = quantize::rounding_from_name(rounding);
-  if (!rule_of_rounding)
-    refuse(option("rounding"), rounding, "nearest, gptq, adaround, brecq, qdrop, straight-through");
-  options.rounding = *rule_of_rounding;
-  options.tuning_steps = static_cast<int64_t>(option_number(request, option("tuning-steps")));
-  if (options.tuning_steps < 1) {
-    refuse(option("tuning-steps"), option_text(request, option("tuning-steps")), "1 and more");
   }
   options.drop_slow_layers = option_flag(request, option("drop-slow-layers"));
   return options;

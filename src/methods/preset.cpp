@@ -25,17 +25,20 @@ bool is_transformer(const Graph& graph) {
   });
 }
 
-/// Steps of learned rounding for `seconds`.
-int64_t steps_for(double seconds, int64_t macs) {
+/// Steps of learned rounding for `seconds`, "auto" where that is time enough for all that the
+/// pictures bear.
+std::string steps_for(double seconds, int64_t macs, int64_t pictures) {
   // What tuning ViT-tiny and ResNet-20 reaches on one thread, forward and backward counted as three
   // runs; a step shows each block 16 runs of the data.
   constexpr double kMacsPerSecond = 2.5e10;
   constexpr double kRunsPerStep = 3.0 * 16.0;
   constexpr double kFewest = 30.0;
-  constexpr double kMost = 2000.0;  // more gain nothing on a few dozen pictures
+  constexpr double kStepsPerPicture = 30.0 / 16.0;  // thirty passes
   const double step =
       kRunsPerStep * static_cast<double>(std::max<int64_t>(1, macs)) / kMacsPerSecond;
-  return static_cast<int64_t>(std::clamp(seconds / step, kFewest, kMost));
+  const double steps = std::max(seconds / step, kFewest);
+  if (steps >= kStepsPerPicture * static_cast<double>(pictures)) return "auto";
+  return std::to_string(static_cast<int64_t>(steps));
 }
 
 }  // namespace
@@ -46,8 +49,8 @@ std::optional<Preset> preset_from_name(std::string_view name) {
   return static_cast<Preset>(found - kNames.begin());
 }
 
-PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request,
-                           int64_t macs) {
+PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request, int64_t macs,
+                           int64_t pictures) {
   constexpr int kFewestUniformMapBits = 5;
   constexpr double kGoodSeconds = 240.0;
   constexpr double kBestSeconds = 1500.0;
@@ -68,13 +71,17 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
     }
   }
   if (!narrow_weights && !narrow_activations) return choice;
+  options["keep-ends8"] = "on";
   if (preset == Preset::kFast) {
     options["rounding"] = "gptq";
     return choice;
   }
-  options["rounding"] = transformer || narrow_activations ? "qdrop" : "brecq";
+  options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";
+  // Of the residual stream a few channels are so large that errors elsewhere would not count.
+  if (transformer) options["tuning-loss"] = "fisher";
   const double seconds = preset == Preset::kGood ? kGoodSeconds : kBestSeconds;
-  options["tuning-steps"] = std::to_string(steps_for(seconds, macs));
+  const std::string steps = steps_for(seconds, macs, pictures);
+  if (steps != "auto") options["tuning-steps"] = steps;
   return choice;
 }
 

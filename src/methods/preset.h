@@ -29,13 +29,15 @@ struct PresetChoice {
 /// | --- | --- | --- |
 /// | weights alone          | GPTQ            | GPTQ                                 |
 /// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
-/// | transformer below 8    | RepQ, GPTQ      | RepQ, QDrop                          |
-/// | convolutions below 8   | GPTQ, biases    | BRECQ, with activations below 8 QDrop |
+/// | transformer below 8    | RepQ, GPTQ      | RepQ, blocks tuned straight through  |
+/// | convolutions below 8   | GPTQ, biases    | BRECQ, with activations below 8 blocks tuned
+/// straight through |
 ///
-/// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as the
-/// time allows by the network's multiplications (at `macs` a run), so that the same command gives
-/// the same result everywhere.
-PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request, int64_t macs);
+/// first and last layers of 8 bits, and softmax maps in logarithmic codes below 5 bits. Steps of
+/// learned rounding are as many as `pictures` bear, and as the time allows by the network's
+/// multiplications (`macs` a run), so that the same command gives the same result everywhere.
+PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request, int64_t macs,
+                           int64_t pictures);
 
 /// The choice as flags that say the same: "--softmax log-sqrt2 --option norms=repq ...".
 std::string flags_text(const PresetChoice& choice);

@@ -26,6 +26,8 @@ constexpr std::string_view kNormTransforms[] = {"none", "repq", "smooth"};
 constexpr std::string_view kRotations[] = {"none", "hadamard"};
 constexpr std::string_view kRoundings[] = {"nearest", "gptq",  "adaround",
                                            "brecq",   "qdrop", "straight-through"};
+constexpr std::string_view kTuningStarts[] = {"nearest", "gptq"};
+constexpr std::string_view kTuningLosses[] = {"plain", "fisher"};
 constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
 
 template <class Enumeration>
@@ -110,6 +112,14 @@ std::optional<Rounding> rounding_from_name(std::string_view name) {
 }
 std::string_view name_of(Rounding rounding) {
   return kRoundings[static_cast<size_t>(rounding)];
+}
+
+std::optional<TuningStart> tuning_start_from_name(std::string_view name) {
+  return value_named<TuningStart>(kTuningStarts, name);
+}
+
+std::optional<TuningLoss> tuning_loss_from_name(std::string_view name) {
+  return value_named<TuningLoss>(kTuningLosses, name);
 }
 
 std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {

@@ -119,6 +119,17 @@ bool is_learned(Rounding rounding);
 std::optional<Rounding> rounding_from_name(std::string_view name);
 std::string_view name_of(Rounding rounding);
 
+/// What the codes of a learned rounding are at first.
+enum class TuningStart : uint8_t { kNearest, kGptq };
+std::optional<TuningStart> tuning_start_from_name(std::string_view name);
+
+/// How learned rounding weighs the errors of a block's results.
+enum class TuningLoss : uint8_t {
+  kPlain,   // all alike
+  kFisher,  // by what they cost the network's outputs
+};
+std::optional<TuningLoss> tuning_loss_from_name(std::string_view name);
+
 /// How the softmax maps that the products of attention read are quantized.
 enum class SoftmaxCodes {
   kUniform,   // on a grid, as other activations
@@ -136,7 +147,11 @@ struct Options {
   TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
   Rounding rounding = Rounding::kNearest;
-  int64_t tuning_steps = 500;  // of each block, where rounding is learned
+  /// Where rounding is learned. Steps of each block; 0: thirty passes over the data, more are
+  /// learned by heart.
+  int64_t tuning_steps = 0;
+  TuningStart tuning_start = TuningStart::kNearest;
+  TuningLoss tuning_loss = TuningLoss::kPlain;
   std::vector<Override> overrides;
 
   /// The tensor between a product and the table of its activation function (SiLU, GELU, ...) is

@@ -276,7 +276,10 @@ Calibrated calibrate(const Graph& prepared, const Plan& plan, const Options& opt
   calibration.grids = choose_grids(prepared, plan, result.observations);
   calibration.binarizer_scales = choose_binarizer_scales(plan, result.observations);
   calibration.layers = quantize_layers(prepared, plan, calibration.grids);
-  if (options.rounding == Rounding::kGptq) {
+  const bool by_correlation = is_learned(options.rounding)
+                                  ? options.tuning_start == TuningStart::kGptq
+                                  : options.rounding == Rounding::kGptq;
+  if (by_correlation) {
     round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
   }
   if (refine) refine(prepared, plan, source, progress, calibration);

@@ -124,6 +124,35 @@ TEST(Methods, what_few_bits_change_can_be_set_back) {
             quantize::WeightRule::kMse);
 }
 
+TEST(Methods, learned_rounding_begins_and_is_weighed_as_asked) {
+  const Method& method = find_method("mse");
+  Request request = bits(4, 4);
+  const auto with = [&](std::map<std::string, std::string> options) {
+    request.options = std::move(options);
+    return configure(method, request);
+  };
+  const quantize::Options straight = with({{"rounding", "straight-through"}});
+  EXPECT_EQ(straight.tuning_start, quantize::TuningStart::kGptq);
+  EXPECT_EQ(straight.tuning_loss, quantize::TuningLoss::kPlain);
+  EXPECT_EQ(straight.tuning_steps, 0) << "as the data allow";
+  EXPECT_FALSE(straight.bias_correction) << "biases are learned";
+  EXPECT_TRUE(with({{"rounding", "gptq"}}).bias_correction);
+  EXPECT_EQ(with({{"rounding", "qdrop"}}).tuning_start, quantize::TuningStart::kNearest);
+  const quantize::Options all = with({{"rounding", "brecq"},
+                                      {"tuning-start", "gptq"},
+                                      {"tuning-loss", "fisher"},
+                                      {"tuning-steps", "7"}});
+  EXPECT_EQ(all.tuning_start, quantize::TuningStart::kGptq);
+  EXPECT_EQ(all.tuning_loss, quantize::TuningLoss::kFisher);
+  EXPECT_EQ(all.tuning_steps, 7);
+  for (const auto& [name, value] : {std::pair("tuning-start", "zero"),
+                                    {"tuning-loss", "l1"},
+                                    {"tuning-steps", "0"},
+                                    {"tuning-steps", "many"}}) {
+    EXPECT_THROW(with({{name, value}}), Error) << name;
+  }
+}
+
 TEST(QYolo, signs_index_no_table) {
   Request request = bits(1, 1);
   request.options["table-bits"] = "layer";

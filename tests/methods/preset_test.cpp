@@ -16,7 +16,7 @@ Request bits(int weights, int activations) {
 
 std::map<std::string, std::string> chosen(Preset preset, const Graph& graph,
                                           const Request& request) {
-  return preset_choice(preset, graph, request, macs_of_run(graph)).options;
+  return preset_choice(preset, graph, request, macs_of_run(graph), 128).options;
 }
 
 TEST(Preset, follows_family_and_bits) {
@@ -26,10 +26,13 @@ TEST(Preset, follows_family_and_bits) {
             (std::map<std::string, std::string>{{"norms", "smooth"}}));
   EXPECT_TRUE(chosen(Preset::kBest, cnn, bits(8, 8)).empty());
   EXPECT_EQ(chosen(Preset::kFast, vit, bits(4, 4)),
-            (std::map<std::string, std::string>{{"norms", "repq"}, {"rounding", "gptq"}}));
-  EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)).at("rounding"), "qdrop");
+            (std::map<std::string, std::string>{
+                {"keep-ends8", "on"}, {"norms", "repq"}, {"rounding", "gptq"}}));
+  EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)).at("rounding"), "straight-through");
+  EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)).at("tuning-loss"), "fisher");
+  EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 4)).contains("tuning-loss"));
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 8)).at("rounding"), "brecq");
-  EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 4)).at("rounding"), "qdrop");
+  EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 4)).at("rounding"), "straight-through");
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 0)).at("rounding"), "gptq");
   EXPECT_TRUE(chosen(Preset::kBest, cnn, bits(1, 1)).empty());
 }
@@ -37,7 +40,7 @@ TEST(Preset, follows_family_and_bits) {
 TEST(Preset, softmax_maps_of_few_bits_are_logarithmic_in_transformers) {
   const Graph vit = quantize::testing::vit_block();
   const auto softmax = [&](int activations) {
-    return preset_choice(Preset::kGood, vit, bits(4, activations), 1).softmax;
+    return preset_choice(Preset::kGood, vit, bits(4, activations), 1, 128).softmax;
   };
   EXPECT_EQ(softmax(4), quantize::SoftmaxCodes::kLogSqrt2);
   EXPECT_EQ(softmax(6), quantize::SoftmaxCodes::kUniform);
@@ -46,11 +49,14 @@ TEST(Preset, softmax_maps_of_few_bits_are_logarithmic_in_transformers) {
 TEST(Preset, steps_fit_the_time_and_the_network) {
   const Graph vit = quantize::testing::vit_block();
   const auto steps = [&](Preset preset, int64_t macs) {
-    return std::stol(preset_choice(preset, vit, bits(4, 4), macs).options.at("tuning-steps"));
+    return std::stol(preset_choice(preset, vit, bits(4, 4), macs, 1024).options.at("tuning-steps"));
   };
   constexpr int64_t kVitTiny = 1'260'000'000;
   EXPECT_GT(steps(Preset::kBest, kVitTiny), 3 * steps(Preset::kGood, kVitTiny));
   EXPECT_GT(steps(Preset::kGood, kVitTiny), steps(Preset::kGood, 10 * kVitTiny));
+  // Ten pictures bear few steps, whatever the time.
+  EXPECT_FALSE(
+      preset_choice(Preset::kBest, vit, bits(4, 4), kVitTiny, 10).options.contains("tuning-steps"));
   EXPECT_GT(macs_of_run(vit), 0);
 }
 
@@ -60,7 +66,7 @@ TEST(Preset, every_choice_is_options_that_methods_have) {
       for (const int weights : {1, 2, 4, 8}) {
         for (const int activations : {0, 1, 4, 8}) {
           Request request = bits(weights, activations);
-          const PresetChoice choice = preset_choice(preset, graph, request, 1000);
+          const PresetChoice choice = preset_choice(preset, graph, request, 1000, 128);
           request.options = choice.options;
           for (const Method& method : all_methods()) configure(method, request);
           EXPECT_FALSE(flags_text(choice).empty());

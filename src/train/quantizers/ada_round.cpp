@@ -11,7 +11,8 @@ constexpr double kGamma = -0.1;
 AdaRoundWeight::AdaRoundWeight(const at::Tensor& weights, FixedScale grid)
     : FixedScaleWeight(std::move(grid)) {
   const at::Tensor steps = weights.detach() / grid_.scale;
-  const at::Tensor fraction = steps - at::floor(steps);
+  down_ = at::floor(steps);
+  const at::Tensor fraction = steps - down_;
   rounding_ = -at::log((kZeta - kGamma) / (fraction - kGamma) - 1);
   rounding_ = rounding_.contiguous().requires_grad_(true);
 }
@@ -21,10 +22,9 @@ at::Tensor AdaRoundWeight::share() const {
 }
 
 at::Tensor AdaRoundWeight::fake_quant(const at::Tensor& x, bool training) {
-  if (!training) return codes(x).to(x.scalar_type()) * grid_.scale;
-  const at::Tensor down = at::floor(x.detach() / grid_.scale);
+  if (!training) return codes().to(x.scalar_type()) * grid_.scale;
   const auto& [lowest, highest] = grid_.codes;
-  return at::clamp(down + share(), lowest, highest) * grid_.scale;
+  return at::clamp(down_ + share(), lowest, highest) * grid_.scale;
 }
 
 at::Tensor AdaRoundWeight::penalty() {
@@ -32,10 +32,9 @@ at::Tensor AdaRoundWeight::penalty() {
   return (1 - at::pow(at::abs(2 * share() - 1), *beta_)).sum();
 }
 
-at::Tensor AdaRoundWeight::codes(const at::Tensor& x) const {
-  const at::Tensor down = at::floor(x.detach() / grid_.scale);
+at::Tensor AdaRoundWeight::codes() const {
   const at::Tensor up = rounding_.detach() >= 0;
-  return at::clamp(down + up, grid_.codes.lowest, grid_.codes.highest).to(at::kChar);
+  return at::clamp(down_ + up, grid_.codes.lowest, grid_.codes.highest).to(at::kChar);
 }
 
 }  // namespace ounce::train

@@ -8,8 +8,8 @@
 
 namespace ounce::train {
 
-/// AdaRound (arXiv 2004.10568) for weights that stay as they are: each is rounded down or up, and
-/// which of the two is learned.
+/// AdaRound (arXiv 2004.10568) for weights that stay as they are, those that it is made with: each
+/// is rounded down or up, and which of the two is learned.
 ///   W_hat = scale clamp(floor(W / scale) + h(V), lowest, highest)
 ///   h(V) = clamp(sigmoid(V) (zeta - gamma) + gamma, 0, 1), zeta = 1.1, gamma = -0.1   (eq. 23)
 /// At first h(V) is the fraction that floor leaves, so that W_hat is W inside of the grid. In
@@ -25,11 +25,12 @@ class AdaRoundWeight : public FixedScaleWeight {
   /// Grows from round to sharp with falling beta; nullopt: no penalty yet.
   void set_beta(std::optional<double> beta) { beta_ = beta; }
 
-  at::Tensor codes(const at::Tensor& x) const override;
+  at::Tensor codes() const override;
 
  private:
   at::Tensor share() const;  // h(V)
 
+  at::Tensor down_;      // floor(W / scale)
   at::Tensor rounding_;  // V
   std::optional<double> beta_;
 };

@@ -17,8 +17,8 @@ class FixedScaleWeight : public Quantizer {
  public:
   explicit FixedScaleWeight(FixedScale grid) : grid_(std::move(grid)) {}
 
-  /// What the weights become, of their shape, i8. `x`: the weights of the float network.
-  virtual at::Tensor codes(const at::Tensor& x) const = 0;
+  /// What the weights become, of their shape, i8.
+  virtual at::Tensor codes() const = 0;
   /// The grid of the weights that `codes` stand for. Throws `Error` where scales lie along more
   /// than one axis: groups.
   Grid freeze(const at::Tensor& x) const override;

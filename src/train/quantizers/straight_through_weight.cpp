@@ -3,17 +3,17 @@
 namespace ounce::train {
 
 StraightThroughWeight::StraightThroughWeight(const at::Tensor& weights, FixedScale grid)
-    : FixedScaleWeight(std::move(grid)), weights_(weights.detach().clone().requires_grad_(true)) {}
+    : FixedScaleWeight(std::move(grid)),
+      steps_((weights.detach() / grid_.scale).requires_grad_(true)) {}
 
 at::Tensor StraightThroughWeight::fake_quant(const at::Tensor& /*x*/, bool /*training*/) {
-  const at::Tensor steps =
-      at::clamp(weights_ / grid_.scale, grid_.codes.lowest, grid_.codes.highest);
-  return (steps + (at::round(steps) - steps).detach()) * grid_.scale;
+  const at::Tensor inside = at::clamp(steps_, grid_.codes.lowest, grid_.codes.highest);
+  return (inside + (at::round(inside) - inside).detach()) * grid_.scale;
 }
 
-at::Tensor StraightThroughWeight::codes(const at::Tensor& /*x*/) const {
-  const at::Tensor steps = at::round(weights_.detach() / grid_.scale);
-  return at::clamp(steps, grid_.codes.lowest, grid_.codes.highest).to(at::kChar);
+at::Tensor StraightThroughWeight::codes() const {
+  const at::Tensor rounded = at::round(steps_.detach());
+  return at::clamp(rounded, grid_.codes.lowest, grid_.codes.highest).to(at::kChar);
 }
 
 }  // namespace ounce::train

@@ -99,6 +99,24 @@ TEST(BlockTuning, is_the_same_for_the_same_seed_and_leaves_the_scales) {
   EXPECT_GT(changed, 3);
 }
 
+std::map<std::string, std::vector<float>> constants_of(const Graph& graph) {
+  std::map<std::string, std::vector<float>> constants;
+  for (const Value& value : graph.values) {
+    if (value.is_constant()) constants[value.name] = value.constant.to_f32();
+  }
+  return constants;
+}
+
+/// The codes of weights among them.
+std::map<std::string, std::vector<float>> codes_of(const Graph& graph) {
+  auto constants = constants_of(graph);
+  std::erase_if(constants, [&](const auto& one) {
+    const DType dtype = graph.value(graph.find_value(one.first)).constant.dtype();
+    return dtype != DType::i8 && dtype != DType::i4;
+  });
+  return constants;
+}
+
 /// Constants of the tuned network by name, and how often the run asked whether to stop.
 std::map<std::string, std::vector<float>> tuned_constants(const Graph& graph,
                                                           const quantize::Options& options,
@@ -107,11 +125,7 @@ std::map<std::string, std::vector<float>> tuned_constants(const Graph& graph,
   quantize::TensorSource source(runs_of(graph, 8, 1));
   const Graph tuned =
       quantize::quantize(graph, options, source, progress, block_tuning(tuning)).graph;
-  std::map<std::string, std::vector<float>> constants;
-  for (const Value& value : tuned.values) {
-    if (value.is_constant()) constants[value.name] = value.constant.to_f32();
-  }
-  return constants;
+  return constants_of(tuned);
 }
 
 TEST(BlockTuning, qdrop_learns_scales_of_narrow_activations_alone) {
@@ -125,6 +139,42 @@ TEST(BlockTuning, qdrop_learns_scales_of_narrow_activations_alone) {
       if (values.size() == 1 && name.ends_with("_scale")) changed += values != nearest.at(name);
     }
     EXPECT_EQ(changed > 0, bits < 8) << bits;
+  }
+}
+
+TEST(BlockTuning, begins_with_the_codes_that_gptq_chose) {
+  const Graph graph = quantize::testing::vit_block();
+  const auto codes = [&](Rounding rounding, quantize::TuningStart start) {
+    quantize::Options options = options_of(rounding, 4, 8);
+    options.tuning_start = start;
+    quantize::TensorSource source(runs_of(graph, 16, kTunedOn));
+    quantize::Refinement refine;
+    if (quantize::is_learned(rounding)) {
+      BlockTuningOptions tuning = tuning_options(options, 3);
+      tuning.steps = 1;
+      tuning.learning_rate = tuning.bias_rate = tuning.scale_rate = 1e-12;
+      refine = block_tuning(tuning);
+    }
+    return codes_of(quantize::quantize(graph, options, source, {}, refine).graph);
+  };
+  const auto nearest = codes(Rounding::kNearest, quantize::TuningStart::kNearest);
+  const auto gptq = codes(Rounding::kGptq, quantize::TuningStart::kNearest);
+  EXPECT_NE(nearest, gptq);
+  for (const Rounding rounding : {Rounding::kStraightThrough, Rounding::kAdaRound}) {
+    EXPECT_EQ(codes(rounding, quantize::TuningStart::kNearest), nearest);
+    EXPECT_EQ(codes(rounding, quantize::TuningStart::kGptq), gptq);
+  }
+}
+
+TEST(BlockTuning, straight_through_brings_results_closer_than_gptq) {
+  const Graph graph = quantize::testing::vit_block();
+  const double gptq = error_of(graph, options_of(Rounding::kGptq, 4, 4), kTunedOn);
+  quantize::Options options = options_of(Rounding::kStraightThrough, 4, 4);
+  options.tuning_start = quantize::TuningStart::kGptq;
+  options.tuning_steps = 0;
+  for (const auto loss : {quantize::TuningLoss::kPlain, quantize::TuningLoss::kFisher}) {
+    options.tuning_loss = loss;
+    EXPECT_LT(error_of(graph, options, kTunedOn), 0.9 * gptq) << static_cast<int>(loss);
   }
 }
 

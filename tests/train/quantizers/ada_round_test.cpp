@@ -37,8 +37,7 @@ TEST(AdaRound, decided_weights_are_less_than_a_step_off) {
   const at::Tensor off = (quantizer.fake_quant(w, false) - w).abs() / scale_of(w);
   EXPECT_LT(off.max().item<float>(), 1.0F + 1e-5F);
   EXPECT_GT(off.max().item<float>(), 0.9F);
-  EXPECT_TRUE(
-      same(quantizer.codes(w).to(at::kFloat) * scale_of(w), quantizer.fake_quant(w, false)));
+  EXPECT_TRUE(same(quantizer.codes().to(at::kFloat) * scale_of(w), quantizer.fake_quant(w, false)));
 }
 
 TEST(AdaRound, gradients_are_those_of_finite_differences) {

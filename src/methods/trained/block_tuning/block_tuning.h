@@ -17,9 +17,12 @@ struct BlockTuningOptions {
   /// a step, and so many of the block's input are those of the float network; 0 is BRECQ
   /// (2102.05426).
   TuningChoices choices;
-  int64_t steps = 500;          // of each unit
+  /// How errors of a block's results are weighed: alike, or by what they cost the outputs (see
+  /// `error_weights`).
+  bool fisher = false;
+  int64_t steps = 0;            // of each unit; 0: thirty passes over the data
   int64_t batch = 16;           // runs of the calibration data in a step
-  double learning_rate = 1e-2;  // of weights: rounding variables or values
+  double learning_rate = 1e-2;  // of weights: rounding variables, or values in steps of their grid
   double bias_rate = 1e-3;      // of biases; 0: they stay
   double scale_rate = 1e-3;     // of the logarithms of activation scales
   bool anneal = false;          // `learning_rate` falls to 0, too, as the other two always do
@@ -32,11 +35,12 @@ struct BlockTuningOptions {
   std::string identity;
 };
 
-/// Those of `rounding` (AdaRound: layers; BRECQ, QDrop and straight-through: blocks) and
-/// `tuning_steps`.
+/// Those of `rounding` (AdaRound: layers; BRECQ, QDrop and straight-through: blocks), `tuning_loss`
+/// and `tuning_steps`.
 BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t seed);
 
-/// Tunes weights block by block (AdaRound, 2004.10568, with blocks as units): what a block makes
+/// Tunes weights block by block (AdaRound, 2004.10568, with blocks as units), beginning with the
+/// codes of the calibration: what a block makes
 /// of the input that the blocks before it, quantized, hand on is brought close to what it made in
 /// the float network, by learning which weights are rounded up (or the weights themselves), biases,
 /// and where `choices` says so scales of activations. Scales of weights and zero points stay as

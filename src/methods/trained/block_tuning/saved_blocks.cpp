@@ -75,8 +75,7 @@ LearnedNumbers learned_numbers(const Graph& prepared, const Plan& plan,
                                const Calibration& calibration, const TunedPart& part) {
   LearnedNumbers learned;
   for (const auto& [layer, quantizer] : part.weights) {
-    const Tensor& weights = prepared.value(plan.layers[layer].weights->weights).constant;
-    learned.codes[layer] = train::from_torch(quantizer->codes(train::to_torch(weights)));
+    learned.codes[layer] = train::from_torch(quantizer->codes());
   }
   for (const auto& [layer, name] : part.biases) {
     std::vector<float> bias = train::from_torch(part.module.tensor(name).detach()).to_f32();

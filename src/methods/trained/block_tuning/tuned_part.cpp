@@ -104,9 +104,22 @@ class PartMaker {
                          [&](const Node& one) { return one.name == name; });
   }
 
+  /// The float weights, moved as far as it takes to be rounded to the codes of the calibration:
+  /// those that GPTQ chose are not the nearest ones.
+  Tensor start_of(size_t layer) const {
+    constexpr double kHalf = 0.49;  // of a step
+    const quantize::QuantizedWeights& rounded = calibration_.layers[layer].weights;
+    const at::Tensor codes = train::to_torch(rounded.codes).to(at::kFloat);
+    const at::Tensor scale = broadcast_scales(rounded);
+    const Tensor& exact = prepared_.value(plan_.layers[layer].weights->weights).constant;
+    const at::Tensor steps = train::to_torch(exact) / scale;
+    const at::Tensor near = at::minimum(at::maximum(steps, codes - kHalf), codes + kHalf);
+    return train::from_torch((near * scale).contiguous());
+  }
+
   void tune_weights(size_t layer) {
     const LayerPlan& planned = plan_.layers[layer];
-    const Tensor& weights = prepared_.value(planned.weights->weights).constant;
+    const Tensor weights = start_of(layer);
     const int codes = GraphIndex(part_).producer(node_of(planned).input(1));
     const std::string name = node_of(planned).name;
     const ValueId exact = part_.add_constant(name + ".exact", weights);
