@@ -116,6 +116,7 @@ constexpr const char* kExamples =
     "  ounce convert model.ounce -o model.onnx\n"
     "  ounce convert resnet20.th -o resnet20.onnx --architecture resnet20_cifar "
     "--prefix state_dict.module. --rename linear=fc\n"
+    "  ounce convert imdn.pth -o imdn.ounce --architecture imdn\n"
     "  ounce convert model.th -o adabin.ounce --architecture resnet20_adabin "
     "--prefix state_dict.module.\n";
 

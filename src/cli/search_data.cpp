@@ -133,7 +133,7 @@ class SearchData::Judged {
     if (task_ == nullptr) return;
     tasks::DatasetStream stream(pictures_);
     while (const auto item = stream.next()) {
-      tasks::PreparedInput input = task_->prepare(item->image);
+      tasks::PreparedInput input = task_->prepare(*item->sample, item->image);
       take(Item{{std::move(input.pixels)}, item->sample, input.geometry});
     }
     skipped_ = stream.skipped();
@@ -203,7 +203,7 @@ void SearchData::split_pictures(const SearchDataOptions& options, const Graph& g
     }
   }
   thin(judged.samples, options.judge);
-  labelled_ = task_->name() == "detection" ? judged.has_boxes() : judged.has_classes();
+  labelled_ = task_->can_judge(judged);
   if (!labelled_ && !options.eval_data.empty()) {
     throw Error("has no labels for " + std::string(task_->name()), options.eval_data,
                 "labelled pictures, or no --eval-data");

@@ -19,6 +19,11 @@ ValueId LayerBuilder::image_input(int64_t size) {
   return graph_.add_input("pixels", DType::f32, {Dim("batch"), Dim(3), Dim(size), Dim(size)});
 }
 
+ValueId LayerBuilder::picture_input() {
+  return graph_.add_input("pixels", DType::f32,
+                          {Dim("batch"), Dim(3), Dim("height"), Dim("width")});
+}
+
 ValueId LayerBuilder::conv(std::string_view name, ValueId x, int64_t in_channels,
                            const Convolution& spec) {
   const Shape shape = {spec.out_channels, in_channels / spec.groups, spec.kernel, spec.kernel};
@@ -124,14 +129,52 @@ ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t 
                base + ".pad");
 }
 
+ValueId LayerBuilder::add(std::string_view name, ValueId a, ValueId b) {
+  return apply("Add", {a, b}, {}, name);
+}
+
+ValueId LayerBuilder::leaky_relu(std::string_view name, ValueId x, float slope) {
+  AttributeMap attributes;
+  attributes.set("alpha", slope);
+  return apply("LeakyRelu", {x}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::concat(std::string_view name, std::vector<ValueId> parts, int64_t axis) {
+  AttributeMap attributes;
+  attributes.set("axis", axis);
+  return apply("Concat", std::move(parts), std::move(attributes), name);
+}
+
+std::vector<ValueId> LayerBuilder::split_channels(std::string_view name, ValueId x,
+                                                  std::vector<int64_t> sizes) {
+  AttributeMap attributes;
+  attributes.set("axis", int64_t{1});
+  const size_t count = sizes.size();
+  const ValueId lengths = constant("sizes", Tensor::of_i64(std::move(sizes)));
+  graph_.add_node("Split", {x, lengths}, std::move(attributes), name, count);
+  set_scope(name);
+  return graph_.nodes.back().outputs;
+}
+
+ValueId LayerBuilder::pixel_shuffle(std::string_view name, ValueId x, int64_t scale) {
+  AttributeMap attributes;
+  attributes.set("blocksize", scale);
+  attributes.set("mode", "CRD");
+  return apply("DepthToSpace", {x}, std::move(attributes), name);
+}
+
 ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,
                             AttributeMap attributes, std::string_view name) {
   const ValueId result =
       graph_.add_node(op, std::move(inputs), std::move(attributes), name.empty() ? op : name);
+  set_scope(name);
+  return result;
+}
+
+void LayerBuilder::set_scope(std::string_view name) {
   // The scope of "layer1.0.conv2" is "layer1.0".
   const size_t dot = name.rfind('.');
   if (dot != std::string_view::npos) graph_.nodes.back().scope = std::string(name.substr(0, dot));
-  return result;
 }
 
 ValueId LayerBuilder::reshape(ValueId x, std::vector<int64_t> shape) {

@@ -20,6 +20,8 @@ class LayerBuilder {
 
   /// pixels [batch, 3, size, size] with a free batch.
   ValueId image_input(int64_t size);
+  /// pixels [batch, 3, height, width] with all but the channels free.
+  ValueId picture_input();
 
   struct Convolution {
     int64_t out_channels = 0;
@@ -51,6 +53,16 @@ class LayerBuilder {
   /// A).
   ValueId padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out);
 
+  ValueId add(std::string_view name, ValueId a, ValueId b);
+  /// x < 0 ? slope * x : x
+  ValueId leaky_relu(std::string_view name, ValueId x, float slope);
+  ValueId concat(std::string_view name, std::vector<ValueId> parts, int64_t axis);
+  /// The channels of x [batch, C, H, W] in parts of these sizes.
+  std::vector<ValueId> split_channels(std::string_view name, ValueId x, std::vector<int64_t> sizes);
+  /// x [batch, C * scale^2, H, W] -> [batch, C, H * scale, W * scale]; the channels of one pixel
+  /// become a square of pixels (Shi et al. 2016).
+  ValueId pixel_shuffle(std::string_view name, ValueId x, int64_t scale);
+
   ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
                 std::string_view name = {});
   ValueId reshape(ValueId x, std::vector<int64_t> shape);
@@ -65,6 +77,8 @@ class LayerBuilder {
 
  private:
   float next_normal();
+  /// Of the node that was added last, from its name.
+  void set_scope(std::string_view name);
   Tensor shift(int64_t count, float deviation);
   ValueId convolve(std::string_view name, ValueId x, ValueId weight, const Convolution& spec);
 

@@ -33,7 +33,7 @@ Graph swin_t(uint64_t seed) {
   return swin("swin_t", {}, seed);
 }
 
-constexpr std::array<Architecture, 10> kArchitectures = {{
+constexpr std::array<Architecture, 11> kArchitectures = {{
     {"resnet18", resnet18},
     {"resnet18_binary", resnet18_binary},
     {"resnet20_cifar", resnet20_cifar},
@@ -42,6 +42,7 @@ constexpr std::array<Architecture, 10> kArchitectures = {{
     {"deit_s", deit_s},
     {"deit_t", deit_t},
     {"swin_t", swin_t},
+    {"imdn", imdn},
     {"deit_s_binary", deit_s_binary},
     {"deit_t_binary", deit_t_binary},
 }};

@@ -94,6 +94,14 @@ struct SwinSpec {
 /// Swin-T is the default.
 Graph swin(std::string_view name, const SwinSpec& spec, uint64_t seed);
 
+/// Super-resolution: networks that enlarge pictures of any size, pixels [batch, 3, height, width]
+/// to [batch, 3, height * 4, width * 4]. Values named as in the published checkpoints.
+
+/// Information multi-distillation: blocks whose convolutions each put aside a quarter of their
+/// channels and work on with the rest (Hui et al. 2019), in the simplified form of 64 channels and
+/// eight blocks without attention. Pixels lie in 0..1.
+Graph imdn(uint64_t seed);
+
 /// Every architecture that can be built by name.
 struct Architecture {
   std::string_view name;
