@@ -51,11 +51,15 @@ ValueId LayerBuilder::convolve(std::string_view name, ValueId x, ValueId weight,
 ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64_t out,
                              float gain) {
   const std::string base(name);
+  const ValueId sums = product(name, x, in, out, gain);
+  return add(base + ".add", sums, constant(base + ".bias", shift(out, 0.05F)));
+}
+
+ValueId LayerBuilder::product(std::string_view name, ValueId x, int64_t in, int64_t out,
+                              float gain) {
   const float deviation = gain / std::sqrt(static_cast<float>(in));
-  const ValueId weight = constant(base + ".weight", normal({in, out}, deviation));
-  const ValueId bias = constant(base + ".bias", shift(out, 0.05F));
-  const ValueId product = apply("MatMul", {x, weight}, {}, base);
-  return apply("Add", {product, bias}, {}, base + ".add");
+  const ValueId weight = constant(std::string(name) + ".weight", normal({in, out}, deviation));
+  return apply("MatMul", {x, weight}, {}, name);
 }
 
 ValueId LayerBuilder::batch_norm(std::string_view name, ValueId x, int64_t channels) {
@@ -116,9 +120,6 @@ ValueId LayerBuilder::sign_linear(std::string_view name, ValueId x, int64_t in, 
 }
 
 ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out) {
-  const auto integers = [&](std::vector<int64_t> values) {
-    return constant("integers", Tensor::of_i64(std::move(values)));
-  };
   const std::string base(name);
   x = apply(
       "Slice",
@@ -127,6 +128,22 @@ ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t 
   const int64_t before = (out - in) / 2;
   return apply("Pad", {x, integers({0, before, 0, 0, 0, out - in - before, 0, 0})}, {},
                base + ".pad");
+}
+
+ValueId LayerBuilder::integers(std::vector<int64_t> values) {
+  return constant("integers", Tensor::of_i64(std::move(values)));
+}
+
+ValueId LayerBuilder::size_of(ValueId x, int64_t axis) {
+  AttributeMap attributes;
+  attributes.set("start", axis);
+  attributes.set("end", axis + 1);
+  return apply("Shape", {x}, std::move(attributes));
+}
+
+ValueId LayerBuilder::slice(std::string_view name, ValueId x, std::vector<int64_t> axes,
+                            ValueId starts, ValueId ends) {
+  return apply("Slice", {x, starts, ends, integers(std::move(axes))}, {}, name);
 }
 
 ValueId LayerBuilder::add(std::string_view name, ValueId a, ValueId b) {
@@ -161,6 +178,25 @@ ValueId LayerBuilder::pixel_shuffle(std::string_view name, ValueId x, int64_t sc
   attributes.set("blocksize", scale);
   attributes.set("mode", "CRD");
   return apply("DepthToSpace", {x}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::enlarge(std::string_view name, ValueId x, int64_t scale) {
+  const auto factor = static_cast<float>(scale);
+  AttributeMap attributes;
+  attributes.set("mode", "linear");
+  const ValueId scales = constant("scales", Tensor::of<float>({1, 1, factor, factor}, {4}));
+  return apply("Resize", {x, kNoValue, scales}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::resize_like(std::string_view name, ValueId x, ValueId other) {
+  AttributeMap sides;
+  sides.set("start", int64_t{2});
+  sides.set("end", int64_t{4});
+  AttributeMap attributes;
+  attributes.set("mode", "linear");
+  attributes.set("axes", std::vector<int64_t>{2, 3});
+  const ValueId sizes = apply("Shape", {other}, std::move(sides), std::string(name) + ".sides");
+  return apply("Resize", {x, kNoValue, kNoValue, sizes}, std::move(attributes), name);
 }
 
 ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,

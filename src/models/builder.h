@@ -36,6 +36,8 @@ class LayerBuilder {
   ValueId conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
   /// x [.., in] -> [.., out] as MatMul and Add, the way exporters write nn.Linear.
   ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
+  /// The same without the Add.
+  ValueId product(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
   /// Scale 1, shift 0, running mean 0 and variance 1: a network that is to be trained.
   ValueId batch_norm(std::string_view name, ValueId x, int64_t channels);
   ValueId layer_norm(std::string_view name, ValueId x, int64_t width, float epsilon = 1e-6F);
@@ -53,6 +55,14 @@ class LayerBuilder {
   /// A).
   ValueId padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out);
 
+  /// Whole numbers, a constant [count].
+  ValueId integers(std::vector<int64_t> values);
+  /// How long an axis of x is. i64 [1]
+  ValueId size_of(ValueId x, int64_t axis);
+  /// x from `starts` to before `ends` (i64 [axes]) along these axes.
+  ValueId slice(std::string_view name, ValueId x, std::vector<int64_t> axes, ValueId starts,
+                ValueId ends);
+
   ValueId add(std::string_view name, ValueId a, ValueId b);
   /// x < 0 ? slope * x : x
   ValueId leaky_relu(std::string_view name, ValueId x, float slope);
@@ -62,6 +72,10 @@ class LayerBuilder {
   /// x [batch, C * scale^2, H, W] -> [batch, C, H * scale, W * scale]; the channels of one pixel
   /// become a square of pixels (Shi et al. 2016).
   ValueId pixel_shuffle(std::string_view name, ValueId x, int64_t scale);
+
+  /// x [batch, C, H, W] scaled bilinearly: `scale` times as large, or as large as `other` is.
+  ValueId enlarge(std::string_view name, ValueId x, int64_t scale);
+  ValueId resize_like(std::string_view name, ValueId x, ValueId other);
 
   ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
                 std::string_view name = {});
