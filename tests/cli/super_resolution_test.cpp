@@ -82,6 +82,14 @@ TEST_F(SuperResolution, QuantizeJudgesAndTheModelKeepsItsTask) {
               1e-9);
 }
 
+TEST_F(SuperResolution, SearchGoesByTheAgreementWithTheFloatModel) {
+  const Json json = run_json({"search", text("m.onnx"), "-o", text("found"), "--data",
+                              data().string(), "--bits", "8,float", "--runs", "1", "--compare", "0",
+                              "--sensitivity", "1", "--minutes", "0", "--max-drop", "50"});
+  EXPECT_EQ(json["search"]["metric"], "agreement");
+  EXPECT_NE(json["search"]["data"].get<std::string>().find("decibels"), std::string::npos);
+}
+
 TEST_F(SuperResolution, SmallPicturesAreNamedWhereTheyAreWrong) {
   std::filesystem::create_directories(folder_.path() / "small");
   const CliResult result = run_cli(
