@@ -25,7 +25,7 @@ std::vector<std::filesystem::path> arrays_in(const std::filesystem::path& folder
 std::optional<std::vector<Tensor>> PictureSource::next() {
   const std::optional<tasks::DatasetStream::Item> item = stream_.next();
   if (!item) return std::nullopt;
-  return std::vector<Tensor>{task_.prepare(item->image).pixels};
+  return std::vector<Tensor>{task_.prepare(*item->sample, item->image).pixels};
 }
 
 CalibrationInputs::CalibrationInputs(const DataOptions& data, const Graph& graph,

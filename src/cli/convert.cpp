@@ -32,7 +32,9 @@ void define(CLI::App& app, ConvertOptions& options) {
       ->required();
   app.add_option("--architecture", options.architecture,
                  "The input is a checkpoint (.pth, .safetensors) of this network");
-  app.add_option("--prefix", options.prefix, "What every name of the checkpoint begins with");
+  app.add_option(
+      "--prefix", options.prefix,
+      "What every name of the checkpoint begins with (default: as in the published one)");
   app.add_option("--rename", options.renames,
                  "theirs=ours: parts of names that the architecture has otherwise");
 }
@@ -60,9 +62,11 @@ std::function<Graph(const std::map<std::string, Tensor>&)> architecture(
   };
   for (const models::Architecture& one : models::architectures()) {
     if (!is_meant(one.name)) continue;
-    return [&](const std::map<std::string, Tensor>& checkpoint) {
+    return [&options, one](const std::map<std::string, Tensor>& checkpoint) {
       Graph graph = one.build(options.common.seed);
-      models::load_weights(graph, checkpoint, weight_names(options));
+      models::WeightNames names = weight_names(options);
+      if (names.prefix.empty()) names.prefix = one.prefix;
+      models::load_weights(graph, checkpoint, names);
       return graph;
     };
   }
@@ -116,6 +120,7 @@ constexpr const char* kExamples =
     "  ounce convert model.ounce -o model.onnx\n"
     "  ounce convert resnet20.th -o resnet20.onnx --architecture resnet20_cifar "
     "--prefix state_dict.module. --rename linear=fc\n"
+    "  ounce convert imdn.pth -o imdn.ounce --architecture imdn\n"
     "  ounce convert model.th -o adabin.ounce --architecture resnet20_adabin "
     "--prefix state_dict.module.\n";
 

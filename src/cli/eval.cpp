@@ -35,7 +35,7 @@ std::string result_text(const tasks::Task& task, const tasks::EvaluationResult& 
   using Align = report::Table::Align;
   report::Table table({{std::string(task.name()), Align::left}, {"value", Align::right}});
   for (const auto& [name, value] : result.metrics) {
-    table.add_row({name, report::metric_text(value, "%")});
+    table.add_row({name, report::metric_text(value, task.unit_of(name))});
   }
   return table.text() + std::to_string(result.pictures) + " pictures\n";
 }
@@ -55,6 +55,7 @@ int eval(const EvalOptions& options, const Invocation&) {
 constexpr const char* kExamples =
     "  ounce eval vit.onnx --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5\n"
     "  ounce eval detector.onnx --task detection --data instances.json --images photos/\n"
+    "  ounce eval imdn.ounce --task super-resolution --data Set5/\n"
     "  ounce eval out/model.ounce --data val/ --threads 2 --json\n";
 
 }  // namespace

@@ -229,10 +229,10 @@ void QuantizeRun::judge() {
   if (!options_.eval_data.empty()) {
     data.data = options_.eval_data;
     data.images = options_.eval_images;
+    data.low_resolution = options_.eval_low_resolution;
   }
   const tasks::Dataset dataset = open_data(data);
-  const bool labelled = task->name() == "detection" ? dataset.has_boxes() : dataset.has_classes();
-  if (!labelled) {
+  if (!task->can_judge(dataset)) {
     if (!options_.eval_data.empty()) {
       throw Error("has no labels for " + std::string(task->name()), options_.eval_data,
                   "labelled pictures, or no --eval-data");
@@ -242,7 +242,8 @@ void QuantizeRun::judge() {
   const auto before = metrics_of(graph_, *task, dataset, "judging float");
   const auto after = metrics_of(result_.graph, *task, dataset, "judging quantized");
   for (const auto& [name, value] : before) {
-    record_.report().metrics.push_back({name, value, after.at(name), "%"});
+    record_.report().metrics.push_back(
+        {name, value, after.at(name), std::string(task->unit_of(name))});
   }
   if (options_.eval_data.empty()) {
     record_.report().notes.push_back(
@@ -280,6 +281,7 @@ constexpr const char* kExamples =
     "8\n"
     "  ounce quantize vit.onnx --data photos.txt --resize 248 --crop 224 --mean 0.5 --std 0.5\n"
     "  ounce quantize detector.onnx --data train.json --eval-data val.json\n"
+    "  ounce quantize imdn.ounce --task super-resolution --data Set14/ --eval-data Set5/\n"
     "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
     "  ounce quantize model.onnx --data photos/ --weights ternary --set 'blocks.0.*:weights=4'\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations f32\n"

@@ -116,6 +116,8 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_option("--eval-data", options.eval_data,
                  "Labelled pictures to judge on before and after");
   app.add_option("--eval-images", options.eval_images, "Folder of the pictures of --eval-data");
+  app.add_option("--eval-low-resolution", options.eval_low_resolution,
+                 "Folder of the pictures of --eval-data made small");
   app.add_option("--compare", options.compare,
                  "Pictures to compare tensors on, layer by layer (0: not)")
       ->check(CLI::NonNegativeNumber)

@@ -20,6 +20,7 @@ struct QuantizeOptions {
   DataOptions data;
   std::string eval_data;
   std::string eval_images;
+  std::string eval_low_resolution;
   TaskArguments task;
   std::string method = "q-yolo";
   std::string weights = "8";      // bits, or "ternary"

@@ -33,7 +33,8 @@ void define(CLI::App& app, RunOptions& options) {
                  "Pictures, one run each; or .npy tensors, one for each input of the model")
       ->required();
   app.add_option("-o,--output", options.output,
-                 "Picture with the findings drawn (a folder for several pictures or tensors)");
+                 "Picture with the findings drawn, or enlarged (a folder for several pictures or "
+                 "tensors)");
   add_task_options(app, options.task);
 }
 
@@ -99,8 +100,16 @@ int run_pictures(const RunOptions& options) {
       findings.push_back(finding_json(finding));
       text += finding_text(finding);
     }
-    if (findings.empty()) text += "  nothing found\n";
-    json.push_back({{"file", options.inputs[i]}, {"findings", std::move(findings)}});
+    report::Json result{{"file", options.inputs[i]}, {"findings", std::move(findings)}};
+    if (const tasks::Image& made = prediction.picture; made.width > 0) {
+      text += fmt::format("  {} x {} enlarged to {} x {}\n", image.width, image.height, made.width,
+                          made.height);
+      result["width"] = made.width;
+      result["height"] = made.height;
+    } else if (result["findings"].empty()) {
+      text += "  nothing found\n";
+    }
+    json.push_back(std::move(result));
     if (drawing) tasks::write_image(task->draw(image, prediction), drawing->path());
     if (drawings) tasks::write_image(task->draw(image, prediction), drawings->path(names[i]));
   }
@@ -190,6 +199,7 @@ constexpr const char* kExamples =
     "  ounce run vit.onnx --input cat.jpg --classes imagenet.txt\n"
     "  ounce run detector.ounce --input street.jpg -o street-boxes.png\n"
     "  ounce run detector.ounce --input a.jpg b.jpg -o drawn/\n"
+    "  ounce run super-resolution.ounce --input small.png -o large.png\n"
     "  ounce run model.onnx --input tensor.npy -o outputs/\n";
 
 }  // namespace

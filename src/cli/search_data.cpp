@@ -133,7 +133,7 @@ class SearchData::Judged {
     if (task_ == nullptr) return;
     tasks::DatasetStream stream(pictures_);
     while (const auto item = stream.next()) {
-      tasks::PreparedInput input = task_->prepare(item->image);
+      tasks::PreparedInput input = task_->prepare(*item->sample, item->image);
       take(Item{{std::move(input.pixels)}, item->sample, input.geometry});
     }
     skipped_ = stream.skipped();
@@ -158,7 +158,7 @@ SearchData::SearchData(const SearchDataOptions& options, const Graph& graph,
       options.eval_data.empty() ? "others" : "of " + file_name(options.eval_data);
   text_ = fmt::format("{} of {} calibrate, {} {} judge by {}", calibration_items(),
                       file_name(options.data.data), judged_items(), whose, metric_);
-  if (!labelled_) text_ += " with the float model (there are no labels)";
+  if (!labelled_) text_ += " with the float model (" + why_unlabelled_ + ")";
 }
 
 SearchData::~SearchData() = default;
@@ -203,12 +203,14 @@ void SearchData::split_pictures(const SearchDataOptions& options, const Graph& g
     }
   }
   thin(judged.samples, options.judge);
-  labelled_ = task_->name() == "detection" ? judged.has_boxes() : judged.has_classes();
-  if (!labelled_ && !options.eval_data.empty()) {
+  const bool can_judge = task_->can_judge(judged);
+  if (!can_judge && !options.eval_data.empty()) {
     throw Error("has no labels for " + std::string(task_->name()), options.eval_data,
                 "labelled pictures, or no --eval-data");
   }
+  labelled_ = can_judge && task_->unit_of(task_->main_metric()) == "%";
   if (labelled_) metric_ = task_->main_metric();
+  if (can_judge && !labelled_) why_unlabelled_ = "a search weighs shares, not decibels";
   hash_ = tasks::data_hash(*calibration) + " " + tasks::data_hash(judged);
   calibration_pictures_ = std::move(calibration);
   calibration_ = std::make_unique<PictureSource>(*calibration_pictures_, *task_);

@@ -39,7 +39,8 @@ class SearchData {
   const std::string& hash() const { return hash_; }
   int64_t calibration_items() const { return calibration_->size().value_or(0); }
   int64_t judged_items() const;
-  /// "top1", "ap"; "agreement" with the float model where there are no labels.
+  /// "top1", "ap"; "agreement" with the float model where there are no labels, or what is judged is
+  /// no share of 1.
   const std::string& metric() const { return metric_; }
   bool is_labelled() const { return labelled_; }
 
@@ -70,6 +71,7 @@ class SearchData {
   std::string hash_;
   std::string metric_ = "agreement";
   bool labelled_ = false;
+  std::string why_unlabelled_ = "there are no labels";
   std::unique_ptr<tasks::Task> task_;
   std::unique_ptr<tasks::Dataset> calibration_pictures_;
   std::unique_ptr<quantize::InputSource> calibration_;

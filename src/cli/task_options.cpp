@@ -18,6 +18,9 @@ void add_data_options(CLI::App& app, DataOptions& options, const std::string& pu
              "or a plain folder")
       ->required(required);
   app.add_option("--images", options.images, "Folder of the pictures that a COCO JSON names");
+  app.add_option("--low-resolution", options.low_resolution,
+                 "Folder of the same pictures made small, for super-resolution (default: they are "
+                 "made)");
   app.add_option("--limit", options.limit, "Use at most so many pictures, spread evenly (0: all)")
       ->check(CLI::NonNegativeNumber);
 }
@@ -25,6 +28,7 @@ void add_data_options(CLI::App& app, DataOptions& options, const std::string& pu
 tasks::Dataset open_data(const DataOptions& options) {
   tasks::DatasetOptions dataset;
   dataset.images = options.images;
+  dataset.low_resolution = options.low_resolution;
   dataset.limit = options.limit;
   return tasks::open_dataset(options.data, dataset);
 }
@@ -34,7 +38,7 @@ void add_task_options(CLI::App& app, TaskArguments& options) {
   const auto add = [&](const std::string& name, std::string& value, const std::string& help) {
     app.add_option(name, value, help)->group(group);
   };
-  add("--task", options.task, "classification or detection");
+  add("--task", options.task, "classification, detection or super-resolution");
   add("--head", options.head, "Description of a detector's outputs (default: MODEL's name, .toml)");
   add("--classes", options.classes, "File with one class name a line");
   add("--resize", options.preprocess.resize, "Scale the short side to SHORT pixels");

@@ -19,9 +19,10 @@ struct DataOptions {
   std::string data;
   std::string images;
   int64_t limit = 0;
+  std::string low_resolution = {};
 };
 
-/// Adds --data --images --limit; `purpose` completes "Pictures to ...".
+/// Adds --data --images --low-resolution --limit; `purpose` completes "Pictures to ...".
 void add_data_options(CLI::App& app, DataOptions& options, const std::string& purpose,
                       bool required);
 tasks::Dataset open_data(const DataOptions& options);

@@ -19,6 +19,11 @@ ValueId LayerBuilder::image_input(int64_t size) {
   return graph_.add_input("pixels", DType::f32, {Dim("batch"), Dim(3), Dim(size), Dim(size)});
 }
 
+ValueId LayerBuilder::picture_input() {
+  return graph_.add_input("pixels", DType::f32,
+                          {Dim("batch"), Dim(3), Dim("height"), Dim("width")});
+}
+
 ValueId LayerBuilder::conv(std::string_view name, ValueId x, int64_t in_channels,
                            const Convolution& spec) {
   const Shape shape = {spec.out_channels, in_channels / spec.groups, spec.kernel, spec.kernel};
@@ -46,11 +51,15 @@ ValueId LayerBuilder::convolve(std::string_view name, ValueId x, ValueId weight,
 ValueId LayerBuilder::linear(std::string_view name, ValueId x, int64_t in, int64_t out,
                              float gain) {
   const std::string base(name);
+  const ValueId sums = product(name, x, in, out, gain);
+  return add(base + ".add", sums, constant(base + ".bias", shift(out, 0.05F)));
+}
+
+ValueId LayerBuilder::product(std::string_view name, ValueId x, int64_t in, int64_t out,
+                              float gain) {
   const float deviation = gain / std::sqrt(static_cast<float>(in));
-  const ValueId weight = constant(base + ".weight", normal({in, out}, deviation));
-  const ValueId bias = constant(base + ".bias", shift(out, 0.05F));
-  const ValueId product = apply("MatMul", {x, weight}, {}, base);
-  return apply("Add", {product, bias}, {}, base + ".add");
+  const ValueId weight = constant(std::string(name) + ".weight", normal({in, out}, deviation));
+  return apply("MatMul", {x, weight}, {}, name);
 }
 
 ValueId LayerBuilder::batch_norm(std::string_view name, ValueId x, int64_t channels) {
@@ -111,9 +120,6 @@ ValueId LayerBuilder::sign_linear(std::string_view name, ValueId x, int64_t in, 
 }
 
 ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out) {
-  const auto integers = [&](std::vector<int64_t> values) {
-    return constant("integers", Tensor::of_i64(std::move(values)));
-  };
   const std::string base(name);
   x = apply(
       "Slice",
@@ -124,14 +130,87 @@ ValueId LayerBuilder::padded_shortcut(std::string_view name, ValueId x, int64_t 
                base + ".pad");
 }
 
+ValueId LayerBuilder::integers(std::vector<int64_t> values) {
+  return constant("integers", Tensor::of_i64(std::move(values)));
+}
+
+ValueId LayerBuilder::size_of(ValueId x, int64_t axis) {
+  AttributeMap attributes;
+  attributes.set("start", axis);
+  attributes.set("end", axis + 1);
+  return apply("Shape", {x}, std::move(attributes));
+}
+
+ValueId LayerBuilder::slice(std::string_view name, ValueId x, std::vector<int64_t> axes,
+                            ValueId starts, ValueId ends) {
+  return apply("Slice", {x, starts, ends, integers(std::move(axes))}, {}, name);
+}
+
+ValueId LayerBuilder::add(std::string_view name, ValueId a, ValueId b) {
+  return apply("Add", {a, b}, {}, name);
+}
+
+ValueId LayerBuilder::leaky_relu(std::string_view name, ValueId x, float slope) {
+  AttributeMap attributes;
+  attributes.set("alpha", slope);
+  return apply("LeakyRelu", {x}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::concat(std::string_view name, std::vector<ValueId> parts, int64_t axis) {
+  AttributeMap attributes;
+  attributes.set("axis", axis);
+  return apply("Concat", std::move(parts), std::move(attributes), name);
+}
+
+std::vector<ValueId> LayerBuilder::split_channels(std::string_view name, ValueId x,
+                                                  std::vector<int64_t> sizes) {
+  AttributeMap attributes;
+  attributes.set("axis", int64_t{1});
+  const size_t count = sizes.size();
+  const ValueId lengths = constant("sizes", Tensor::of_i64(std::move(sizes)));
+  graph_.add_node("Split", {x, lengths}, std::move(attributes), name, count);
+  set_scope(name);
+  return graph_.nodes.back().outputs;
+}
+
+ValueId LayerBuilder::pixel_shuffle(std::string_view name, ValueId x, int64_t scale) {
+  AttributeMap attributes;
+  attributes.set("blocksize", scale);
+  attributes.set("mode", "CRD");
+  return apply("DepthToSpace", {x}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::enlarge(std::string_view name, ValueId x, int64_t scale) {
+  const auto factor = static_cast<float>(scale);
+  AttributeMap attributes;
+  attributes.set("mode", "linear");
+  const ValueId scales = constant("scales", Tensor::of<float>({1, 1, factor, factor}, {4}));
+  return apply("Resize", {x, kNoValue, scales}, std::move(attributes), name);
+}
+
+ValueId LayerBuilder::resize_like(std::string_view name, ValueId x, ValueId other) {
+  AttributeMap sides;
+  sides.set("start", int64_t{2});
+  sides.set("end", int64_t{4});
+  AttributeMap attributes;
+  attributes.set("mode", "linear");
+  attributes.set("axes", std::vector<int64_t>{2, 3});
+  const ValueId sizes = apply("Shape", {other}, std::move(sides), std::string(name) + ".sides");
+  return apply("Resize", {x, kNoValue, kNoValue, sizes}, std::move(attributes), name);
+}
+
 ValueId LayerBuilder::apply(std::string_view op, std::vector<ValueId> inputs,
                             AttributeMap attributes, std::string_view name) {
   const ValueId result =
       graph_.add_node(op, std::move(inputs), std::move(attributes), name.empty() ? op : name);
+  set_scope(name);
+  return result;
+}
+
+void LayerBuilder::set_scope(std::string_view name) {
   // The scope of "layer1.0.conv2" is "layer1.0".
   const size_t dot = name.rfind('.');
   if (dot != std::string_view::npos) graph_.nodes.back().scope = std::string(name.substr(0, dot));
-  return result;
 }
 
 ValueId LayerBuilder::reshape(ValueId x, std::vector<int64_t> shape) {

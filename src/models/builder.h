@@ -20,6 +20,8 @@ class LayerBuilder {
 
   /// pixels [batch, 3, size, size] with a free batch.
   ValueId image_input(int64_t size);
+  /// pixels [batch, 3, height, width] with all but the channels free.
+  ValueId picture_input();
 
   struct Convolution {
     int64_t out_channels = 0;
@@ -34,6 +36,8 @@ class LayerBuilder {
   ValueId conv(std::string_view name, ValueId x, int64_t in_channels, const Convolution& spec);
   /// x [.., in] -> [.., out] as MatMul and Add, the way exporters write nn.Linear.
   ValueId linear(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
+  /// The same without the Add.
+  ValueId product(std::string_view name, ValueId x, int64_t in, int64_t out, float gain = 1.0F);
   /// Scale 1, shift 0, running mean 0 and variance 1: a network that is to be trained.
   ValueId batch_norm(std::string_view name, ValueId x, int64_t channels);
   ValueId layer_norm(std::string_view name, ValueId x, int64_t width, float epsilon = 1e-6F);
@@ -51,6 +55,28 @@ class LayerBuilder {
   /// A).
   ValueId padded_shortcut(std::string_view name, ValueId x, int64_t in, int64_t out);
 
+  /// Whole numbers, a constant [count].
+  ValueId integers(std::vector<int64_t> values);
+  /// How long an axis of x is. i64 [1]
+  ValueId size_of(ValueId x, int64_t axis);
+  /// x from `starts` to before `ends` (i64 [axes]) along these axes.
+  ValueId slice(std::string_view name, ValueId x, std::vector<int64_t> axes, ValueId starts,
+                ValueId ends);
+
+  ValueId add(std::string_view name, ValueId a, ValueId b);
+  /// x < 0 ? slope * x : x
+  ValueId leaky_relu(std::string_view name, ValueId x, float slope);
+  ValueId concat(std::string_view name, std::vector<ValueId> parts, int64_t axis);
+  /// The channels of x [batch, C, H, W] in parts of these sizes.
+  std::vector<ValueId> split_channels(std::string_view name, ValueId x, std::vector<int64_t> sizes);
+  /// x [batch, C * scale^2, H, W] -> [batch, C, H * scale, W * scale]; the channels of one pixel
+  /// become a square of pixels (Shi et al. 2016).
+  ValueId pixel_shuffle(std::string_view name, ValueId x, int64_t scale);
+
+  /// x [batch, C, H, W] scaled bilinearly: `scale` times as large, or as large as `other` is.
+  ValueId enlarge(std::string_view name, ValueId x, int64_t scale);
+  ValueId resize_like(std::string_view name, ValueId x, ValueId other);
+
   ValueId apply(std::string_view op, std::vector<ValueId> inputs, AttributeMap attributes = {},
                 std::string_view name = {});
   ValueId reshape(ValueId x, std::vector<int64_t> shape);
@@ -65,6 +91,8 @@ class LayerBuilder {
 
  private:
   float next_normal();
+  /// Of the node that was added last, from its name.
+  void set_scope(std::string_view name);
   Tensor shift(int64_t count, float deviation);
   ValueId convolve(std::string_view name, ValueId x, ValueId weight, const Convolution& spec);
 

@@ -1,5 +1,6 @@
 #include "models/load_weights.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "graph/error.h"
@@ -42,6 +43,16 @@ bool is_matmul_weight(const Graph& graph, const GraphIndex& index, ValueId id) {
   return false;
 }
 
+/// Numbers that steer an operator are part of the architecture.
+bool is_weight(const Graph& graph, const GraphIndex& index, ValueId id) {
+  const Value& value = graph.value(id);
+  if (!value.is_constant() || value.dtype != DType::f32 || value.constant.size() < 2) return false;
+  const std::span<const int> readers = index.consumers(id);
+  return std::none_of(readers.begin(), readers.end(), [&](int reader) {
+    return graph.nodes[static_cast<size_t>(reader)].op == "Resize";
+  });
+}
+
 }  // namespace
 
 std::map<std::string, Tensor> renamed_checkpoint(const std::map<std::string, Tensor>& checkpoint,
@@ -65,7 +76,7 @@ void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
   for (size_t v = 0; v < graph.values.size(); ++v) {
     Value& value = graph.values[v];
     const auto id = static_cast<ValueId>(v);
-    if (!value.is_constant() || value.dtype != DType::f32 || value.constant.size() < 2) continue;
+    if (!is_weight(graph, index, id)) continue;
     const auto place = found.find(value.name);
     if (place == found.end()) {
       throw Error("has no weight for " + value.name + ' ' + to_string(value.constant.shape()), {},

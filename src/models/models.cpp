@@ -33,7 +33,7 @@ Graph swin_t(uint64_t seed) {
   return swin("swin_t", {}, seed);
 }
 
-constexpr std::array<Architecture, 10> kArchitectures = {{
+constexpr std::array<Architecture, 14> kArchitectures = {{
     {"resnet18", resnet18},
     {"resnet18_binary", resnet18_binary},
     {"resnet20_cifar", resnet20_cifar},
@@ -42,6 +42,10 @@ constexpr std::array<Architecture, 10> kArchitectures = {{
     {"deit_s", deit_s},
     {"deit_t", deit_t},
     {"swin_t", swin_t},
+    {"imdn", imdn},
+    {"rfdn", rfdn},
+    {"imdtn", imdtn},
+    {"mobilesr", mobilesr, "net."},
     {"deit_s_binary", deit_s_binary},
     {"deit_t_binary", deit_t_binary},
 }};

@@ -94,10 +94,35 @@ struct SwinSpec {
 /// Swin-T is the default.
 Graph swin(std::string_view name, const SwinSpec& spec, uint64_t seed);
 
+/// Super-resolution: networks that enlarge pictures of any size, pixels [batch, 3, height, width]
+/// to [batch, 3, height * 4, width * 4]. Values named as in the published checkpoints.
+
+/// Information multi-distillation: blocks whose convolutions each put aside a quarter of their
+/// channels and work on with the rest (Hui et al. 2019), in the simplified form of 64 channels and
+/// eight blocks without attention. Pixels lie in 0..1.
+Graph imdn(uint64_t seed);
+
+/// Residual feature distillation: as IMDN, but 1x1 convolutions put aside what is kept, and each
+/// block ends with spatial attention (Liu et al. 2020), in the form of 50 channels and four blocks.
+/// Pixels lie in 0..255, and the graph says so. Sides from 15 pixels on.
+Graph rfdn(uint64_t seed);
+
+/// Information multi-distillation with grouped convolutions, and two Swin blocks with windows of
+/// 6 x 6 behind each of its three blocks. The network mirrors pictures to whole windows by itself.
+/// Pixels lie in 0..1.
+Graph imdtn(uint64_t seed);
+
+/// Five layers of 40 channels: attention within windows of 8 x 8, which the network fills with
+/// zeros at the ends, and a residual block of depthwise convolutions; added to the bilinearly
+/// enlarged picture. Pixels lie in 0..1.
+Graph mobilesr(uint64_t seed);
+
 /// Every architecture that can be built by name.
 struct Architecture {
   std::string_view name;
   Graph (*build)(uint64_t seed);
+  /// What names in the published checkpoint begin with.
+  std::string_view prefix = {};
 };
 std::span<const Architecture> architectures();
 

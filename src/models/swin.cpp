@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <cmath>
 
 #include "graph/error.h"
 #include "models/builder.h"
 #include "models/models.h"
+#include "models/window_attention.h"
 
 namespace ounce::models {
 namespace {
@@ -20,20 +20,6 @@ struct Grid {
   int64_t windows() const { return (side / window) * (side / window); }
   int64_t tokens() const { return window * window; }  // of a window
 };
-
-/// For every pair of tokens of a window the row of the bias table that their distance has.
-Tensor distance_rows(const Grid& grid) {
-  const int64_t span = 2 * grid.window - 1;
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < grid.tokens(); ++i) {
-    for (int64_t j = 0; j < grid.tokens(); ++j) {
-      const int64_t down = i / grid.window - j / grid.window + grid.window - 1;
-      const int64_t right = i % grid.window - j % grid.window + grid.window - 1;
-      rows.push_back(down * span + right);
-    }
-  }
-  return Tensor::of_i64(std::move(rows));
-}
 
 /// Where the picture was rolled by `shift`, a window at its end holds pieces that lie at opposite
 /// borders. [windows, 1, tokens, tokens]: kApart between tokens of different pieces, else 0.
@@ -100,33 +86,13 @@ class Builder {
     return layers_.layer_norm("patch_embed.norm", x, spec_.width, kEpsilon);
   }
 
-  /// Rows (axis 1) or columns (axis 2) of x [batch, side, side, width], those from `first` on
-  /// before the others.
-  ValueId roll(const std::string& name, ValueId x, int64_t axis, int64_t first, int64_t side) {
-    const auto part = [&](int64_t begin, int64_t end) {
-      const auto number = [&](int64_t value) {
-        return layers_.constant("place", Tensor::of_i64({value}));
-      };
-      return layers_.apply("Slice", {x, number(begin), number(end), number(axis)}, {},
-                           name + ".part");
-    };
-    AttributeMap attributes;
-    attributes.set("axis", axis);
-    return layers_.apply("Concat", {part(first, side), part(0, first)}, attributes, name);
-  }
-  ValueId roll_both(const std::string& name, ValueId x, int64_t first, int64_t side) {
-    return roll(name + "_x", roll(name + "_y", x, 1, first, side), 2, first, side);
+  ValueId roll_both(const std::string& name, ValueId x, int64_t first) {
+    return roll(layers_, name + "_x", roll(layers_, name + "_y", x, 1, first), 2, first);
   }
 
   /// What all heads add to the scores: position biases, and `kApart` where windows are shifted.
   ValueId score_bias(const std::string& name, const Grid& grid, int64_t shift) {
-    const int64_t span = 2 * grid.window - 1;
-    const ValueId table = layers_.constant(name + ".relative_position_bias_table",
-                                           layers_.normal({span * span, grid.heads}, 0.02F));
-    const ValueId rows = layers_.constant(name + ".relative_position_index", distance_rows(grid));
-    ValueId bias = layers_.apply("Gather", {table, rows}, {}, name + ".position_biases");
-    bias = layers_.reshape(bias, {grid.tokens(), grid.tokens(), grid.heads});
-    bias = layers_.transpose(bias, {2, 0, 1});
+    const ValueId bias = position_biases(layers_, name, grid.window, grid.heads);
     if (shift == 0) return bias;
     AttributeMap to;
     to.set("to", int64_t{1});  // f32
@@ -136,48 +102,20 @@ class Builder {
     return layers_.apply("Add", {bias, mask}, {}, name + ".masked_biases");
   }
 
-  /// x [batch, windows, tokens, width]
-  ValueId attention(const std::string& name, ValueId x, const Grid& grid, int64_t shift) {
-    const int64_t head_dim = grid.width / grid.heads;
-    ValueId qkv = layers_.linear(name + ".qkv", x, grid.width, 3 * grid.width);
-    qkv = layers_.reshape(qkv, {-1, grid.windows(), grid.tokens(), 3, grid.heads, head_dim});
-    qkv = layers_.transpose(qkv, {3, 0, 1, 4, 2, 5});
-    AttributeMap first_axis;
-    first_axis.set("axis", int64_t{0});
-    const auto part = [&](int64_t index) {
-      return layers_.apply("Gather", {qkv, layers_.constant("index", Tensor::scalar(index))},
-                           first_axis, name + ".select");
-    };
-    const ValueId q = part(0);
-    const ValueId k = layers_.transpose(part(1), {0, 1, 2, 4, 3});
-    const ValueId v = part(2);
-    const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-    ValueId map = layers_.apply("MatMul", {q, k}, {}, name + ".scores");
-    map = layers_.apply("Mul", {map, layers_.constant("scale", Tensor::scalar(scale))}, {},
-                        name + ".scale");
-    map = layers_.apply("Add", {map, score_bias(name, grid, shift)}, {}, name + ".bias");
-    AttributeMap last_axis;
-    last_axis.set("axis", int64_t{-1});
-    map = layers_.apply("Softmax", {map}, last_axis, name + ".softmax");
-    ValueId y = layers_.apply("MatMul", {map, v}, {}, name + ".mix");
-    y = layers_.reshape(layers_.transpose(y, {0, 1, 3, 2, 4}),
-                        {-1, grid.windows(), grid.tokens(), grid.width});
-    return layers_.linear(name + ".proj", y, grid.width, grid.width, 0.3F);
-  }
-
   /// Attention within windows of x [batch, side * side, width].
   ValueId window_attention(const std::string& name, ValueId x, const Grid& grid, int64_t shift) {
     const int64_t across = grid.side / grid.window;
     const std::vector<int64_t> image = {-1, grid.side, grid.side, grid.width};
     const auto exchange = [&](ValueId y) { return layers_.transpose(y, {0, 1, 3, 2, 4, 5}); };
     x = layers_.reshape(x, image);
-    if (shift > 0) x = roll_both(name + ".roll", x, shift, grid.side);
+    if (shift > 0) x = roll_both(name + ".roll", x, shift);
     x = exchange(layers_.reshape(x, {-1, across, grid.window, across, grid.window, grid.width}));
     x = layers_.reshape(x, {-1, grid.windows(), grid.tokens(), grid.width});
-    x = attention(name, x, grid, shift);
+    x = models::window_attention(layers_, name, x, {.width = grid.width, .heads = grid.heads},
+                                 [&] { return score_bias(name, grid, shift); });
     x = exchange(layers_.reshape(x, {-1, across, across, grid.window, grid.window, grid.width}));
     x = layers_.reshape(x, image);
-    if (shift > 0) x = roll_both(name + ".unroll", x, grid.side - shift, grid.side);
+    if (shift > 0) x = roll_both(name + ".unroll", x, -shift);
     return layers_.reshape(x, {-1, grid.side * grid.side, grid.width});
   }
 
@@ -211,10 +149,7 @@ class Builder {
     x = layers_.transpose(x, {0, 1, 3, 4, 2, 5});
     x = layers_.reshape(x, {-1, half * half, wide});
     x = layers_.layer_norm(name + ".norm", x, wide, kEpsilon);
-    const float deviation = 1.0F / std::sqrt(static_cast<float>(wide));
-    const ValueId weight = layers_.constant(name + ".reduction.weight",
-                                            layers_.normal({wide, 2 * grid.width}, deviation));
-    return layers_.apply("MatMul", {x, weight}, {}, name + ".reduction");
+    return layers_.product(name + ".reduction", x, wide, 2 * grid.width);
   }
 
   const SwinSpec& spec_;

@@ -78,6 +78,15 @@ class Fnv1a {
       add(&byte, 1);
     }
   }
+  void add_file(const fs::path& path) {
+    try {
+      const std::vector<uint8_t> bytes = read_file(path);
+      add(static_cast<int64_t>(bytes.size()));
+      add(bytes.data(), bytes.size());
+    } catch (const Error&) {
+      add(int64_t{-1});
+    }
+  }
   uint64_t value() const { return hash_; }
 
  private:
@@ -107,6 +116,7 @@ Dataset open_dataset(const fs::path& path, const DatasetOptions& options) {
               [](const Sample& a, const Sample& b) { return a.name < b.name; });
     if (options.shuffle_seed) shuffle(dataset.samples, *options.shuffle_seed);
     reduce(dataset.samples, options.limit, options.shuffle_seed.has_value());
+    if (!options.low_resolution.empty()) pair_low_resolution(dataset, options.low_resolution);
     return dataset;
   } catch (const fs::filesystem_error& failure) {
     throw Error(failure.code().message(), path.string(), "checking names and rights");
@@ -143,13 +153,8 @@ std::string data_hash(const Dataset& dataset) {
         hash.add(static_cast<int64_t>(std::clamp(side, -1e12, 1e12) * 100));
       }
     }
-    try {
-      const std::vector<uint8_t> bytes = read_file(sample.path);
-      hash.add(static_cast<int64_t>(bytes.size()));
-      hash.add(bytes.data(), bytes.size());
-    } catch (const Error&) {
-      hash.add(int64_t{-1});
-    }
+    hash.add_file(sample.path);
+    if (!sample.low_resolution.empty()) hash.add_file(sample.low_resolution);
   }
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text = "fnv1a64:";

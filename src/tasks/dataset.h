@@ -28,6 +28,7 @@ struct Sample {
   int64_t class_index = -1;  // -1: no class label
   bool has_boxes = false;    // whether `objects` is known (possibly to be none)
   std::vector<ObjectLabel> objects;
+  std::filesystem::path low_resolution;  // the same picture made small; empty: there is none
 };
 
 enum class DatasetKind { class_folders, list, coco, voc, pictures };
@@ -37,6 +38,9 @@ std::string_view to_string(DatasetKind kind);
 struct DatasetOptions {
   /// Folder of the pictures of a COCO file; empty: found beside the file.
   std::filesystem::path images = {};
+  /// Folder of the same pictures made small, for super-resolution: "bird.png" or "birdx4.png" goes
+  /// with "bird.jpg". Throws when one is missing.
+  std::filesystem::path low_resolution = {};
   /// At most so many pictures (0: all). Unshuffled, they are spread evenly over the order, so that
   /// a folder of classes gives some of each class.
   int64_t limit = 0;

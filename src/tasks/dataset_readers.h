@@ -16,6 +16,10 @@ Dataset read_voc(const std::filesystem::path& folder, const std::filesystem::pat
 /// Names of the pictures directly in `folder`, sorted.
 std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder);
 
+/// Gives every sample its picture in the folder of small ones. Throws `Error` naming the first that
+/// has none.
+void pair_low_resolution(Dataset& dataset, const std::filesystem::path& folder);
+
 /// Assigns class indices by name: the given order, else the order of first use by `finish`.
 class ClassTable {
  public:

@@ -1,6 +1,8 @@
 // Separable resampling on 8-bit pictures: a horizontal pass, rounded to 8 bits, then a vertical
 // one, with coefficients in fixed point. Accuracy of published networks was measured with this very
 // arithmetic, and a picture library's "bicubic" without antialias moves top-1 by points.
+#include "tasks/resample.h"
+
 #include <cmath>
 #include <functional>
 
@@ -22,15 +24,6 @@ struct Taps {
 double triangle(double x) {
   x = std::abs(x);
   return x < 1 ? 1 - x : 0;
-}
-
-/// Keys' cubic with a = -1/2.
-double cubic(double x) {
-  constexpr double a = -0.5;
-  x = std::abs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
-  return 0;
 }
 
 Taps fixed_point(int64_t first, const std::vector<double>& weights) {
@@ -104,7 +97,7 @@ std::vector<Taps> make_taps(int64_t in, int64_t out, Interpolation interpolation
     case Interpolation::bilinear:
       return filter_taps(in, out, triangle, 1.0, antialias);
     case Interpolation::bicubic:
-      return filter_taps(in, out, cubic, 2.0, antialias);
+      return filter_taps(in, out, cubic_kernel, 2.0, antialias);
     case Interpolation::area:
       return area_taps(in, out);
   }
@@ -126,6 +119,14 @@ void blend(const uint8_t* source, int64_t stride, const Taps& taps, int64_t coun
 }
 
 }  // namespace
+
+double cubic_kernel(double x) {
+  constexpr double a = -0.5;
+  x = std::abs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0;
+}
 
 Image resize(const Image& image, int64_t width, int64_t height, Interpolation interpolation,
              Antialias antialias) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/error.h"
+#include "tasks/super_resolution/scale.h"
 
 namespace ounce::tasks {
 namespace {
@@ -24,7 +25,7 @@ std::vector<std::string> stored_class_names(const Graph& graph) {
 /// The head description that applies, if any: given, stored, or beside the model.
 std::optional<HeadDescription> find_head(const Graph& graph, const TaskOptions& options) {
   if (!options.head.empty()) return read_head(options.head);
-  if (options.task == "classification") return std::nullopt;
+  if (!options.task.empty() && options.task != "detection") return std::nullopt;
   if (const auto entry = graph.metadata.find(kHeadKey); entry != graph.metadata.end()) {
     return head_from_json(entry->second);
   }
@@ -71,7 +72,49 @@ Preprocessing classifier_preprocessing(const Graph& graph, const TaskOptions& op
   return with_options(base, options.preprocess);
 }
 
+/// The task that is asked for, or that the model's metadata name; "" for neither.
+std::string named_task(const Graph& graph, const TaskOptions& options) {
+  const std::vector<std::string> known = task_names();
+  const auto is_known = [&](const std::string& name) {
+    return std::find(known.begin(), known.end(), name) != known.end();
+  };
+  if (!options.task.empty()) {
+    if (is_known(options.task)) return options.task;
+    throw Error("unknown task '" + options.task + "'", "--task",
+                "classification, detection or super-resolution");
+  }
+  const auto entry = graph.metadata.find(kTaskKey);
+  if (entry == graph.metadata.end()) return {};
+  const nlohmann::json json = nlohmann::json::parse(entry->second, nullptr, false);
+  if (!json.is_string() || !is_known(json.get<std::string>())) {
+    throw Error("names no task", kTaskKey, "--task");
+  }
+  return json.get<std::string>();
+}
+
+std::unique_ptr<Task> super_resolution(const Graph& graph, const TaskOptions& options) {
+  const std::optional<int64_t> scale = enlargement(graph);
+  if (!scale) {
+    throw Error("the network makes no larger picture [1, 3, height, width] of its input",
+                options.model.empty() ? "super-resolution" : options.model.string(),
+                "--task classification or detection");
+  }
+  Preprocessing base;
+  if (const auto entry = graph.metadata.find(kPreprocessKey); entry != graph.metadata.end()) {
+    base = preprocessing_from_json(entry->second);
+  }
+  return make_super_resolution(with_options(base, options.preprocess), *scale);
+}
+
 }  // namespace
+
+std::string_view Task::unit_of(std::string_view) const {
+  return "%";
+}
+
+PreparedInput Task::prepare(const Sample&, const Image& image) const {
+  return prepare(image);
+}
 
 std::string Task::class_name(int64_t class_index) const {
   const bool named = class_index >= 0 && class_index < static_cast<int64_t>(class_names_.size());
@@ -88,14 +131,13 @@ void Task::store(Graph& graph) const {
 }
 
 std::vector<std::string> task_names() {
-  return {"classification", "detection"};
+  return {"classification", "detection", "super-resolution"};
 }
 
-std::unique_ptr<Task> make_task(const Graph& graph, const TaskOptions& options) {
-  const std::vector<std::string> known = task_names();
-  if (!options.task.empty() && std::find(known.begin(), known.end(), options.task) == known.end()) {
-    throw Error("unknown task '" + options.task + "'", "--task", "classification or detection");
-  }
+std::unique_ptr<Task> make_task(const Graph& graph, const TaskOptions& given) {
+  TaskOptions options = given;
+  options.task = named_task(graph, given);
+  if (options.task == "super-resolution") return super_resolution(graph, options);
   std::vector<std::string> names =
       options.classes.empty() ? stored_class_names(graph) : read_class_names(options.classes);
   std::optional<HeadDescription> head = find_head(graph, options);
@@ -104,7 +146,8 @@ std::unique_ptr<Task> make_task(const Graph& graph, const TaskOptions& options) 
                 options.model.empty() ? "head description" : options.model.string(),
                 "a description beside the model (same name, .toml) or --head FILE");
   }
-  if (head && options.task != "classification") {
+  if (!head && options.task.empty() && enlargement(graph)) return super_resolution(graph, options);
+  if (head) {
     if (const auto stored = graph.metadata.find(kPreprocessKey);
         stored != graph.metadata.end() && options.head.empty()) {
       head->input = preprocessing_from_json(stored->second);
@@ -132,7 +175,7 @@ EvaluationResult evaluate(Task& task, const Dataset& dataset, const RunModel& ru
   DatasetStream stream(dataset);
   EvaluationResult result;
   while (const std::optional<DatasetStream::Item> item = stream.next()) {
-    const PreparedInput input = task.prepare(item->image);
+    const PreparedInput input = task.prepare(*item->sample, item->image);
     const std::vector<Tensor> outputs = run({&input.pixels, 1});
     task.add(*item->sample, task.interpret(outputs, input.geometry));
     ++result.pictures;

@@ -28,6 +28,8 @@ struct Prediction {
   std::vector<double> scores;
   /// Classification: how many classes the network tells apart.
   int64_t class_count = 0;
+  /// Super-resolution: the enlarged picture; empty for other tasks.
+  Image picture;
 };
 
 /// One line for a person: "0.87 tench" or "0.91 dog (12, 30)-(204, 399)".
@@ -45,11 +47,14 @@ class Task {
  public:
   virtual ~Task() = default;
 
-  /// "classification" or "detection".
+  /// One of `task_names()`.
   virtual std::string_view name() const = 0;
 
-  /// The metric that counts most: "top1" or "ap".
+  /// The metric that counts most: "top1", "ap" or "psnr".
   virtual std::string_view main_metric() const = 0;
+
+  /// What a metric is measured in: "%" for shares in 0..1, "dB", or "" for a plain number.
+  virtual std::string_view unit_of(std::string_view metric) const;
 
   const Preprocessing& preprocessing() const { return preprocessing_; }
   const std::vector<std::string>& class_names() const { return class_names_; }
@@ -57,8 +62,15 @@ class Task {
   /// Network input and geometry for one picture.
   PreparedInput prepare(const Image& image) const { return apply(preprocessing_, image); }
 
+  /// The same for a picture of a data set. Super-resolution judges by the picture itself, and makes
+  /// a small one of it that the network is to enlarge.
+  virtual PreparedInput prepare(const Sample& sample, const Image& image) const;
+
   /// What the outputs of one run mean. Throws `Error` when they do not fit the task.
   virtual Prediction interpret(std::span<const Tensor> outputs, const Geometry& geometry) const = 0;
+
+  /// Whether the data set has what the task judges by.
+  virtual bool can_judge(const Dataset& dataset) const = 0;
 
   /// Checks that the data set has the labels that the task judges by, and fits its classes to the
   /// network's; forgets what was added. Throws `Error`.
@@ -67,13 +79,14 @@ class Task {
   /// Adds one judged picture of the data set given to `begin`.
   virtual void add(const Sample& sample, const Prediction& prediction) = 0;
 
-  /// Figures so far, 0..1: classification "top1", "top5"; detection "ap", "ap50", ...
+  /// Means so far, in the units of `unit_of`: classification "top1", "top5"; detection "ap",
+  /// "ap50", ...; super-resolution "psnr", "ssim".
   virtual std::map<std::string, double> metrics() const = 0;
 
   /// The answers worth showing to a person, best first.
   virtual std::vector<Finding> findings(const Prediction& prediction) const = 0;
 
-  /// The picture with the findings drawn on it.
+  /// The picture with the findings drawn on it; the enlarged picture.
   virtual Image draw(const Image& image, const Prediction& prediction) const = 0;
 
   /// Writes preprocessing, class names and head into the model's metadata, so that the file needs
@@ -96,17 +109,22 @@ std::unique_ptr<Task> make_classification(Preprocessing preprocessing,
                                           std::vector<std::string> class_names = {});
 /// Uses `head.input` as preprocessing.
 std::unique_ptr<Task> make_detection(HeadDescription head);
+/// The network makes pictures `scale` times as high and wide; pictures keep their size. Throws
+/// `Error` where the preprocessing changes it.
+std::unique_ptr<Task> make_super_resolution(Preprocessing preprocessing, int64_t scale);
 
 /// What the command line says about a task; everything may be left empty.
 struct TaskOptions {
-  std::string task = {};              // "classification" or "detection"
+  std::string task = {};              // one of `task_names()`
   PreprocessOptions preprocess = {};  // on top of what the model stores
   std::filesystem::path model = {};  // a head description is looked for beside it: same stem, .toml
   std::filesystem::path head = {};   // or here
   std::filesystem::path classes = {};  // file with one class name a line
 };
 
-/// The task of a model. Preprocessing and head come from the options, else from the model's
+/// The task of a model: the one that the options or the model's metadata name, else detection where
+/// there is a head description, super-resolution where the output is a picture and larger than the
+/// input, else classification. Preprocessing and head come from the options, else from the model's
 /// metadata, else from the description beside the model, else (classification) ImageNet's, at the
 /// model's fixed input size. Throws `Error` when a detector has no head description, or the result
 /// does not fit the model's fixed input size.
@@ -133,5 +151,6 @@ EvaluationResult evaluate(Task& task, const Dataset& dataset, const RunModel& ru
                           const EvaluationProgress& progress = nullptr);
 
 inline constexpr const char* kClassesKey = "ounce.classes";
+inline constexpr const char* kTaskKey = "ounce.task";  // a name as a JSON string
 
 }  // namespace ounce::tasks

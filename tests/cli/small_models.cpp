@@ -6,6 +6,7 @@
 #include <random>
 #include <sstream>
 
+#include "graph/operator.h"
 #include "tasks/image.h"
 
 namespace ounce::cli {
@@ -48,6 +49,30 @@ Graph small_classifier(unsigned seed) {
   const ValueId weights = graph.add_constant("fc.weight", random_tensor({3, 32}, random));
   const ValueId bias = graph.add_constant("fc.bias", random_tensor({3}, random));
   graph.outputs = {graph.add_node("Gemm", {flow, weights, bias}, transposed, "fc")};
+  return graph;
+}
+
+Graph small_enlarger() {
+  std::mt19937 random(2);
+  Graph graph;
+  graph.name = "enlarger";
+  ValueId flow = graph.add_input("pixels", DType::f32, {Dim("batch"), 3, Dim("h"), Dim("w")});
+  const auto convolve = [&](int64_t in, int64_t out, const char* name) {
+    AttributeMap attributes;
+    attributes.set("pads", std::vector<int64_t>{1, 1, 1, 1});
+    attributes.set("kernel_shape", std::vector<int64_t>{3, 3});
+    const ValueId weights =
+        graph.add_constant(std::string(name) + ".weight", random_tensor({out, in, 3, 3}, random));
+    flow = graph.add_node("Conv", {flow, weights}, attributes, name);
+  };
+  convolve(3, 16, "first");
+  flow = graph.add_node("Relu", {flow}, {}, "relu");
+  convolve(16, 12, "last");
+  AttributeMap shuffle;
+  shuffle.set("blocksize", int64_t{2});
+  shuffle.set("mode", "CRD");
+  graph.outputs = {graph.add_node("DepthToSpace", {flow}, shuffle, "shuffle")};
+  infer_shapes(graph);
   return graph;
 }
 

@@ -12,6 +12,9 @@ namespace ounce::cli {
 /// Flatten, Gemm; weights from `seed`.
 Graph small_classifier(unsigned seed = 1);
 
+/// Pictures of any size to twice their size: Conv, Relu, Conv, DepthToSpace.
+Graph small_enlarger();
+
 /// One head of attention over an input [1, 12, 16] of its own: two products with a softmax between.
 Graph small_attention();
 

@@ -159,6 +159,25 @@ TEST(SessionFloat, FeaturePyramidWithConcatResizeSplitAndChannelGate) {
   expect_same(graph, {1, 6, 16, 16});
 }
 
+TEST(SessionFloat, ChannelsBecomePixelsAndPixelsChannelsBetweenConvolutions) {
+  for (const char* mode : {"CRD", "DCR"}) {
+    GraphBuilder b;
+    AttributeMap two;
+    two.set("blocksize", int64_t{2});
+    const ValueId few =
+        b.node("SpaceToDepth", {b.conv(b.input("x", {2, 3, 8, 6}), {5, 3, 3, 3}, 1, 1)}, two);
+    AttributeMap three;
+    three.set("blocksize", int64_t{3});
+    three.set("mode", std::string(mode));
+    const ValueId many = b.node("DepthToSpace", {b.conv(few, {36, 20, 1, 1}, 1, 0)}, three);
+    b.output(many);
+    b.output(b.conv(b.node("Relu", {many}), {2, 4, 3, 3}, 1, 1));
+    expect_same(b.graph, {2, 3, 8, 6});
+    const std::vector<Tensor> inputs = {random_tensor({2, 3, 8, 6}, 3)};
+    EXPECT_EQ(count_kernels(kernels_of(b.graph, inputs), "reference"), 0) << mode;
+  }
+}
+
 TEST(SessionFloat, PaddingOfAnImageFillsAndCuts) {
   GraphBuilder b;
   const ValueId x = b.conv(b.input("x", {2, 3, 8, 9}), {5, 3, 3, 3}, 1, 1);

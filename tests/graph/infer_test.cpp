@@ -42,6 +42,19 @@ TEST(InferConv, auto_pad_follows_the_input) {
             "[1, 4, 3, 3]");
 }
 
+TEST(InferConv, named_sides_pass_where_padding_keeps_them) {
+  const Operand x = input({kBatch, 4, Dim("height"), Dim("width")});
+  const Operand w = input({8, 4, 3, 3});
+  EXPECT_EQ(inferred("Conv", {x, w}, attributes("pads", Ints{1, 1, 1, 1})),
+            "[batch, 8, height, width]");
+  EXPECT_EQ(inferred("Conv", {x, w}, attributes("auto_pad", "SAME_UPPER")),
+            "[batch, 8, height, width]");
+  EXPECT_EQ(inferred("Conv", {x, w}, attributes("pads", Ints{1, 0, 1, 0})),
+            "[batch, 8, height, ?]");
+  EXPECT_EQ(inferred("Conv", {x, w}, attributes("pads", Ints{1, 1, 1, 1}, "strides", Ints{2, 1})),
+            "[batch, 8, ?, width]");
+}
+
 TEST(InferConv, rejects_what_cannot_be) {
   const Operand x = input({1, 8, 17, 30});
   const Operand w = input({16, 8, 3, 3});

@@ -6,6 +6,7 @@
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "models/models.h"
+#include "tests/models/checkpoints.h"
 #include "tests/support/tensors.h"
 #include "tests/support/test_data.h"
 
@@ -16,25 +17,12 @@ Graph small_resnet() {
   return cifar_resnet("small", {.image = 8, .classes = 3, .width = 4, .blocks = 1}, 1);
 }
 
-/// The constants of a network under the names that PyTorch would give them.
+/// The weights of a network under the names that another one's checkpoint gives them.
 std::map<std::string, Tensor> checkpoint_of(const Graph& graph) {
   std::map<std::string, Tensor> tensors;
-  for (const Value& value : graph.values) {
-    if (!value.is_constant() || value.dtype != DType::f32) continue;
-    std::string name = value.name;
-    if (name.starts_with("fc")) name.replace(0, 2, "linear");
-    Tensor tensor = value.constant;
-    if (name == "linear.weight") {
-      Tensor turned(DType::f32, {tensor.shape()[1], tensor.shape()[0]});
-      for (int64_t r = 0; r < tensor.shape()[0]; ++r) {
-        for (int64_t c = 0; c < tensor.shape()[1]; ++c) {
-          turned.mutable_data<float>()[static_cast<size_t>(c * tensor.shape()[0] + r)] =
-              tensor.data<float>()[static_cast<size_t>(r * tensor.shape()[1] + c)];
-        }
-      }
-      tensor = turned;
-    }
-    tensors["module." + name] = tensor;
+  for (auto& [name, tensor] : ounce::testing::checkpoint_of(graph)) {
+    const bool is_linear = name.starts_with("fc");
+    tensors["module." + (is_linear ? "linear" + name.substr(2) : name)] = tensor;
   }
   return tensors;
 }

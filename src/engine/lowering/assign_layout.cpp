@@ -151,6 +151,16 @@ class LayoutPass {
     emit(std::move(node));
   }
 
+  /// `from` in the shape of `to`.
+  Node view(ValueId from, ValueId to) {
+    Node node;
+    node.op = "Reshape";
+    node.name = graph_.value(to).name + ".view";
+    node.inputs = {from, graph_.add_constant("shape", Tensor::of_i64(shape(to)))};
+    node.outputs = {to};
+    return node;
+  }
+
   ValueId new_twin(ValueId id) {
     const Shape first = shape(id);
     const Permutation perm = to_channels_last(static_cast<int64_t>(first.size()));
@@ -241,18 +251,10 @@ class LayoutPass {
       return graph_.add_value(graph_.value(id).name + std::string(suffix), graph_.value(id).dtype,
                               symbolic({narrow[0], narrow[1], 1, narrow[2]}));
     };
-    const auto reshape = [&](ValueId from, ValueId to) {
-      Node view;
-      view.op = "Reshape";
-      view.name = graph_.value(to).name + ".view";
-      view.inputs = {from, graph_.add_constant("shape", Tensor::of_i64(shape(to)))};
-      view.outputs = {to};
-      return view;
-    };
     for (const size_t i : {size_t{0}, size_t{3}}) {
       if (node.input(i) == kNoValue) continue;
       const ValueId wide = widen(node.inputs[i], ".2d");
-      place(reshape(node.inputs[i], wide));
+      place(view(node.inputs[i], wide));
       node.inputs[i] = wide;
     }
     if (const Tensor* weight = graph_.constant(node.input(1))) {
@@ -265,7 +267,7 @@ class LayoutPass {
     const ValueId wide_output = widen(narrow_output, ".2d");
     node.outputs = {wide_output};
     place_image(std::move(node));
-    place(reshape(wide_output, narrow_output));
+    place(view(wide_output, narrow_output));
   }
 
   static void widen_attributes(AttributeMap& attributes) {
@@ -294,6 +296,7 @@ class LayoutPass {
     if (node.op == "Pad") return place_pad(node);
     if (node.op == "ReduceMean") return place_spatial_mean(node);
     if (node.op == "Resize") return place_resize(node);
+    if (is_one_of(node.op, {"DepthToSpace", "SpaceToDepth"})) return place_blocks(node);
     return false;
   }
 
@@ -434,14 +437,10 @@ class LayoutPass {
     const Shape from = shape(source);
     const ValueId pooled = graph_.add_value(graph_.value(source).name + ".mean", DType::f32,
                                             symbolic({from[0], 1, 1, from[1]}));
-    Node view;
-    view.op = "Reshape";
-    view.name = node.name + ".view";
-    view.inputs = {pooled, graph_.add_constant("shape", Tensor::of_i64({from[0], from[1]}))};
-    view.outputs = node.outputs;
+    Node flat = view(pooled, node.output(0));
     node.outputs = {pooled};
     emit(std::move(node));
-    emit(std::move(view));
+    emit(std::move(flat));
     return true;
   }
 
@@ -463,6 +462,36 @@ class LayoutPass {
     }
     node.inputs[0] = twin_[node.input(0)];
     emit_on_twins(node);
+    return true;
+  }
+
+  /// Channels of one pixel become a square of pixels, or the reverse: views with a transposition
+  /// between them.
+  bool place_blocks(Node& node) {
+    const ValueId source = twin_[node.input(0)];
+    const Shape x = shape(source);  // [n, h, w, c]
+    const int64_t block = node.attributes.get_int("blocksize", 0);
+    Shape split;
+    Permutation perm;
+    if (node.op == "SpaceToDepth") {
+      split = {x[0], x[1] / block, block, x[2] / block, block, x[3]};
+      perm = {0, 1, 3, 2, 4, 5};
+    } else if (node.attributes.get_string("mode", "DCR") == "CRD") {
+      split = {x[0], x[1], x[2], x[3] / (block * block), block, block};
+      perm = {0, 1, 4, 2, 5, 3};
+    } else {
+      split = {x[0], x[1], x[2], block, block, x[3] / (block * block)};
+      perm = {0, 1, 3, 2, 4, 5};
+    }
+    const auto value = [&](const char* suffix, const Shape& form) {
+      return graph_.add_value(graph_.value(node.output(0)).name + suffix,
+                              graph_.value(source).dtype, symbolic(form));
+    };
+    const ValueId blocks = value(".blocks", split);
+    const ValueId moved = value(".moved", permuted(split, perm));
+    emit(view(source, blocks));
+    emit_transpose(blocks, moved, perm);
+    emit(view(moved, new_twin(node.output(0))));
     return true;
   }
 

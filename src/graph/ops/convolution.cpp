@@ -60,6 +60,8 @@ void infer_forward(InferenceContext& context, size_t x_input, size_t w_input, si
     for (size_t i = 0; i < spatial; ++i) {
       if ((*x)[i + 2].known()) {
         y[i + 2] = resolve_forward(window, window.axes[i], (*x)[i + 2].value);
+      } else if (keeps_extent(window, window.axes[i])) {
+        y[i + 2] = (*x)[i + 2];
       }
     }
   }

@@ -72,6 +72,12 @@ Window read_window(const Node& node, size_t spatial_rank, const Shape& kernel) {
   return window;
 }
 
+bool keeps_extent(const Window& window, const WindowAxis& axis) {
+  if (axis.stride != 1) return false;
+  return is_same(window) || (window.auto_pad == "NOTSET" &&
+                             checked_sum(axis.pad_begin, axis.pad_end) == axis.extent() - 1);
+}
+
 int64_t resolve_forward(const Window& window, WindowAxis& axis, int64_t input) {
   const int64_t extent = axis.extent();
   if (is_same(window)) {

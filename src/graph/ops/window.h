@@ -32,6 +32,9 @@ struct Window {
 /// Throws `Error` for zero or negative strides, contradicting lengths and absurd sizes.
 Window read_window(const Node& node, size_t spatial_rank, const Shape& kernel = {});
 
+/// Whether the output is as long as the input, however long that is.
+bool keeps_extent(const Window& window, const WindowAxis& axis);
+
 /// Output extent of a convolution or pooling over `input` elements; fills the padding that auto_pad
 /// stands for. Throws `Error` when the window does not fit.
 int64_t resolve_forward(const Window& window, WindowAxis& axis, int64_t input);

@@ -69,6 +69,7 @@ InputVariety input_variety(InputSource& source, int64_t most) {
     for (const float value : x) square += static_cast<double>(value) * value;
     numbers += found->size();
     if (elements.size() != x.size()) continue;
+    ++variety.compared;
     for (size_t i = 0; i < x.size(); ++i) elements[i].add(x[i]);
   }
   if (variety.inputs == 0) return variety;
@@ -91,12 +92,12 @@ std::vector<std::string> doubts_about(const InputVariety& variety) {
         "not fit real data",
         variety.within, variety.magnitude, static_cast<long long>(variety.inputs));
     doubts.emplace_back(text);
-  } else if (variety.inputs > 1 && variety.between <= kAlike * variety.within) {
+  } else if (variety.compared > 1 && variety.between <= kAlike * variety.within) {
     std::snprintf(
         text, sizeof text,
         "the calibration inputs are all alike: from one to the next they deviate by %.3g, "
         "within one by %.3g (%lld inputs); ranges will fit that input only",
-        variety.between, variety.within, static_cast<long long>(variety.inputs));
+        variety.between, variety.within, static_cast<long long>(variety.compared));
     doubts.emplace_back(text);
   }
   return doubts;

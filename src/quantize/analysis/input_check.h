@@ -11,6 +11,7 @@ namespace ounce::quantize {
 /// How much the calibration inputs differ, within one and from one to the next.
 struct InputVariety {
   int64_t inputs = 0;      // that were looked at
+  int64_t compared = 0;    // of them, as large as the first: what `between` is about
   double magnitude = 0.0;  // root of the mean square of all elements
   double within = 0.0;     // mean over inputs and channels of the deviation over pixels
   double between = 0.0;    // deviation of an element from input to input, mean over elements

@@ -29,8 +29,10 @@ class ClassificationTask final : public Task {
     return prediction;
   }
 
+  bool can_judge(const Dataset& dataset) const override { return dataset.has_classes(); }
+
   void begin(const Dataset& dataset) override {
-    if (!dataset.has_classes()) {
+    if (!can_judge(dataset)) {
       throw Error("a " + std::string(to_string(dataset.kind)) + " data set has no class labels",
                   dataset.root.string(), "a folder of class folders, or a list of 'path label'");
     }

@@ -22,8 +22,10 @@ class DetectionTask final : public Task {
     return prediction;
   }
 
+  bool can_judge(const Dataset& dataset) const override { return dataset.has_boxes(); }
+
   void begin(const Dataset& dataset) override {
-    if (!dataset.has_boxes()) {
+    if (!can_judge(dataset)) {
       throw Error("a " + std::string(to_string(dataset.kind)) + " data set has no boxes",
                   dataset.root.string(), "a COCO JSON or a VOC folder");
     }

@@ -50,6 +50,12 @@ TEST(InputCheck, copies_of_one_picture_are_told) {
   EXPECT_NE(lines[0].find("all alike"), std::string::npos) << lines[0];
 }
 
+TEST(InputCheck, pictures_of_different_sizes_are_not_called_alike) {
+  Tensor larger(DType::f32, {1, 3, 20, 16});
+  for (size_t i = 0; i < 960; ++i) larger.mutable_data<float>()[i] = static_cast<float>(i % 7);
+  EXPECT_TRUE(doubts({picture(0.0F, 1.0F, 1), larger}).empty());
+}
+
 TEST(InputCheck, no_input_raises_no_doubt) {
   EXPECT_TRUE(doubts({}).empty());
 }
