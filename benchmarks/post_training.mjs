@@ -4,7 +4,7 @@
 //
 // EXPERIMENTS are keys of the table below, with commas between them, or "all". A seed draws the
 // pictures that calibrate; those that are left judge, float and quantized alike. Everything runs on
-// integers (no guard, slow layers too) but for first and last layers, which keep 8 bits. What a run
+// integers (no guard but where a row says so, slow layers too), first and last layers keep 8 bits. What a run
 // measured becomes a line of post_training.jsonl beside this file, and is not measured again while its
 // settings stay the same. Tables go to stdout.
 import { execFile } from 'node:child_process';
@@ -29,6 +29,8 @@ const methods = [
   { label: 'RepQ, GPTQ', method: 'mse', options: ['norms=repq', 'rounding=gptq'] },
   { label: 'RepQ, block tuning', method: 'mse', options: tuned },
   { label: 'rotation, GPTQ', method: 'mse', options: ['rotation=hadamard', 'rounding=gptq'] },
+  { label: 'MSE, guard', method: 'mse', options: ['guard=auto'] },
+  { label: 'RepQ, block tuning, guard', method: 'mse', options: [...tuned, 'guard=auto'] },
 ];
 const made = [
   ['noise', 'noise'], ['one-hot', 'one-hot'], ['PSAQ', 'psaq'], ['APA', 'apa'], ['MSR', 'msr'],
@@ -121,16 +123,19 @@ async function measure(arm, bits, seed, files) {
   const out = join(folder, 'out', createHash('sha256').update(key).digest('hex'));
   mkdirSync(out, { recursive: true });
   const started = Date.now();
+  const options = [...(arm.options ?? []), 'keep-ends8=on'];
+  if (!options.includes('guard=auto')) options.push('guard=off');
   const result = await run([
     'quantize', model, '-o', out, '--data', await picturesOf(arm, seed, files), '--eval-data',
     files.test, '--calibration', arm.calibration ?? 32, '--method', arm.method, '--weights', bits[0],
     '--activations', bits[1], '--softmax', bits[1] < 5 ? 'log-sqrt2' : 'uniform',
-    ...['guard=off', 'keep-ends8=on', ...(arm.options ?? [])].flatMap((one) => ['--option', one]),
+    ...options.flatMap((one) => ['--option', one]),
     '--keep-slow', '--compare', '0', '--runs', '1', '--seed', seed, ...preprocessing,
   ]);
   const top1 = result.metrics.find(({ name }) => name === 'top1');
   const values = {
-    float: 100 * top1.before, top1: 100 * top1.after, seconds: (Date.now() - started) / 1000,
+    float: 100 * top1.before, top1: 100 * top1.after, kept: result.kept_float.length,
+    seconds: (Date.now() - started) / 1000,
   };
   rmSync(out, { recursive: true });
   measured.set(key, values);

@@ -98,12 +98,14 @@ std::string flags_text(const PresetChoice& choice) {
 }
 
 int64_t macs_of_run(const Graph& graph) {
+  constexpr int64_t kOpenSide = 128;  // of networks for pictures of any size
   Graph concrete = graph;
   std::vector<Shape> shapes;
   for (const ValueId id : graph.inputs) {
     Shape shape;
     for (const Dim& dim : graph.value(id).shape.value_or(SymbolicShape())) {
-      shape.push_back(dim.known() ? dim.value : 1);
+      const int64_t open = shape.empty() ? 1 : kOpenSide;
+      shape.push_back(dim.known() ? dim.value : open);
     }
     shapes.push_back(std::move(shape));
   }

@@ -42,7 +42,8 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
 /// The choice as flags that say the same: "--softmax log-sqrt2 --option norms=repq ...".
 std::string flags_text(const PresetChoice& choice);
 
-/// Multiply-accumulates of one run, a picture where the number of them is open.
+/// Multiply-accumulates of one run: of one picture where the number of them is open, of 128 x 128
+/// pixels where these are.
 int64_t macs_of_run(const Graph& graph);
 
 }  // namespace ounce::methods

@@ -104,7 +104,10 @@ class BlockTuner {
     steps_ = options_.steps > 0 ? options_.steps
                                 : std::max(kFewestSteps, kPasses * runs / options_.batch);
     const Dim& pictures = (*prepared_.value(prepared_.inputs[0]).shape)[0];
-    stacks_ = !pictures.known();
+    stacks_ = !pictures.known() &&
+              std::all_of(streams.exact.begin(), streams.exact.end(), [&](const Tensor& input) {
+                return input.shape() == streams.exact[0].shape();
+              });
     if (options_.fisher) {
       weights_ =
           error_weights(prepared_, results_of(blocks), streams.exact, options_.seed, progress_);
