@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/error.h"
 #include "tests/quantize/graphs.h"
 #include "train/tensor.h"
 
@@ -64,6 +65,13 @@ TEST(ErrorWeights, of_scores_are_the_fisher_information_of_the_softmax) {
   const at::Tensor expected = p * (1 - p) / (p * (1 - p)).mean();
   const at::Tensor found = weights.at(scores).channels.view({-1});
   EXPECT_LT((found - expected).abs().max().item<float>(), 0.15F) << found;
+}
+
+TEST(ErrorWeights, need_an_output_with_a_slope) {
+  Builder b(4);
+  const ValueId hidden = b.op("Abs", {b.input("x", {1, 3})}, "hidden");
+  const Graph graph = b.finish({b.op("ArgMax", {hidden}, "best")});
+  EXPECT_THROW(error_weights(graph, {hidden}, some_inputs({1, 3}, 1), 1, {}), Error);
 }
 
 TEST(ErrorWeights, of_pictures_are_by_channel_and_by_pixel_and_repeat) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "graph/error.h"
 #include "train/module.h"
 #include "train/tensor.h"
 
@@ -41,6 +42,10 @@ at::Tensor drawn_loss(const std::vector<at::Tensor>& outputs, at::Generator& ran
       const at::Tensor size = output.detach().square().mean().sqrt().clamp_min(1e-12);
       add((output * signs).sum() / size);
     }
+  }
+  if (!loss.defined()) {
+    throw Error("has no output of which errors could be weighed", "model",
+                "--option tuning-loss=plain");
   }
   return loss;
 }
