@@ -17,7 +17,7 @@ class SuperResolution : public ::testing::Test {
  protected:
   void SetUp() override {
     formats::write_model(small_enlarger(), folder_.path() / "m.onnx");
-    // Pictures of different sizes, which no two doubles divide.
+    // Pictures of different sizes, odd and even.
     for (int i = 0; i < 4; ++i) {
       tasks::Image image(41 + 2 * i, 38 + i);
       for (size_t k = 0; k < image.pixels.size(); ++k) {
