@@ -31,6 +31,8 @@ std::optional<std::vector<Tensor>> PictureSource::next() {
 CalibrationInputs::CalibrationInputs(const DataOptions& data, const Graph& graph,
                                      const std::string& model_path, const TaskArguments& task,
                                      uint64_t seed) {
+  // What is said of pictures is stored in the model, whether or not any are read now.
+  if (task.any()) task_ = make_task(graph, model_path, task);
   if (data.data == "none") {
     const std::vector<Shape> shapes = report::input_shapes(graph, {});
     source_ = std::make_unique<quantize::TensorSource>(
@@ -43,7 +45,7 @@ CalibrationInputs::CalibrationInputs(const DataOptions& data, const Graph& graph
   }
   dataset_ = std::make_unique<tasks::Dataset>(open_data(data));
   hash_ = tasks::data_hash(*dataset_);
-  task_ = make_task(graph, model_path, task);
+  if (task_ == nullptr) task_ = make_task(graph, model_path, task);
   auto pictures = std::make_unique<PictureSource>(*dataset_, *task_);
   pictures_ = pictures.get();
   source_ = std::move(pictures);

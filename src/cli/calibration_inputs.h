@@ -63,8 +63,9 @@ class CalibrationInputs {
                     std::unique_ptr<tasks::Task> task);
 
   quantize::InputSource& source() const { return *source_; }
-  /// nullptr when the inputs are no pictures.
+  /// nullptr when the inputs are no pictures and nothing is said of any.
   tasks::Task* task() const { return task_.get(); }
+  bool has_pictures() const { return dataset_ != nullptr; }
   int64_t items() const { return source_->size().value_or(0); }
   /// "" for random inputs.
   const std::string& hash() const { return hash_; }

@@ -217,8 +217,8 @@ std::map<std::string, double> QuantizeRun::metrics_of(const Graph& graph, tasks:
 }
 
 void QuantizeRun::judge() {
-  // Arrays say nothing of a task; pictures to judge on do.
-  if (synthetic_ && options_.eval_data.empty()) return;
+  // Arrays and what was made of noise have no labels.
+  if (!inputs_->has_pictures() && options_.eval_data.empty()) return;
   std::unique_ptr<tasks::Task> of_eval_data;
   if (inputs_->task() == nullptr && !options_.eval_data.empty()) {
     of_eval_data = make_task(graph_, options_.model, options_.task);

@@ -33,6 +33,11 @@ struct TaskArguments {
   std::string head;
   std::string classes;
   tasks::PreprocessOptions preprocess;
+
+  /// Whether anything was given.
+  bool any() const {
+    return !task.empty() || !head.empty() || !classes.empty() || preprocess.any();
+  }
 };
 
 /// Adds --task --head --classes --resize --crop --mean --std --channels --letterbox.

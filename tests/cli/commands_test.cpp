@@ -230,10 +230,12 @@ TEST_F(Commands, APresetTellsItsFlagsAndWhatIsTypedWins) {
 TEST_F(Commands, DynamicQuantizationNeedsNoData) {
   const Json json =
       run_json({"quantize", text("m.onnx"), "-o", text("out"), "--data", "none", "--dynamic",
-                "token", "--runs", "2", "--compare", "0", "--keep-slow"});
+                "token", "--runs", "2", "--compare", "0", "--keep-slow", "--mean", "0.25"});
   EXPECT_EQ(json["settings"], "weights 8 bit, activations 8 bit dynamic per token");
   EXPECT_LT(json["bytes"], json["float_bytes"]);
   EXPECT_EQ(Json::parse(contents(path("out/manifest.json")))["dynamic"], "token");
+  EXPECT_NE(contents(path("out/model.ounce")).find("0.25"), std::string::npos)
+      << "how pictures become inputs is stored all the same";
   const CliResult bench = run_cli({"bench", text("out/model.ounce"), "--runs", "2", "--profile"});
   EXPECT_NE(bench.out.find("gemm_dynamic_codes"), std::string::npos) << bench.out;
   const CliResult onnx = run_cli({"bench", text("out/model.onnx"), "--runs", "2"});

@@ -29,7 +29,8 @@ struct ErrorWeights {
 /// a few pictures alone are mostly chance.
 ///
 /// `inputs`: runs of a network of one input; the result has an entry for each of `values`, which
-/// are [n, channels, height, width], or have their channels last. Draws are those of `seed`. Throws `Error` when no output depends smoothly on the input.
+/// are [n, channels, height, width], or have their channels last. Draws are those of `seed`. Throws
+/// `Error` when no output depends smoothly on the input.
 std::map<ValueId, ErrorWeights> error_weights(const Graph& graph,
                                               const std::vector<ValueId>& values,
                                               const std::vector<Tensor>& inputs, uint64_t seed,
