@@ -58,7 +58,8 @@ std::array<double, kWindow> gaussian() {
   constexpr double kDeviation = 1.5;
   std::array<double, kWindow> weights{};
   for (int64_t i = 0; i < kWindow; ++i) {
-    const double x = static_cast<double>(i - kWindow / 2) / kDeviation;
+    constexpr int64_t kCentre = kWindow / 2;
+    const double x = static_cast<double>(i - kCentre) / kDeviation;
     weights[static_cast<size_t>(i)] = std::exp(-0.5 * x * x);
   }
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
