@@ -30,8 +30,7 @@ struct PresetChoice {
 /// | weights alone          | GPTQ            | GPTQ                                 |
 /// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
 /// | transformer below 8    | RepQ, GPTQ      | RepQ, blocks tuned straight through  |
-/// | convolutions below 8   | GPTQ, biases    | BRECQ, with activations below 8 blocks tuned
-/// straight through |
+/// | convolutions below 8   | GPTQ, biases    | BRECQ; below 8 of activations: straight through |
 ///
 /// first and last layers of 8 bits, and softmax maps in logarithmic codes below 5 bits. Steps of
 /// learned rounding are as many as `pictures` bear, and as the time allows by the network's

@@ -14,7 +14,7 @@ using Align = Table::Align;
 constexpr size_t kNameWidth = 48;
 
 std::string decibel_text(double decibels) {
-  return decibels >= kExactDb ? "exact" : number_text(decibels, 1) + " dB";
+  return decibels >= quantize::kSilentDb ? "exact" : number_text(decibels, 1) + " dB";
 }
 
 std::string gain_of(const Metric& metric) {
@@ -119,7 +119,7 @@ std::vector<TensorError> worst_first(const std::vector<TensorError>& errors, siz
   std::stable_sort(sorted.begin(), sorted.end(), [](const TensorError& a, const TensorError& b) {
     return a.own_sqnr_db < b.own_sqnr_db;
   });
-  std::erase_if(sorted, [](const TensorError& error) { return error.own_sqnr_db >= kExactDb; });
+  std::erase_if(sorted, [](const TensorError& error) { return error.own_sqnr_db >= quantize::kSilentDb; });
   sorted.resize(std::min(sorted.size(), count));
   return sorted;
 }

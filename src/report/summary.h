@@ -8,7 +8,6 @@
 namespace ounce::report {
 
 /// Tensors at this ratio of signal to noise lost nothing.
-inline constexpr double kExactDb = 200;
 
 /// The `count` errors with the lowest own SQNR; exact tensors are left out.
 std::vector<TensorError> worst_first(const std::vector<TensorError>& errors, size_t count);
