@@ -8,11 +8,10 @@
 // while its recipe and settings stay the same. Tables go to stdout.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { addRun, readRuns, spread } from './runs.mjs';
 
 const [program, pictures, chosen, seeds = '5', jobs = '2', runs = 'runs/ablations'] =
   process.argv.slice(2);
@@ -143,11 +142,8 @@ function settingsOf(run) {
 }
 const keyOf = (run, seed) => `${nameOf(run)} ${seed} ${settingsOf(run)}`;
 const measured = new Map();
-if (existsSync(record)) {
-  for (const line of readFileSync(record, 'utf8').split('\n').filter(Boolean)) {
-    const { run, seed, settings, ...values } = JSON.parse(line);
-    measured.set(`${run} ${seed} ${settings}`, values);
-  }
+for (const { run, seed, settings, ...values } of readRuns(record)) {
+  measured.set(`${run} ${seed} ${settings}`, values);
 }
 
 const folderOf = (run, seed) => resolve(runs, run.recipe, run.arm ?? '.', String(seed));
@@ -226,8 +222,7 @@ async function measure(run, seed) {
   if (measured.has(key)) return; // by another experiment that has the same arm
   const values = outcome(run, seed);
   measured.set(key, values);
-  const line = { run: nameOf(run), seed, settings: settingsOf(run), ...values };
-  appendFileSync(record, `${JSON.stringify(line)}\n`);
+  addRun(record, { run: nameOf(run), seed, settings: settingsOf(run), ...values });
 }
 
 // What the log of a finished run says: the last accuracy, and each measure averaged over the layers
@@ -253,11 +248,6 @@ function outcome(run, seed) {
   return values;
 }
 
-function spread(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return [mean, Math.sqrt(squares / Math.max(1, values.length - 1) / values.length)];
-}
 const text = (values, digits) => {
   const [mean, error] = spread(values);
   return `${mean.toFixed(digits)} +- ${error.toFixed(digits)}`;

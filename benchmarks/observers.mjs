@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { spread } from './runs.mjs';
 
 const [ounce, data, bits, guard = '3.5'] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'ounce-observers-'));
@@ -34,13 +35,8 @@ function quantize(method, calibration, more) {
   );
 }
 
-// Mean and standard error, in percent.
-function spread(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const error = Math.sqrt(squares / (values.length - 1) / values.length);
-  return `${(100 * mean).toFixed(2)} +- ${(100 * error).toFixed(2)} %`;
-}
+const percent = (values) =>
+  `${spread(values).map((value) => (100 * value).toFixed(2)).join(' +- ')} %`;
 
 try {
   const results = Object.fromEntries(rules.map((rule) => [rule, []]));
@@ -60,8 +56,8 @@ try {
   console.log('| rule | AP | AP50 | AP below the first row |\n| --- | --- | --- | --- |');
   for (const rule of rules) {
     const below = results[rule].map((metrics, turn) => results[rules[0]][turn].ap - metrics.ap);
-    const cells = ['ap', 'ap50'].map((name) => spread(results[rule].map((metrics) => metrics[name])));
-    console.log(`| ${[rule, ...cells, rule === rules[0] ? '' : spread(below)].join(' | ')} |`);
+    const cells = ['ap', 'ap50'].map((name) => percent(results[rule].map((metrics) => metrics[name])));
+    console.log(`| ${[rule, ...cells, rule === rules[0] ? '' : percent(below)].join(' | ')} |`);
   }
 } finally {
   rmSync(folder, { recursive: true });

@@ -9,12 +9,11 @@
 // settings stay the same. Tables go to stdout.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { addRun, readRuns, spread } from './runs.mjs';
 
 const [program, data, chosen, seeds = '3', jobs = '1'] = process.argv.slice(2);
 
@@ -37,7 +36,17 @@ const made = [
   ['SL', 'sl'], ['APA, MSR', 'apa+msr'], ['APA, SL', 'apa+sl'], ['SARDFQ (all three)', 'sardfq'],
 ].map(([label, synthesis]) => ({ label, method: 'mse', options: tuned, synthesis }));
 const pictures = { label: '32 pictures', method: 'mse', options: tuned, calibration: 32 };
+// What block tuning is made of.
+const straight = ['norms=repq', 'rounding=straight-through'];
+const parts = [
+  { label: 'RepQ, QDrop', options: ['norms=repq', 'rounding=qdrop'] },
+  { label: 'straight-through, plain errors', options: straight },
+  { label: 'Fisher weights (block tuning)', options: tuned },
+  { label: 'from the nearest codes', options: [...tuned, 'tuning-start=nearest'] },
+  { label: '200 steps', options: [...tuned, 'tuning-steps=200'] },
+].map((arm) => ({ method: 'mse', calibration: 32, ...arm }));
 const experiments = {
+  'tuning': { settings: [[4, 4]], arms: parts },
   'vit-32': { settings, arms: methods.map((arm) => ({ ...arm, calibration: 32 })) },
   'vit-128': { settings, arms: methods.map((arm) => ({ ...arm, calibration: 128 })) },
   'data-free': { settings: [[8, 8], [6, 6], [4, 4]], arms: [...made, pictures] },
@@ -78,12 +87,7 @@ function selection(seed) {
 
 const record = join(dirname(fileURLToPath(import.meta.url)), 'post_training.jsonl');
 const measured = new Map();
-if (existsSync(record)) {
-  for (const line of readFileSync(record, 'utf8').split('\n').filter(Boolean)) {
-    const { run, ...values } = JSON.parse(line);
-    measured.set(run, values);
-  }
-}
+for (const { run, ...values } of readRuns(record)) measured.set(run, values);
 
 const keyOf = (arm, [weights, activations], seed) =>
   [
@@ -139,16 +143,11 @@ async function measure(arm, bits, seed, files) {
   };
   rmSync(out, { recursive: true });
   measured.set(key, values);
-  appendFileSync(record, `${JSON.stringify({ run: key, ...values })}\n`);
+  addRun(record, { run: key, ...values });
   console.error(`${key}: ${values.top1.toFixed(2)} of ${values.float.toFixed(2)} %`);
 }
 
-function spread(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const error = Math.sqrt(squares / Math.max(1, values.length - 1) / values.length);
-  return `${mean.toFixed(1)} +- ${error.toFixed(1)}`;
-}
+const text = (values) => spread(values).map((value) => value.toFixed(1)).join(' +- ');
 
 const numbers = Array.from({ length: Number(seeds) }, (_, i) => i + 1);
 
@@ -159,10 +158,10 @@ function print(name) {
   const titles = columns.map(([weights, activations]) => `W${weights}A${activations}`);
   console.log(`\n| ${name}, top-1 in % | ${titles.join(' | ')} |`);
   console.log(`|${' --- |'.repeat(1 + columns.length)}`);
-  const float = spread(of(arms[0], columns[0], 'float'));
+  const float = text(of(arms[0], columns[0], 'float'));
   console.log(`| f32 |${` ${float} |`.repeat(columns.length)}`);
   for (const arm of arms) {
-    const cells = columns.map((bits) => spread(of(arm, bits, 'top1')));
+    const cells = columns.map((bits) => text(of(arm, bits, 'top1')));
     console.log(`| ${arm.label} | ${cells.join(' | ')} |`);
   }
 }

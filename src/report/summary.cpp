@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "quantize/decibels.h"
 #include "report/format.h"
 #include "report/table.h"
 
