@@ -120,7 +120,8 @@ std::vector<TensorError> worst_first(const std::vector<TensorError>& errors, siz
   std::stable_sort(sorted.begin(), sorted.end(), [](const TensorError& a, const TensorError& b) {
     return a.own_sqnr_db < b.own_sqnr_db;
   });
-  std::erase_if(sorted, [](const TensorError& error) { return error.own_sqnr_db >= quantize::kSilentDb; });
+  std::erase_if(sorted,
+                [](const TensorError& error) { return error.own_sqnr_db >= quantize::kSilentDb; });
   sorted.resize(std::min(sorted.size(), count));
   return sorted;
 }

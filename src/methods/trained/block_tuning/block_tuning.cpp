@@ -308,8 +308,8 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
       break;
     case quantize::Rounding::kStraightThrough:
       tuning.choices.weights = TuningChoices::Weights::kValues;
-      // Chosen on ViT-tiny at W4A4 with 32 pictures. IaS-ViT, whose engine SARDFQ (2412.16553) tunes
-      // with, has 4e-5 for everything.
+      // Chosen on ViT-tiny at W4A4 with 32 pictures. IaS-ViT, whose engine SARDFQ (2412.16553)
+      // tunes with, has 4e-5 for everything.
       tuning.learning_rate = 5e-3;
       tuning.bias_rate = 3e-4;
       tuning.choices.activation_scales = true;
