@@ -19,17 +19,19 @@ const [program, data, chosen, seeds = '3', jobs = '1'] = process.argv.slice(2);
 
 // Bits of weights and activations; below 5 bits softmax maps are logarithms.
 const settings = [[8, 8], [6, 6], [4, 8], [3, 8], [4, 4]];
-const tuned = ['norms=repq', 'rounding=straight-through', 'tuning-loss=fisher'];
+const ranges = ['norms=repq', 'range-loss=fisher'];
+const tuned = [...ranges, 'rounding=straight-through', 'tuning-loss=fisher'];
 const methods = [
   { label: 'min-max', method: 'minmax' },
   { label: 'percentile', method: 'percentile' },
   { label: 'MSE', method: 'mse' },
   { label: 'RepQ', method: 'mse', options: ['norms=repq'] },
   { label: 'RepQ, GPTQ', method: 'mse', options: ['norms=repq', 'rounding=gptq'] },
-  { label: 'RepQ, block tuning', method: 'mse', options: tuned },
+  { label: 'RepQ, Fisher ranges', method: 'mse', options: ranges },
+  { label: 'RepQ, Fisher ranges, block tuning', method: 'mse', options: tuned },
   { label: 'rotation, GPTQ', method: 'mse', options: ['rotation=hadamard', 'rounding=gptq'] },
   { label: 'MSE, guard', method: 'mse', options: ['guard=auto'] },
-  { label: 'RepQ, block tuning, guard', method: 'mse', options: [...tuned, 'guard=auto'] },
+  { label: 'RepQ, Fisher ranges, block tuning, guard', method: 'mse', options: [...tuned, 'guard=auto'] },
 ];
 const made = [
   ['noise', 'noise'], ['one-hot', 'one-hot'], ['PSAQ', 'psaq'], ['APA', 'apa'], ['MSR', 'msr'],
@@ -38,10 +40,12 @@ const made = [
 const pictures = { label: '32 pictures', method: 'mse', options: tuned, calibration: 32 };
 // What block tuning is made of.
 const straight = ['norms=repq', 'rounding=straight-through'];
+const weighed = [...straight, 'tuning-loss=fisher'];
 const parts = [
   { label: 'RepQ, QDrop', options: ['norms=repq', 'rounding=qdrop'] },
   { label: 'straight-through, plain errors', options: straight },
-  { label: 'Fisher weights (block tuning)', options: tuned },
+  { label: 'errors weighed', options: weighed },
+  { label: 'ranges by weighed errors, too (block tuning)', options: tuned },
   { label: 'from the nearest codes', options: [...tuned, 'tuning-start=nearest'] },
   { label: '200 steps', options: [...tuned, 'tuning-steps=200'] },
 ].map((arm) => ({ method: 'mse', calibration: 32, ...arm }));

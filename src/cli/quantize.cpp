@@ -191,7 +191,7 @@ void QuantizeRun::doubt_inputs() {
 void QuantizeRun::compress() {
   const quantize::Options settings = methods::configure(method_, request_);
   quantize::Refinement refine;
-  if (quantize::is_learned(settings.rounding)) {
+  if (settings.needs_gradients()) {
     refine = invocation_.tuner(settings, {options_.common.seed, tuned_blocks_file(),
                                           report::json_text(record_.origin(), -1)});
   }
@@ -266,8 +266,7 @@ bool is_for_the_trainer(const QuantizeOptions& options, const Invocation& invoca
   methods::Request request = make_request(options);
   if (!options.preset.empty()) add_preset(request, options, load_model(options.model));
   const auto& method = methods::find_method(options.method);
-  return quantize::is_learned(methods::configure(method, request).rounding) ||
-         needs_synthesis(options, request);
+  return methods::configure(method, request).needs_gradients() || needs_synthesis(options, request);
 }
 
 int quantize_model(const QuantizeOptions& options, const Invocation& invocation) {

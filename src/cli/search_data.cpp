@@ -10,7 +10,7 @@
 #include "engine/session.h"
 #include "formats/npy.h"
 #include "graph/error.h"
-#include "quantize/search/divergence.h"
+#include "quantize/analysis/divergence.h"
 
 namespace ounce::cli {
 namespace {
@@ -238,8 +238,8 @@ SearchData::Score SearchData::judge(const Graph& graph, int threads,
       kept_bytes += bytes_of(outputs);
       if (i == 0 || kept_bytes <= kKeptBytes) exact_.push_back(std::move(outputs));
     } else if (i < exact_.size()) {
-      loss += quantize::search::divergence(exact_[i], outputs);
-      agreement += quantize::search::agreement(exact_[i], outputs);
+      loss += quantize::divergence(exact_[i], outputs);
+      agreement += quantize::agreement(exact_[i], outputs);
     }
     progress(static_cast<int64_t>(i) + 1, judged_items());
   });

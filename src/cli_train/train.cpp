@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "methods/trained/block_tuning/block_tuning.h"
+#include "methods/trained/range_weights.h"
 #include "methods/trained/synthesis/synthesis.h"
 #include "recipes/plan.h"
 #include "recipes/recipe.h"
@@ -148,10 +149,17 @@ constexpr const char* kExamples =
 
 void add_training(CLI::App& app, Invocation& invocation) {
   invocation.tuner = [](const quantize::Options& options, TuningRun run) {
-    methods::BlockTuningOptions tuning = methods::tuning_options(options, run.seed);
-    tuning.saved = std::move(run.saved);
-    tuning.identity = std::move(run.identity);
-    return methods::block_tuning(tuning);
+    quantize::Refinement refine;
+    if (quantize::is_learned(options.rounding)) {
+      methods::BlockTuningOptions tuning = methods::tuning_options(options, run.seed);
+      tuning.saved = std::move(run.saved);
+      tuning.identity = std::move(run.identity);
+      refine = methods::block_tuning(tuning);
+    }
+    if (options.range_loss == quantize::ErrorWeighing::kFisher) {
+      refine.weigh = methods::range_weights(run.seed, options.threads);
+    }
+    return refine;
   };
   invocation.synthesizer = methods::synthesize;
   add_quantize(app, invocation);

@@ -131,7 +131,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
       {"guard", "auto",
-       "off, or dB a bit: pieces with less signal to noise of their own stay float (6 is good); "
+       "off, or dB a bit: pieces with less signal to noise of their own get grids a token, or stay "
+       "float (6 is good); "
        "auto: 3.5 for pieces of 4 bits and more, off when fewer are asked for"},
       {"equalize", "off",
        "on: channels between two layers and a ReLU are scaled so that both layers' weights have "
@@ -153,6 +154,10 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
       {"tuning-start", "auto",
        "nearest or gptq: the codes that learned rounding begins with; auto: gptq for "
        "straight-through"},
+      {"range-loss", "plain",
+       "plain: all errors count alike where ranges of activations are searched; fisher: by what "
+       "they "
+       "cost the outputs"},
       {"tuning-loss", "plain",
        "plain: all errors of a block count alike; fisher: by what they cost the outputs, for "
        "transformers"},
@@ -165,6 +170,13 @@ namespace {
 const MethodOption& option_named(const std::vector<MethodOption>& options, std::string_view name) {
   return *std::find_if(options.begin(), options.end(),
                        [&](const MethodOption& one) { return one.name == name; });
+}
+
+quantize::ErrorWeighing option_weighing(const Request& request, const MethodOption& option) {
+  const std::string text = option_text(request, option);
+  const auto weighing = quantize::error_weighing_from_name(text);
+  if (!weighing) refuse(option, text, "plain, fisher");
+  return *weighing;
 }
 
 void set_rounding(quantize::Options& options, const Request& request,
@@ -185,10 +197,8 @@ void set_rounding(quantize::Options& options, const Request& request,
                                                                       : "nearest");
   if (!codes) refuse(option("tuning-start"), start, "nearest, gptq, auto");
   options.tuning_start = *codes;
-  const std::string loss = option_text(request, option("tuning-loss"));
-  const auto weighing = quantize::tuning_loss_from_name(loss);
-  if (!weighing) refuse(option("tuning-loss"), loss, "plain, fisher");
-  options.tuning_loss = *weighing;
+  options.tuning_loss = option_weighing(request, option("tuning-loss"));
+  options.range_loss = option_weighing(request, option("range-loss"));
   const std::string steps = option_text(request, option("tuning-steps"));
   if (steps == "auto") return;
   options.tuning_steps = static_cast<int64_t>(option_number(request, option("tuning-steps")));

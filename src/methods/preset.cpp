@@ -78,7 +78,7 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
   }
   options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";
   // Of the residual stream a few channels are so large that errors elsewhere would not count.
-  if (transformer) options["tuning-loss"] = "fisher";
+  if (transformer) options["range-loss"] = options["tuning-loss"] = "fisher";
   const double seconds = preset == Preset::kGood ? kGoodSeconds : kBestSeconds;
   const std::string steps = steps_for(seconds, macs, pictures);
   if (steps != "auto") options["tuning-steps"] = steps;

@@ -27,7 +27,7 @@ constexpr std::string_view kRotations[] = {"none", "hadamard"};
 constexpr std::string_view kRoundings[] = {"nearest", "gptq",  "adaround",
                                            "brecq",   "qdrop", "straight-through"};
 constexpr std::string_view kTuningStarts[] = {"nearest", "gptq"};
-constexpr std::string_view kTuningLosses[] = {"plain", "fisher"};
+constexpr std::string_view kErrorWeighings[] = {"plain", "fisher"};
 constexpr std::string_view kSoftmaxCodes[] = {"uniform", "log2", "log-sqrt2"};
 
 template <class Enumeration>
@@ -118,8 +118,8 @@ std::optional<TuningStart> tuning_start_from_name(std::string_view name) {
   return value_named<TuningStart>(kTuningStarts, name);
 }
 
-std::optional<TuningLoss> tuning_loss_from_name(std::string_view name) {
-  return value_named<TuningLoss>(kTuningLosses, name);
+std::optional<ErrorWeighing> error_weighing_from_name(std::string_view name) {
+  return value_named<ErrorWeighing>(kErrorWeighings, name);
 }
 
 std::optional<SoftmaxCodes> softmax_codes_from_name(std::string_view name) {

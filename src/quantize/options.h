@@ -123,12 +123,13 @@ std::string_view name_of(Rounding rounding);
 enum class TuningStart : uint8_t { kNearest, kGptq };
 std::optional<TuningStart> tuning_start_from_name(std::string_view name);
 
-/// How learned rounding weighs the errors of a block's results.
-enum class TuningLoss : uint8_t {
+/// How errors are weighed.
+enum class ErrorWeighing : uint8_t {
   kPlain,   // all alike
   kFisher,  // by what they cost the network's outputs
 };
-std::optional<TuningLoss> tuning_loss_from_name(std::string_view name);
+/// "plain", "fisher"; nullopt otherwise.
+std::optional<ErrorWeighing> error_weighing_from_name(std::string_view name);
 
 /// How the softmax maps that the products of attention read are quantized.
 enum class SoftmaxCodes {
@@ -146,12 +147,14 @@ inline constexpr int kMostLogBits = 4;
 struct Options {
   TransformOptions transforms;
   LayerSettings layer;  // for layers that no override names
+  /// Errors by which ranges of activations are searched.
+  ErrorWeighing range_loss = ErrorWeighing::kPlain;
   Rounding rounding = Rounding::kNearest;
   /// Where rounding is learned. Steps of each block; 0: thirty passes over the data, more are
   /// learned by heart.
   int64_t tuning_steps = 0;
   TuningStart tuning_start = TuningStart::kNearest;
-  TuningLoss tuning_loss = TuningLoss::kPlain;
+  ErrorWeighing tuning_loss = ErrorWeighing::kPlain;  // errors of a block's results
   std::vector<Override> overrides;
 
   /// The tensor between a product and the table of its activation function (SiLU, GELU, ...) is
@@ -183,6 +186,11 @@ struct Options {
   /// Keep layers in float that run slower on integers on this machine.
   bool drop_slow_layers = false;
   int threads = 1;
+
+  /// Whether it takes a `Refinement`.
+  bool needs_gradients() const {
+    return is_learned(rounding) || range_loss == ErrorWeighing::kFisher;
+  }
 
   /// Whether anything but ranges of activations goes by the calibration data.
   bool looks_at_data() const {

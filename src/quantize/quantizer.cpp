@@ -5,9 +5,9 @@
 #include <cstdio>
 
 #include "graph/error.h"
-#include "quantize/analysis/compare.h"
 #include "quantize/bias_correction.h"
 #include "quantize/decibels.h"
+#include "quantize/guard.h"
 #include "quantize/rounding/input_grams.h"
 
 namespace ounce::quantize {
@@ -143,66 +143,6 @@ QuantizeResult carry_out(const Graph& prepared, const Plan& plan, const Options&
   return result;
 }
 
-/// Bits that the noisiest part of the piece behind `value` works with.
-int bits_about(const Graph& prepared, const Plan& plan, const std::string& node) {
-  int bits = kMaxBits;
-  for (const LayerPlan& layer : plan.layers) {
-    if (prepared.nodes[static_cast<size_t>(layer.node)].name != node) continue;
-    if (layer.weights) bits = std::min(bits, layer.settings.weights.bits);
-    if (!layer.weight_only) bits = std::min(bits, layer.settings.activation_bits);
-    if (layer.map_bits > 0) bits = std::min(bits, layer.map_bits);
-  }
-  const GraphIndex index(prepared);
-  for (const Node& candidate : prepared.nodes) {
-    if (candidate.name != node) continue;
-    for (const auto& ids : {candidate.inputs, candidate.outputs}) {
-      for (const ValueId id : ids) {
-        const int grid = id == kNoValue ? -1 : plan.grid_of[static_cast<size_t>(id)];
-        if (grid >= 0) bits = std::min(bits, plan.grids[static_cast<size_t>(grid)].bits);
-      }
-    }
-  }
-  return bits;
-}
-
-/// Nodes that lose something by their own doing: those on integers, and layers that read signs.
-std::vector<bool> planned_nodes(const Plan& plan) {
-  std::vector<bool> planned = plan.on_integers;
-  for (const LayerPlan& layer : plan.layers) {
-    if (layer.reads_signs()) planned[static_cast<size_t>(layer.node)] = true;
-  }
-  return planned;
-}
-
-/// Pieces that lose too many of their bits by their own doing. A layer or function that does
-/// stays in float; where the codes of its result alone do it, the layers that read them.
-Exclusions too_noisy(const Graph& prepared, const Plan& plan, const Comparison& comparison,
-                     const Options& options, const Exclusions& before) {
-  const GraphIndex index(prepared);
-  const std::vector<bool> planned = planned_nodes(plan);
-  Exclusions noisy;
-  for (const TensorComparison& tensor : comparison.tensors) {
-    const int bits = bits_about(prepared, plan, tensor.node);
-    const double limit = options.least_db_per_bit * bits;
-    if (bits < options.fewest_guarded_bits || tensor.own.sqnr_db >= limit) continue;
-    char text[96];
-    std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted",
-                  tensor.own.sqnr_db, limit);
-    const ValueId value = prepared.find_value(tensor.value);
-    const int producer = value == kNoValue ? -1 : index.producer(value);
-    if (producer < 0) continue;
-    if (before.count(tensor.node) == 0 && planned[static_cast<size_t>(producer)]) {
-      noisy[tensor.node] = text;
-      continue;
-    }
-    for (const int reader : index.consumers(value)) {
-      const Node& node = prepared.nodes[static_cast<size_t>(reader)];
-      if (plan.reads_codes(index, reader, value)) noisy[node.name] = text;
-    }
-  }
-  return noisy;
-}
-
 /// Layers whose integer form takes longer than the float one, with the reason in numbers.
 Exclusions slower_on_integers(const LatencyComparison& latency) {
   // Differences of a few per cent are timer noise, and a piece that takes a thousandth of the time
@@ -219,27 +159,6 @@ Exclusions slower_on_integers(const LatencyComparison& latency) {
     for (const std::string& layer : piece.layers) slow[layer] = text;
   }
   return slow;
-}
-
-/// Replaces `plan` by one without the pieces that integers make too noisy, judged on a few runs.
-void drop_noisy_layers(const Graph& prepared, const Options& options,
-                       const std::vector<Shape>& shapes, InputSource& source,
-                       const Progress& progress, Exclusions& exclusions, Plan& plan) {
-  constexpr int kRuns = 8;
-  constexpr int kRounds = 3;
-  FirstRuns few(source, kRuns);
-  for (int round = 0; round < kRounds; ++round) {
-    const QuantizeResult trial = carry_out(prepared, plan, options, few, progress);
-    CompareOptions comparing;
-    comparing.threads = options.threads;
-    comparing.histograms = 0;
-    const Comparison comparison = compare(prepared, trial.graph, few, comparing, progress);
-    const Exclusions noisy = too_noisy(prepared, plan, comparison, options, exclusions);
-    if (noisy.empty()) return;
-    for (const auto& [node, reason] : noisy) progress.tell(node + " stays in float: " + reason);
-    exclusions.insert(noisy.begin(), noisy.end());
-    plan = make_executable_plan(prepared, options, shapes, exclusions);
-  }
 }
 
 /// Replaces `plan` by one without the layers that integers slow down. Times do not depend on the
@@ -267,13 +186,20 @@ LatencyComparison drop_slow_layers(const Graph& prepared, const Options& options
 Calibrated calibrate(const Graph& prepared, const Plan& plan, const Options& options,
                      InputSource& source, const Progress& progress, const Refinement& refine,
                      CalibrationCache* cache) {
-  if (cache != nullptr && !refine && CalibrationCache::serves(plan, options)) {
+  if (cache != nullptr && !refine.weigh && !refine.round &&
+      CalibrationCache::serves(plan, options)) {
     return cache->calibrate(prepared, plan, options, source, progress);
   }
   Calibrated result;
   result.observations = observe(prepared, plan, source, options.threads, progress);
   Calibration& calibration = result.calibration;
-  calibration.grids = choose_grids(prepared, plan, result.observations);
+  if (refine.weigh) {
+    Observations weighed = result.observations;
+    refine.weigh(prepared, plan, source, progress, weighed);
+    calibration.grids = choose_grids(prepared, plan, weighed);
+  } else {
+    calibration.grids = choose_grids(prepared, plan, result.observations);
+  }
   calibration.binarizer_scales = choose_binarizer_scales(plan, result.observations);
   calibration.layers = quantize_layers(prepared, plan, calibration.grids);
   const bool by_correlation = is_learned(options.rounding)
@@ -282,7 +208,7 @@ Calibrated calibrate(const Graph& prepared, const Plan& plan, const Options& opt
   if (by_correlation) {
     round_by_correlation(prepared, plan, source, options.threads, progress, calibration);
   }
-  if (refine) refine(prepared, plan, source, progress, calibration);
+  if (refine.round) refine.round(prepared, plan, source, progress, calibration);
   if (options.bias_correction) {
     const Graph first = insert_qdq(prepared, plan, calibration);
     correct_biases(prepared, plan,
@@ -346,14 +272,14 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   const std::vector<Shape> shapes = shapes_of(sample);
   Graph prepared = prepare(graph, options);
   std::vector<TransformRecord> transforms = transform(prepared, options, source, progress);
-  Plan plan = make_executable_plan(prepared, options, shapes);
-  Exclusions exclusions;
-  if (options.least_db_per_bit > 0.0) {
-    drop_noisy_layers(prepared, options, shapes, source, progress, exclusions, plan);
-  }
+  Guarded settled = options.least_db_per_bit > 0.0
+                        ? guard_plan(prepared, options, shapes, source, progress)
+                        : Guarded{options, {}, make_executable_plan(prepared, options, shapes)};
+  Plan& plan = settled.plan;
   std::optional<LatencyComparison> latency;
   if (options.drop_slow_layers) {
-    latency = drop_slow_layers(prepared, options, sample, shapes, progress, exclusions, plan);
+    latency = drop_slow_layers(prepared, settled.options, sample, shapes, progress,
+                               settled.exclusions, plan);
   }
   progress.tell("calibration needs at most " +
                 megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));

@@ -59,16 +59,24 @@ struct QuantizeResult {
   int64_t bytes = 0;        // constants of the quantized graph
 };
 
-/// Improves a finished calibration: codes, scales, biases; what is planned stays.
-using Refinement = std::function<void(const Graph& prepared, const Plan& plan, InputSource& source,
-                                      const Progress& progress, Calibration& calibration)>;
+/// What a program with gradients adds to a calibration; either may be empty.
+struct Refinement {
+  using Weigh = std::function<void(const Graph& prepared, const Plan& plan, InputSource& source,
+                                   const Progress& progress, Observations& observations)>;
+  using Round = std::function<void(const Graph& prepared, const Plan& plan, InputSource& source,
+                                   const Progress& progress, Calibration& calibration)>;
+  /// Makes what was seen of grids count otherwise, before their ranges are chosen.
+  Weigh weigh;
+  /// Improves a finished calibration: codes, scales, biases; what is planned stays.
+  Round round;
+};
 
 /// From a float model to a Q/DQ model that the engine runs on integers:
 /// prepare -> plan -> executability check -> calibrate -> weights -> insert [-> time, keep slow
 /// layers in float, again]. Throws `Error` on NaN (naming the tensor), on empty data, on impossible
 /// options; `Interrupted` when asked to stop.
-/// `refine` comes before biases are corrected. `cache`, when given, must always see the same float
-/// network and data; it is left alone where it cannot serve.
+/// `refine.round` comes before biases are corrected. `cache`, when given, must always see the same
+/// float network and data; it is left alone where it cannot serve.
 QuantizeResult quantize(const Graph& graph, const Options& options, InputSource& source,
                         const Progress& progress = {}, const Refinement& refine = {},
                         CalibrationCache* cache = nullptr);

@@ -133,7 +133,7 @@ TEST(Methods, learned_rounding_begins_and_is_weighed_as_asked) {
   };
   const quantize::Options straight = with({{"rounding", "straight-through"}});
   EXPECT_EQ(straight.tuning_start, quantize::TuningStart::kGptq);
-  EXPECT_EQ(straight.tuning_loss, quantize::TuningLoss::kPlain);
+  EXPECT_EQ(straight.tuning_loss, quantize::ErrorWeighing::kPlain);
   EXPECT_EQ(straight.tuning_steps, 0) << "as the data allow";
   EXPECT_FALSE(straight.bias_correction) << "biases are learned";
   EXPECT_TRUE(with({{"rounding", "gptq"}}).bias_correction);
@@ -143,10 +143,16 @@ TEST(Methods, learned_rounding_begins_and_is_weighed_as_asked) {
                                       {"tuning-loss", "fisher"},
                                       {"tuning-steps", "7"}});
   EXPECT_EQ(all.tuning_start, quantize::TuningStart::kGptq);
-  EXPECT_EQ(all.tuning_loss, quantize::TuningLoss::kFisher);
+  EXPECT_EQ(all.tuning_loss, quantize::ErrorWeighing::kFisher);
   EXPECT_EQ(all.tuning_steps, 7);
+  EXPECT_TRUE(straight.needs_gradients());
+  EXPECT_FALSE(with({}).needs_gradients());
+  const quantize::Options ranges = with({{"range-loss", "fisher"}});
+  EXPECT_EQ(ranges.range_loss, quantize::ErrorWeighing::kFisher);
+  EXPECT_TRUE(ranges.needs_gradients());
   for (const auto& [name, value] : {std::pair("tuning-start", "zero"),
                                     {"tuning-loss", "l1"},
+                                    {"range-loss", "l1"},
                                     {"tuning-steps", "0"},
                                     {"tuning-steps", "many"}}) {
     EXPECT_THROW(with({{name, value}}), Error) << name;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/session.h"
-#include "quantize/search/divergence.h"
+#include "quantize/analysis/divergence.h"
 
 namespace ounce::quantize::search {
 namespace {

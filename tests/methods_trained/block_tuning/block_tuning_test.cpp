@@ -172,7 +172,7 @@ TEST(BlockTuning, straight_through_brings_results_closer_than_gptq) {
   quantize::Options options = options_of(Rounding::kStraightThrough, 4, 4);
   options.tuning_start = quantize::TuningStart::kGptq;
   options.tuning_steps = 0;
-  for (const auto loss : {quantize::TuningLoss::kPlain, quantize::TuningLoss::kFisher}) {
+  for (const auto loss : {quantize::ErrorWeighing::kPlain, quantize::ErrorWeighing::kFisher}) {
     options.tuning_loss = loss;
     EXPECT_LT(error_of(graph, options, kTunedOn), 0.9 * gptq) << static_cast<int>(loss);
   }

@@ -318,7 +318,7 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
     default:
       break;
   }
-  tuning.fisher = options.tuning_loss == quantize::TuningLoss::kFisher;
+  tuning.fisher = options.tuning_loss == quantize::ErrorWeighing::kFisher;
   tuning.steps = options.tuning_steps;
   tuning.seed = seed;
   tuning.choices.seed = seed;
@@ -327,10 +327,12 @@ BlockTuningOptions tuning_options(const quantize::Options& options, uint64_t see
 }
 
 quantize::Refinement block_tuning(const BlockTuningOptions& options) {
-  return [options](const Graph& prepared, const Plan& plan, quantize::InputSource& source,
-                   const quantize::Progress& progress, Calibration& calibration) {
+  quantize::Refinement refine;
+  refine.round = [options](const Graph& prepared, const Plan& plan, quantize::InputSource& source,
+                           const quantize::Progress& progress, Calibration& calibration) {
     BlockTuner(prepared, plan, options, progress, calibration).run(source);
   };
+  return refine;
 }
 
 }  // namespace ounce::methods

@@ -23,10 +23,8 @@ struct ErrorWeights {
   at::Tensor of(std::span<const size_t> runs) const;
 };
 
-/// The diagonal of the Fisher information (BRECQ, 2102.05426, section 3.3): squared gradients of
-/// the cross-entropy of classes drawn from the network's own softmax, or of random sums of outputs
-/// that are no scores of classes. Means of it over places and over channels, since the elements of
-/// a few pictures alone are mostly chance.
+/// Means of `SquaredGradients` over places and over channels, since the elements of a few pictures
+/// alone are mostly chance.
 ///
 /// `inputs`: runs of a network of one input; the result has an entry for each of `values`, which
 /// are [n, channels, height, width], or have their channels last. Draws are those of `seed`. Throws

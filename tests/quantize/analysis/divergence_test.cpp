@@ -1,5 +1,5 @@
 // How far outputs are from the exact ones, on numbers worked out by hand.
-#include "quantize/search/divergence.h"
+#include "quantize/analysis/divergence.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-namespace ounce::quantize::search {
+namespace ounce::quantize {
 namespace {
 
 Tensor scores(std::vector<float> values, Shape shape) {
@@ -49,4 +49,4 @@ TEST(Agreement, OfAClassifierCountsBestClasses) {
 }
 
 }  // namespace
-}  // namespace ounce::quantize::search
+}  // namespace ounce::quantize

@@ -4,7 +4,7 @@
 
 #include "graph/tensor.h"
 
-namespace ounce::quantize::search {
+namespace ounce::quantize {
 
 /// Whether the outputs of one run are the scores of a classifier: one f32 tensor [N, classes].
 bool are_class_scores(std::span<const Tensor> outputs);
@@ -18,4 +18,4 @@ double divergence(std::span<const Tensor> exact, std::span<const Tensor> outputs
 /// class; of anything else 1 - |a - b| / |a|, at least 0, mean over the f32 outputs.
 double agreement(std::span<const Tensor> exact, std::span<const Tensor> outputs);
 
-}  // namespace ounce::quantize::search
+}  // namespace ounce::quantize

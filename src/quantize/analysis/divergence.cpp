@@ -1,11 +1,11 @@
-#include "quantize/search/divergence.h"
+#include "quantize/analysis/divergence.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
-namespace ounce::quantize::search {
+namespace ounce::quantize {
 namespace {
 
 /// log(softmax(row)), in double.
@@ -101,4 +101,4 @@ double agreement(std::span<const Tensor> exact, std::span<const Tensor> outputs)
   });
 }
 
-}  // namespace ounce::quantize::search
+}  // namespace ounce::quantize
