@@ -2,11 +2,15 @@
 //   node presets.mjs FOLDER DATA CIFAR [MODELS]
 //
 // FOLDER holds ounce and ounce-train; CIFAR the folders train and test. MODELS are keys of the table
-// below, with commas between them (default: all). What calibrates never judges.
+// below, with commas between them (default: all). What calibrates never judges. What a run measured
+// becomes a line of presets.jsonl beside this file and is not measured again while it has one. Table
+// goes to stdout.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { addRun, readRuns } from './runs.mjs';
 
 const [programs, data, cifar, chosen = ''] = process.argv.slice(2);
 if (!cifar) {
@@ -45,29 +49,53 @@ const models = {
 
 const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
 const names = chosen ? chosen.split(',') : Object.keys(models);
+const record = join(dirname(fileURLToPath(import.meta.url)), 'presets.jsonl');
+const measured = new Map();
+for (const { run, ...values } of readRuns(record)) measured.set(run, values);
+
+// The network as ounce reads it: made from its checkpoint where it is one.
+function networkOf(name) {
+  const { model, checkpoint, architecture } = models[name];
+  if (model) return model;
+  const network = join(folder, `${name}.ounce`);
+  if (!existsSync(network)) {
+    const convert = ['convert', checkpoint, '-o', network, '--architecture', architecture];
+    execFileSync(join(programs, 'ounce'), convert, quiet);
+  }
+  return network;
+}
+
+function measure(name, weights, activations) {
+  const run = `${name} W${weights}A${activations}`;
+  if (!measured.has(run)) {
+    const { metric, words } = models[name];
+    const result = JSON.parse(execFileSync(join(programs, 'ounce-train'), [
+      'quantize', networkOf(name), '-o', join(folder, 'out'), ...words, '--weights', weights,
+      '--activations', activations, '--preset', 'good', '--compare', 0, '--json',
+    ], quiet));
+    const judged = result.metrics.find((one) => one.name === metric);
+    const values = {
+      float: judged.before, quantized: judged.after, smaller: result.float_bytes / result.bytes,
+      faster: result.before.median_ms / result.after.median_ms, kept: result.kept_float.length,
+    };
+    measured.set(run, values);
+    addRun(record, { run, ...values });
+  }
+  return measured.get(run);
+}
+
 try {
   console.log('| network | bits | metric | f32 | quantized | size | latency | in float |');
   console.log(`|${' --- |'.repeat(8)}`);
   for (const name of names) {
-    const { model, checkpoint, architecture, metric, words } = models[name];
-    const network = model ?? join(folder, `${name}.ounce`);
-    if (!model) {
-      const convert = ['convert', checkpoint, '-o', network, '--architecture', architecture];
-      execFileSync(join(programs, 'ounce'), convert, quiet);
-    }
+    const { metric } = models[name];
+    const text = (value) =>
+      (metric === 'psnr' ? `${value.toFixed(2)} dB` : `${(100 * value).toFixed(2)} %`);
     for (const [weights, activations] of [[8, 8], [6, 6], [4, 8], [4, 4]]) {
-      const result = JSON.parse(execFileSync(join(programs, 'ounce-train'), [
-        'quantize', network, '-o', join(folder, 'out'), ...words, '--weights', weights,
-        '--activations', activations, '--preset', 'good', '--compare', 0, '--json',
-      ], quiet));
-      const judged = result.metrics.find((one) => one.name === metric);
-      const text = (value) =>
-        (metric === 'psnr' ? `${value.toFixed(2)} dB` : `${(100 * value).toFixed(2)} %`);
+      const values = measure(name, weights, activations);
       console.log(`| ${[
-        name, `W${weights}A${activations}`, metric, text(judged.before), text(judged.after),
-        `${(result.float_bytes / result.bytes).toFixed(2)}x smaller`,
-        `${(result.before.median_ms / result.after.median_ms).toFixed(2)}x`,
-        result.kept_float.length,
+        name, `W${weights}A${activations}`, metric, text(values.float), text(values.quantized),
+        `${values.smaller.toFixed(2)}x smaller`, `${values.faster.toFixed(2)}x`, values.kept,
       ].join(' | ')} |`);
     }
   }
