@@ -283,6 +283,7 @@ constexpr const char* kExamples =
     "  ounce quantize imdn.ounce --task super-resolution --data Set14/ --eval-data Set5/\n"
     "  ounce quantize model.onnx --data photos/ --set 'head.*:weights=float'\n"
     "  ounce quantize model.onnx --data photos/ --weights ternary --set 'blocks.0.*:weights=4'\n"
+    "  ounce quantize vit.onnx --data photos/ --weights ternary --activations ternary\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations f32\n"
     "  ounce quantize model.onnx --data none --weights 4 --activations 8 --dynamic token\n"
     "  ounce quantize vit.onnx --data none --weights 6 --activations 6\n"

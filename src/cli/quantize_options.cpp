@@ -30,8 +30,10 @@ CLI::Validator weight_bits() {
 CLI::Validator activation_bits() {
   return CLI::Validator(
       [](const std::string& text) -> std::string {
-        const bool known = quantize::bits_from_text(text) || is_float_activation(text);
-        return known ? "" : "1 to 8 bits, or f32";
+        quantize::LayerSettings scratch;
+        const bool known =
+            quantize::set_activation_bits(scratch, text) || is_float_activation(text);
+        return known ? "" : "1 to 8 bits, ternary or f32";
       },
       "BITS");
 }
@@ -50,7 +52,10 @@ void set_bits(methods::Request& request, const QuantizeOptions& options) {
   quantize::set_weight_bits(weights, options.weights);
   request.weight_bits = weights.bits;
   request.ternary = weights.ternary;
-  request.activation_bits = quantize::bits_from_text(options.activations).value_or(0);
+  quantize::LayerSettings layer;
+  const bool on_codes = quantize::set_activation_bits(layer, options.activations);
+  request.activation_bits = on_codes ? layer.activation_bits : 0;
+  request.ternary_activations = layer.ternary_activations;
   request.activation_grid = *quantize::activation_grid_from_name(options.dynamic);
 }
 
@@ -90,7 +95,8 @@ void define_quantize(CLI::App& app, QuantizeOptions& options) {
   app.add_option("--weights", options.weights, "Bits of weights, or ternary (-1, 0, 1)")
       ->check(weight_bits())
       ->capture_default_str();
-  app.add_option("--activations", options.activations, "Bits of activations, or f32 for none")
+  app.add_option("--activations", options.activations,
+                 "Bits of activations, ternary (-1, 0, 1), or f32 for none")
       ->check(activation_bits())
       ->capture_default_str();
   app.add_option("--dynamic", options.dynamic,
@@ -198,7 +204,9 @@ std::filesystem::path output_folder(const QuantizeOptions& options,
 
 std::string settings_text(const methods::Request& request) {
   std::string activations =
-      request.activation_bits == 0 ? "float" : fmt::format("{} bit", request.activation_bits);
+      request.activation_bits == 0
+          ? "float"
+          : quantize::bits_phrase(request.activation_bits, request.ternary_activations);
   if (is_dynamic(request)) {
     activations += fmt::format(" dynamic per {}", quantize::name_of(request.activation_grid));
   }
@@ -206,13 +214,17 @@ std::string settings_text(const methods::Request& request) {
     activations += fmt::format(", softmax maps {}", quantize::name_of(request.softmax));
   }
   return fmt::format("weights {}, activations {}",
-                     request.ternary ? "ternary" : fmt::format("{} bit", request.weight_bits),
-                     activations);
+                     quantize::bits_phrase(request.weight_bits, request.ternary), activations);
 }
 
 std::string bits_label(const methods::Request& request) {
-  return fmt::format("W{}A{}", request.ternary ? "T" : std::to_string(request.weight_bits),
-                     request.activation_bits == 0 ? kFloatBits : request.activation_bits);
+  const auto letter_or_bits = [](int bits, bool ternary) {
+    return ternary ? "T" : std::to_string(bits);
+  };
+  return fmt::format(
+      "W{}A{}", letter_or_bits(request.weight_bits, request.ternary),
+      letter_or_bits(request.activation_bits == 0 ? kFloatBits : request.activation_bits,
+                     request.ternary_activations));
 }
 
 }  // namespace ounce::cli

@@ -24,7 +24,7 @@ struct QuantizeOptions {
   TaskArguments task;
   std::string method = "q-yolo";
   std::string weights = "8";      // bits, or "ternary"
-  std::string activations = "8";  // bits, or "f32"
+  std::string activations = "8";  // bits, "ternary" or "f32"
   std::string dynamic = "off";    // "tensor" or "token": grids made while the model runs
   std::string softmax = "auto";   // name of quantize::SoftmaxCodes; auto: the preset's choice
   std::string preset;             // name of methods::Preset, or none
@@ -63,7 +63,7 @@ std::filesystem::path output_folder(const QuantizeOptions& options,
 
 /// "weights 8 bit, activations 8 bit"
 std::string settings_text(const methods::Request& request);
-/// "W8A8", "W4A32", "WTA1" for ternary weights.
+/// "W8A8", "W4A32", "WTA1" for ternary weights, "WTAT" for ternary activations, too.
 std::string bits_label(const methods::Request& request);
 
 }  // namespace ounce::cli

@@ -18,6 +18,7 @@ struct Multiplication {
   int activation_bits = 32;  // as multiplied
   /// kBits only: products of single bits that one multiplication takes, 4 for two planes by two.
   int bit_products = 1;
+  bool ternary = false;  // kBits only: both operands hold -1, 0, +1, for which two planes take 2
 };
 
 inline constexpr Multiplication kInt8Multiplication = {Arithmetic::kInt8, 8, 8};

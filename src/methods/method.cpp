@@ -85,6 +85,7 @@ quantize::Options configure(const Method& method, const Request& request) {
   options.softmax = request.softmax;
   options.overrides = request.overrides;
   options.threads = request.threads;
+  quantize::check_settings(options.layer, {});
   return options;
 }
 
@@ -218,6 +219,7 @@ quantize::Options common_settings(const Request& request, std::string_view weigh
   layer.weights.ternary = request.ternary;
   layer.float_activations = request.activation_bits == 0;
   if (!layer.float_activations) layer.activation_bits = request.activation_bits;
+  layer.ternary_activations = request.ternary_activations;
   layer.activation_grid = request.activation_grid;
   const std::string range = option_text(request, option("weight-range"));
   options.search_few_bits = range == "auto";

@@ -12,9 +12,10 @@ namespace ounce::methods {
 
 /// What the user asked for, the same words for every method.
 struct Request {
-  int weight_bits = 8;      // 1 .. 8
-  bool ternary = false;     // the weights are -1, 0, 1 times a scale; `weight_bits` is 2
-  int activation_bits = 8;  // 1 .. 8; 0: activations stay float
+  int weight_bits = 8;               // 1 .. 8
+  bool ternary = false;              // the weights are -1, 0, 1 times a scale; `weight_bits` is 2
+  int activation_bits = 8;           // 1 .. 8; 0: activations stay float
+  bool ternary_activations = false;  // they are -1, 0, 1 times a scale; `activation_bits` is 2
   quantize::ActivationGrid activation_grid = quantize::ActivationGrid::kCalibrated;
   quantize::SoftmaxCodes softmax = quantize::SoftmaxCodes::kUniform;
   int threads = 1;

@@ -25,6 +25,14 @@ std::optional<int> bits_from_text(std::string_view text) {
   return text[0] - '0';
 }
 
+std::string bits_text(int bits, bool ternary) {
+  return ternary ? "ternary" : std::to_string(bits);
+}
+
+std::string bits_phrase(int bits, bool ternary) {
+  return bits_text(bits, ternary) + (ternary ? "" : " bit");
+}
+
 QuantParams affine_params(Range range, int bits) {
   check_bits(bits);
   QuantParams params;
@@ -36,6 +44,15 @@ QuantParams affine_params(Range range, int bits) {
   const double zero_point = std::nearbyint(-low / static_cast<double>(params.scale));
   params.zero_point =
       static_cast<int32_t>(std::clamp(zero_point, 0.0, static_cast<double>(params.highest())));
+  return params;
+}
+
+QuantParams ternary_params(float scale) {
+  QuantParams params;
+  params.bits = kTernaryBitCount;
+  params.ternary = true;
+  params.zero_point = 1;
+  if (scale > 0.0F) params.scale = std::max(scale, kSmallestScale);
   return params;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace ounce::quantize {
@@ -19,20 +20,25 @@ inline constexpr float kSmallestScale = 1e-30F;
 
 /// One uniform grid: x_hat = scale * (code - zero_point), code in [lowest(), highest()].
 ///
-/// Activations use unsigned grids 0 .. 2^bits - 1. Weights use signed grids with zero point 0:
-/// -127 .. 127 at 8 bits (symmetric, so that |w| <= 127 whatever its sign), -2^(bits-1) ..
-/// 2^(bits-1) - 1 below, the divisor being 2^(bits-1) - 1 throughout.
+/// Activations use unsigned grids 0 .. 2^bits - 1, or ternary ones, codes 0, 1, 2 with zero point
+/// 1, which stand for -scale, 0 and scale. Weights use signed grids with zero point 0: -127 .. 127
+/// at 8 bits (symmetric, so that |w| <= 127 whatever its sign), -2^(bits-1) .. 2^(bits-1) - 1
+/// below, the divisor being 2^(bits-1) - 1 throughout.
 struct QuantParams {
   float scale = 1.0F;
   int32_t zero_point = 0;
   int bits = 8;
   bool is_signed = false;
+  bool ternary = false;  // unsigned; counted as 2 bits
 
   int32_t lowest() const {
     if (!is_signed) return 0;
     return bits == 8 ? -127 : -(1 << (bits - 1));
   }
-  int32_t highest() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
+  int32_t highest() const {
+    if (ternary) return 2;
+    return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  }
 
   /// clamp(round_half_even(x / scale) + zero_point, lowest, highest)
   int32_t quantize(float x) const;
@@ -48,12 +54,18 @@ struct QuantParams {
 inline constexpr int kMinBits = 2;  // of a grid; one bit is a sign
 inline constexpr int kMaxBits = 8;
 inline constexpr int kMinWeightBits = 1;
+inline constexpr int kTernaryBitCount = 2;  // that codes -1, 0, 1 are counted as
 
 /// Throws `Error` unless `bits` is a number of bits that grids have (2 .. 8).
 void check_bits(int bits);
 
 /// "1" .. "8" as a number.
 std::optional<int> bits_from_text(std::string_view text);
+
+/// "8", "ternary": for options and tables.
+std::string bits_text(int bits, bool ternary);
+/// "8 bit", "ternary": for sentences.
+std::string bits_phrase(int bits, bool ternary);
 
 /// round_half_even(clamp(x, low, high)) for integer bounds within +-2^22. Adding 1.5 * 2^23 leaves
 /// no bits for the fraction: the FPU rounds; unlike a library call it compiles to packed
@@ -69,6 +81,9 @@ inline float round_code(float x, float low, float high) {
 /// point shifts the ends by at most half a step: `range()` tells where they came to lie. An empty
 /// range gives scale 1.
 QuantParams affine_params(Range range, int bits);
+
+/// The grid of -scale, 0 and scale; of scale 1 where `scale` is 0.
+QuantParams ternary_params(float scale);
 
 /// Fake-quantizes in place.
 void fake_quantize(std::span<float> values, const QuantParams& params);

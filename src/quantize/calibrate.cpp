@@ -205,6 +205,8 @@ RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const Obse
   request.lower_bound = grid.lower_bound;
   const bool two_sided = !grid.lower_bound && data.histogram.interval().low < 0.0F;
   if (request.rule == RangeRule::kUnilateral && two_sided) request.rule = RangeRule::kMse;
+  request.ternary = grid.ternary;
+  request.rule = rule_of(request.rule, request.ternary);
   if (grid.table >= 0) {
     request.rule = RangeRule::kMse;
     request.behind = function_of(prepared, grid.table, grid.values.front());

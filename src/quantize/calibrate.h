@@ -47,7 +47,8 @@ std::vector<float> choose_binarizer_scales(const Plan& plan, const Observations&
 
 /// What `choose_grids` asks of the range search. The unilateral rule needs a known lower end: a
 /// bound from the graph, or data without negative values; two-sided tensors get the bilateral
-/// search, and so does the index of a table, by the error behind the table.
+/// search, and so does the index of a table, by the error behind the table. A ternary grid has one
+/// rule, whatever was asked for.
 RangeRequest request_for(const Graph& prepared, const GridPlan& grid, const ObservedData& data);
 
 }  // namespace ounce::quantize

@@ -18,8 +18,8 @@ std::string exactly(double number) {
 
 /// What the range of a grid depends on, the data being the same.
 std::string key_of(const Graph& prepared, const GridPlan& grid) {
-  std::string key = std::to_string(grid.bits) + ' ' + std::string(name_of(grid.range)) + ' ' +
-                    exactly(grid.percentile);
+  std::string key = bits_text(grid.bits, grid.ternary) + ' ' + std::string(name_of(grid.range)) +
+                    ' ' + exactly(grid.percentile);
   if (grid.lower_bound) {
     key += (grid.lower_bound->tight ? " from " : " at least ") + exactly(grid.lower_bound->value);
   }
@@ -39,7 +39,7 @@ std::string key_of(const Graph& prepared, const Plan& plan, const LayerPlan& lay
   const int grid = plan.grid_of[static_cast<size_t>(node.input(0))];
   if (grid >= 0) {
     const QuantParams& params = grids[static_cast<size_t>(grid)];
-    key += ' ' + std::to_string(params.bits) + ' ' + exactly(params.scale) + ' ' +
+    key += ' ' + bits_text(params.bits, params.ternary) + ' ' + exactly(params.scale) + ' ' +
            std::to_string(params.zero_point);
   }
   return key;

@@ -287,7 +287,8 @@ Graph insert_qdq(const Graph& prepared, const Plan& plan, const Calibration& cal
 Calibration placeholder_calibration(const Graph& prepared, const Plan& plan) {
   Calibration calibration;
   for (const GridPlan& grid : plan.grids) {
-    calibration.grids.push_back(affine_params({-1.0F, 1.0F}, grid.bits));
+    calibration.grids.push_back(grid.ternary ? ternary_params(1.0F)
+                                             : affine_params({-1.0F, 1.0F}, grid.bits));
   }
   calibration.binarizer_scales.assign(plan.binarizers.size(), 1.0F);
   for (const LayerPlan& plan_layer : plan.layers) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <utility>
 #include <vector>
 
 namespace ounce::quantize {
@@ -42,6 +43,17 @@ float ternary_scale(std::span<const float> values) {
   std::sort(magnitudes.begin(), magnitudes.end(), std::greater<>());
   LargestMean largest;
   for (const float magnitude : magnitudes) largest.add(magnitude, 1.0);
+  return largest.mean();
+}
+
+float ternary_scale(const BinPoints& bins) {
+  std::vector<std::pair<double, double>> magnitudes;  // with their counts
+  for (size_t i = 0; i < bins.centres().size(); ++i) {
+    if (bins.count(i) > 0.0) magnitudes.emplace_back(std::fabs(bins.centres()[i]), bins.count(i));
+  }
+  std::sort(magnitudes.begin(), magnitudes.end(), std::greater<>());
+  LargestMean largest;
+  for (const auto& [magnitude, count] : magnitudes) largest.add(magnitude, count);
   return largest.mean();
 }
 

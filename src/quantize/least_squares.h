@@ -3,6 +3,7 @@
 #include <span>
 
 #include "quantize/histogram.h"
+#include "quantize/range.h"
 
 namespace ounce::quantize {
 
@@ -14,6 +15,8 @@ float sign_scale(std::span<const float> values);
 /// magnitude, which takes (sum |w|)^2 / k off the sum of squares: so every k is tried. The codes
 /// are then those that are nearest. 0 when all values are.
 float ternary_scale(std::span<const float> values);
+/// The same of the bins of observed data, each bin being as many values at its centre.
+float ternary_scale(const BinPoints& bins);
 
 /// The scale r with the least sum of (x - r [x > r / 2])^2 over the bins of values that are not
 /// negative; the search is that of `ternary_scale`. 0 when all values are.

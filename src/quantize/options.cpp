@@ -11,7 +11,7 @@ namespace ounce::quantize {
 namespace {
 
 constexpr std::string_view kKeys =
-    "weights=1..8|ternary|float, activations=1..8|float, dynamic=off|tensor|token, "
+    "weights=1..8|ternary|float, activations=1..8|ternary|float, dynamic=off|tensor|token, "
     "range=minmax|percentile|mse|symmetric-mse|kl|uh, "
     "percentile=NUMBER, weight-range=minmax|mse, granularity=tensor|channel|group:N";
 
@@ -53,10 +53,7 @@ void apply(LayerSettings& layer, const Override& setting) {
     if (!layer.float_weights && !set_weight_bits(layer.weights, value)) refuse(setting);
   } else if (setting.key == "activations") {
     layer.float_activations = is_float_word(value);
-    if (layer.float_activations) return;
-    const auto bits = bits_from_text(value);
-    if (!bits) refuse(setting);
-    layer.activation_bits = *bits;
+    if (!layer.float_activations && !set_activation_bits(layer, value)) refuse(setting);
   } else if (setting.key == "dynamic") {
     const auto grid = activation_grid_from_name(value);
     if (!grid) refuse(setting);
@@ -137,6 +134,23 @@ bool is_float_word(std::string_view text) {
   return text == "f32" || text == "float";
 }
 
+bool set_activation_bits(LayerSettings& layer, std::string_view text) {
+  WeightOptions bits;  // the same words
+  if (!set_weight_bits(bits, text)) return false;
+  layer.activation_bits = bits.bits;
+  layer.ternary_activations = bits.ternary;
+  return true;
+}
+
+void check_settings(const LayerSettings& layer, const std::string& where) {
+  if (layer.float_activations || !layer.ternary_activations ||
+      layer.activation_grid == ActivationGrid::kCalibrated) {
+    return;
+  }
+  throw Error("ternary activations have calibrated grids, none that are made while the model runs",
+              where, "2 to 8 bits, or no dynamic grids");
+}
+
 void set_granularity(WeightOptions& weights, std::string_view text) {
   constexpr std::string_view kGroupPrefix = "group:";
   if (text == "tensor") {
@@ -205,6 +219,7 @@ LayerSettings settings_for(const Options& options, const Node& node) {
       !is_overridden(options, node, "weight-range")) {
     layer.weights.rule = WeightRule::kMse;
   }
+  check_settings(layer, node.name);
   return layer;
 }
 

@@ -30,7 +30,8 @@ std::string_view name_of(ActivationGrid grid);
 /// How a layer's numbers are quantized.
 struct LayerSettings {
   WeightOptions weights;
-  int activation_bits = 8;  // 1 .. 8
+  int activation_bits = 8;           // 1 .. 8
+  bool ternary_activations = false;  // codes -1, 0, 1, counted as 2 bits
   ActivationGrid activation_grid = ActivationGrid::kCalibrated;
   bool float_weights = false;      // weights stay f32 (then the layer stays in float)
   bool float_activations = false;  // weight-only quantization of this layer
@@ -45,14 +46,22 @@ struct Override {
   std::string value;
 };
 
-/// Parses "PATTERN:KEY=VALUE". Keys: `weights` (1 .. 8, "ternary" or "float"), `activations` (1 ..
-/// 8 or "float"), `dynamic` ("off", "tensor", "token"), `range` (a range rule), `percentile`,
-/// `weight-range` ("minmax", "mse"), `granularity` ("tensor", "channel", "group:N"). Throws `Error`
-/// that lists what is possible.
+/// Parses "PATTERN:KEY=VALUE". Keys: `weights` and `activations` (1 .. 8, "ternary" or "float"),
+/// `dynamic` ("off", "tensor", "token"), `range` (a range rule), `percentile`, `weight-range`
+/// ("minmax", "mse"), `granularity` ("tensor", "channel", "group:N"). Throws `Error` that lists
+/// what is possible.
 Override parse_override(std::string_view text);
 
 /// Whether a word asks for numbers as they are: "f32" or "float".
 bool is_float_word(std::string_view text);
+
+/// Sets the bits of activations from "1" .. "8" or "ternary"; false, and nothing is set, when the
+/// text is neither.
+bool set_activation_bits(LayerSettings& layer, std::string_view text);
+
+/// Throws `Error` when settings exclude each other: grids that are made while the model runs are
+/// not ternary. `where`: which layer, or nothing.
+void check_settings(const LayerSettings& layer, const std::string& where);
 
 /// Sets granularity and group size from "tensor", "channel" or "group:N"; throws `Error` otherwise.
 void set_granularity(WeightOptions& weights, std::string_view text);
@@ -199,7 +208,7 @@ struct Options {
 };
 
 /// Settings of a node after all overrides that match it, the later ones winning. Throws `Error`
-/// naming the override that cannot be applied.
+/// naming the override that cannot be applied, or the node whose settings exclude each other.
 LayerSettings settings_for(const Options& options, const Node& node);
 
 /// Whether an override with this key names the node.

@@ -94,6 +94,7 @@ std::vector<GridRecord> grid_records(const Graph& prepared, const Plan& plan,
     for (const ValueId id : plan.grids[i].values) record.values.push_back(prepared.value(id).name);
     record.value = record.values.front();
     record.bits = params[i].bits;
+    record.ternary = params[i].ternary;
     record.rule = plan.grids[i].table >= 0
                       ? "table"
                       : name_of(request_for(prepared, plan.grids[i], data).rule);
@@ -227,6 +228,7 @@ std::vector<LayerRecord> planned_layers(const Graph& prepared, const Plan& plan)
     record.op = node.op;
     record.input = prepared.value(node.input(0)).name;
     record.activation_bits = layer.weight_only ? 0 : layer.settings.activation_bits;
+    record.ternary_activations = !layer.weight_only && layer.settings.ternary_activations;
     record.is_end = layer.is_end;
     if (!layer.weights) continue;
     const WeightOptions& weights = layer.settings.weights;

@@ -21,9 +21,10 @@ namespace ounce::quantize {
 struct LayerRecord {
   std::string node;
   std::string op;
-  int weight_bits = 0;      // 0: product of two activations
-  bool ternary = false;     // the 2 bits hold -1, 0, 1
-  int activation_bits = 0;  // 0: activations stay float (weight-only)
+  int weight_bits = 0;               // 0: product of two activations
+  bool ternary = false;              // the 2 bits of the weights hold -1, 0, 1
+  int activation_bits = 0;           // 0: activations stay float (weight-only)
+  bool ternary_activations = false;  // their 2 bits hold -1, 0, 1
   bool is_end = false;      // a first or last layer that keeps 8 bits where it would have fewer
   std::string granularity;  // "tensor", "channel", "group"
   std::string weight_rule;
@@ -37,7 +38,8 @@ struct GridRecord {
   std::string value;  // the first on the grid
   std::vector<std::string> values;
   int bits = 8;
-  std::string rule;  // of a binarizer "signs" or "zero-one"
+  bool ternary = false;  // the 2 bits hold -1, 0, 1
+  std::string rule;      // of a binarizer "signs" or "zero-one"
   float scale = 1.0F;
   int32_t zero_point = 0;
   Range chosen;

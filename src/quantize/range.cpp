@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "graph/error.h"
+#include "quantize/least_squares.h"
 #include "quantize/range_kl.h"
 
 namespace ounce::quantize {
@@ -170,11 +171,19 @@ std::optional<RangeRule> range_rule_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+RangeRule rule_of(RangeRule rule, bool ternary) {
+  return ternary ? RangeRule::kSymmetricMse : rule;
+}
+
 Range choose_ends(const ObservedData& data, const RangeRequest& request) {
   check_bits(request.bits);
   if (data.histogram.bins() == 0 || data.histogram.total() == 0) {
     throw Error("no data was observed, so no range can be chosen", {},
                 "at least one calibration input");
+  }
+  if (request.ternary) {
+    const float scale = ternary_scale(BinPoints(data));
+    return {-scale, scale};
   }
   switch (request.rule) {
     case RangeRule::kMinMax:
@@ -195,8 +204,9 @@ Range choose_ends(const ObservedData& data, const RangeRequest& request) {
 
 RangeChoice choose_range(const ObservedData& data, const RangeRequest& request) {
   RangeChoice choice;
-  choice.params = affine_params(choose_ends(data, request), request.bits);
-  if (request.rule != RangeRule::kMinMax && !data.refined) {
+  const Range ends = choose_ends(data, request);
+  choice.params = request.ternary ? ternary_params(ends.high) : affine_params(ends, request.bits);
+  if (rule_of(request.rule, request.ternary) != RangeRule::kMinMax && !data.refined) {
     const Range range = choice.params.range();
     const Range interval = data.histogram.interval();
     const double covered = static_cast<double>(std::min(range.high, interval.high)) -
@@ -211,7 +221,7 @@ RangeChoice choose_range(const ObservedData& data, const RangeRequest& request) 
 Range refinement_window(const Histogram& histogram, const RangeRequest& request) {
   Range window = histogram.interval();
   window.high = static_cast<float>(histogram.quantile(kRefinementQuantile));
-  if (request.rule != RangeRule::kUnilateral) {
+  if (rule_of(request.rule, request.ternary) != RangeRule::kUnilateral) {
     window.low = static_cast<float>(histogram.quantile(1.0 - kRefinementQuantile));
   }
   return window;

@@ -25,6 +25,9 @@ enum class RangeRule {
 std::string_view name_of(RangeRule rule);
 std::optional<RangeRule> range_rule_from_name(std::string_view name);
 
+/// The rule that is followed: the one number of a ternary grid is always searched.
+RangeRule rule_of(RangeRule rule, bool ternary);
+
 /// The least values of activation functions, as lower ends of ranges.
 inline constexpr float kSiluLowerBound = -0.2785F;      // min is -0.2784645 at x = -1.2784645
 inline constexpr float kGeluLowerBound = -0.17F;        // min is -0.1699712 at x = -0.7517916
@@ -46,6 +49,7 @@ using Function = std::function<void(std::span<const float> in, std::span<float> 
 struct RangeRequest {
   RangeRule rule = RangeRule::kMse;
   int bits = 8;
+  bool ternary = false;                   // levels -s, 0, s: s is searched, whatever the rule
   double percentile = 99.99;              // in percent, for kPercentile
   std::optional<LowerBound> lower_bound;  // for kUnilateral
   /// The searches try grids as they will run, with integer zero points. Without it they try the

@@ -200,7 +200,7 @@ WeightCodes weight_codes(const WeightOptions& options) {
 }
 
 std::string bits_text(const WeightOptions& options) {
-  return options.ternary ? "ternary" : std::to_string(options.bits);
+  return bits_text(options.bits, options.ternary);
 }
 
 WeightRule rule_of(const WeightOptions& options) {
@@ -209,7 +209,7 @@ WeightRule rule_of(const WeightOptions& options) {
 
 bool set_weight_bits(WeightOptions& options, std::string_view text) {
   if (text == "ternary") {
-    options.bits = 2;
+    options.bits = kTernaryBitCount;
     options.ternary = true;
     return true;
   }

@@ -90,6 +90,7 @@ Json to_json(const Layer& layer) {
               {"weight_bits", layer.weight_bits},
               {"weights", layer.weights_text()},
               {"activation_bits", layer.activation_bits},
+              {"activations", layer.activations_text()},
               {"first_or_last", layer.is_end}};
 }
 

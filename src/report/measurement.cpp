@@ -129,6 +129,12 @@ Rates rates_of(const engine::StepProfile& step, const engine::MachineLimits& lim
   return rates;
 }
 
+/// "8x8", "32x32": bits of weights and activations; "TxT": both are ternary.
+std::string bits_text(const engine::Multiplication& multiplication) {
+  if (multiplication.ternary) return "TxT";
+  return fmt::format("{}x{}", multiplication.weight_bits, multiplication.activation_bits);
+}
+
 Json step_json(const engine::StepProfile& step, const engine::MachineLimits& limits) {
   Json json{{"name", step.name},          {"op", step.op},     {"kernel", step.kernel},
             {"nodes", step.nodes},        {"macs", step.macs}, {"bytes", step.bytes},
@@ -141,15 +147,11 @@ Json step_json(const engine::StepProfile& step, const engine::MachineLimits& lim
   if (!rates.multiplies) return json;
   json["weight_bits"] = step.multiplication.weight_bits;
   json["activation_bits"] = step.multiplication.activation_bits;
+  json["bits"] = bits_text(step.multiplication);
   json["gops"] = rates.gops;
   json["limit_gops"] = rates.limit_gops;
   json["limit_share"] = rates.limit_share;
   return json;
-}
-
-/// "8x8", "32x32": bits of weights and activations.
-std::string bits_text(const engine::Multiplication& multiplication) {
-  return fmt::format("{}x{}", multiplication.weight_bits, multiplication.activation_bits);
 }
 
 std::string percent(double share) {

@@ -32,6 +32,7 @@ Layer layer_of(const Node& node, const quantize::LayerRecord* record, int64_t ma
   layer.weight_bits = record->weight_bits > 0 ? record->weight_bits : activation_bits;
   layer.ternary = record->ternary;
   layer.activation_bits = activation_bits;
+  layer.ternary_activations = record->ternary_activations;
   layer.is_end = record->is_end;
   return layer;
 }

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "quantize/affine.h"
+
 namespace ounce::report {
 
 /// Latency of a model over repeated runs, in milliseconds of wall time.
@@ -44,10 +46,14 @@ struct Layer {
   int weight_bits = 32;
   bool ternary = false;  // the 2 bits of the weights hold -1, 0, 1
   int activation_bits = 32;
-  bool is_end = false;  // keeps 8 bits as a first or last layer
+  bool ternary_activations = false;  // their 2 bits hold -1, 0, 1
+  bool is_end = false;               // keeps 8 bits as a first or last layer
 
   /// "8", "ternary", "32"
-  std::string weights_text() const { return ternary ? "ternary" : std::to_string(weight_bits); }
+  std::string weights_text() const { return quantize::bits_text(weight_bits, ternary); }
+  std::string activations_text() const {
+    return quantize::bits_text(activation_bits, ternary_activations);
+  }
 };
 
 /// How far one tensor of the quantized model is from its exact twin. Ratios of signal to

@@ -62,8 +62,7 @@ std::string before_after_table(const Compression& report) {
 /// "8/8" for a layer with bits of its own, "" for what stands between layers.
 std::string bits_of(const Compression& report, const std::string& name) {
   for (const Layer& layer : report.layers) {
-    if (layer.name == name)
-      return layer.weights_text() + "/" + std::to_string(layer.activation_bits);
+    if (layer.name == name) return layer.weights_text() + "/" + layer.activations_text();
   }
   return "";
 }

@@ -1,17 +1,22 @@
 // What each command does when all is well: files, JSON keys, exit codes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
+#include "engine/reference/reference.h"
+#include "engine/session.h"
 #include "formats/formats.h"
 #include "formats/npy.h"
 #include "report/json.h"
 #include "tests/cli/run_cli.h"
 #include "tests/cli/small_models.h"
+#include "tests/support/tensors.h"
 #include "tests/support/test_data.h"
 
 namespace ounce::cli {
@@ -249,6 +254,8 @@ TEST_F(Commands, EveryNumberOfBitsIsPlanned) {
                                                     {"3", "0", "W3A32"},
                                                     {"2", "2", "W2A2"},
                                                     {"ternary", "8", "WTA8"},
+                                                    {"ternary", "ternary", "WTAT"},
+                                                    {"4", "ternary", "W4AT"},
                                                     {"1", "1", "W1A1"},
                                                     {"1", "float", "W1A32"}}) {
     const Json json = run_json({"quantize", text("m.onnx"), "--dry-run", "--weights", weights,
@@ -257,8 +264,10 @@ TEST_F(Commands, EveryNumberOfBitsIsPlanned) {
     ASSERT_EQ(json["layers"].size(), 3u) << label;
     // The middle layer; the first and the last keep 8 bits where the others have few.
     EXPECT_EQ(json["layers"][1]["weights"], weights) << label;
-    const bool few =
-        std::string(weights) != "8" && std::string(weights) != "6" && std::string(weights) != "4";
+    const bool ternary = std::string(activations) == "ternary";
+    EXPECT_EQ(json["layers"][1]["activations"] == "ternary", ternary) << label;
+    const bool few = ternary || (std::string(weights) != "8" && std::string(weights) != "6" &&
+                                 std::string(weights) != "4");
     EXPECT_EQ(json["layers"][0]["weights"], few ? "8" : weights) << label;
     EXPECT_EQ(json["layers"][0]["first_or_last"], few) << label;
   }
@@ -288,6 +297,57 @@ TEST_F(Commands, OneBitModelsAreSmallAndSayHowTheyWereMade) {
   const Json judged = run_json({"eval", text("out/model.ounce"), "--data", text("photos")});
   const Json standard = run_json({"eval", text("out/model.onnx"), "--data", text("photos")});
   EXPECT_EQ(standard["metrics"], judged["metrics"]);
+}
+
+TEST_F(Commands, TernaryModelsSayHowTheyWereMadeAndTheirFilesAgree) {
+  // Without -o: the folder is named after the model and the bits.
+  const fs::path before = fs::current_path();
+  fs::current_path(path(""));
+  const std::vector<std::string> arguments = {
+      "quantize",  text("m.onnx"), "--data",        text("photos"), "--runs",     "3",
+      "--weights", "ternary",      "--activations", "ternary",      "--keep-slow"};
+  const Json json = run_json(arguments);
+  const CliResult table = run_cli(arguments);
+  fs::current_path(before);
+  ASSERT_EQ(json["layers"].size(), 3u);
+  EXPECT_EQ(json["layers"][1]["activation_bits"], 2);
+  EXPECT_EQ(json["layers"][1]["activations"], "ternary");
+  EXPECT_EQ(json["layers"][0]["activations"], "8");
+  EXPECT_EQ(json["after"]["label"], "WTAT");
+  EXPECT_EQ(json["settings"], "weights ternary, activations ternary");
+  EXPECT_NE(table.out.find("ternary/ternary"), std::string::npos) << table.out;
+  EXPECT_EQ(Json::parse(contents(path("m-wtat/manifest.json")))["bits"], "WTAT");
+
+  // Both files hold the same model, and the engine computes what the standard one says.
+  const Json judged = run_json({"eval", text("m-wtat/model.ounce"), "--data", text("photos")});
+  const Json standard = run_json({"eval", text("m-wtat/model.onnx"), "--data", text("photos")});
+  EXPECT_EQ(standard["metrics"], judged["metrics"]);
+  Graph simulated = formats::read_model(path("m-wtat/model.onnx"));
+  std::vector<Tensor> picture = {Tensor(DType::f32, {1, 3, 32, 32})};
+  float next = 0.0F;
+  for (float& value : picture[0].mutable_data<float>()) value = std::sin(next += 0.7F);
+  specialize_inputs(simulated, std::vector<Shape>{picture[0].shape()});
+  const Tensor said = engine::reference::run(simulated, picture)[0];
+  const Tensor done =
+      engine::Session(formats::read_model(path("m-wtat/model.ounce"))).run(picture)[0];
+  EXPECT_TRUE(testing::close(done, said, 1e-3));
+}
+
+TEST_F(Commands, TernaryGridsMadeWhileTheModelRunsAreRefusedInOneLine) {
+  const auto refused = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"quantize", text("m.onnx"), "--dry-run"});
+    const CliResult result = run_cli(more);
+    EXPECT_NE(result.code, 0);
+    EXPECT_TRUE(result.out.empty()) << result.out;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    EXPECT_NE(result.err.find("ternary activations have calibrated grids"), std::string::npos)
+        << result.err;
+    return result.err;
+  };
+  refused({"--activations", "ternary", "--dynamic", "token"});
+  refused({"--activations", "ternary", "--dynamic", "tensor"});
+  const std::string named = refused({"--dynamic", "token", "--set", "fc:activations=ternary"});
+  EXPECT_NE(named.find("fc: "), std::string::npos) << named;
 }
 
 TEST_F(Commands, SoftmaxMapsAreQuantizedAsAskedFor) {

@@ -39,6 +39,28 @@ TEST(BitPlanes, UnsignedCodesArePackedAsTheyAre) {
   }
 }
 
+TEST(BitPlanes, TernaryCodesArePackedAsTheirValues) {
+  Random random(4);
+  for (const int64_t channels : kLengths) {
+    for (const Fill fill : kFills) {
+      const int64_t rows = 11, ld = channels + 3;
+      const auto values = bit_values(random, kTernaryBits, rows * channels, fill);
+      std::vector<uint8_t> codes = random.codes(rows * ld);  // anything between the rows
+      for (int64_t i = 0; i < rows * channels; ++i) {
+        codes[static_cast<size_t>(i / channels * ld + i % channels)] =
+            static_cast<uint8_t>(values[static_cast<size_t>(i)] + 1);
+      }
+      const auto expected = reference::pack_rows(values, rows, channels, kTernaryBits);
+      on_every_isa([&](ThreadPool& pool) {
+        std::vector<uint64_t> bits(expected.size(), ~uint64_t{0});
+        pack_ternary_codes({pool, {}}, codes.data(), ld, rows, channels, bits.data());
+        expect_equal(expected, bits, "channels " + std::to_string(channels));
+      });
+      if (HasFailure()) return;
+    }
+  }
+}
+
 TEST(BitPlanes, SignsAreTakenAfterTheShiftAndZeroIsPositive) {
   Random random(3);
   for (const int64_t channels : kLengths) {

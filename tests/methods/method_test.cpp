@@ -111,6 +111,20 @@ TEST(Methods, below_four_bits_the_ends_keep_eight_and_the_guard_is_off) {
   EXPECT_TRUE(configure(method, ternary).keep_ends8);
 }
 
+TEST(Methods, ternary_activations_are_two_bits_on_calibrated_grids) {
+  Request request = bits(8, 2);
+  request.ternary_activations = true;
+  for (const Method& method : all_methods()) {
+    const quantize::Options options = configure(method, request);
+    EXPECT_TRUE(options.layer.ternary_activations) << method.name;
+    EXPECT_EQ(options.layer.activation_bits, 2) << method.name;
+    EXPECT_FALSE(options.layer.weights.ternary) << method.name;
+    EXPECT_TRUE(options.keep_ends8) << method.name;
+  }
+  request.activation_grid = quantize::ActivationGrid::kDynamicToken;
+  EXPECT_THROW(configure(find_method("mse"), request), Error);
+}
+
 TEST(Methods, what_few_bits_change_can_be_set_back) {
   Request request = bits(2, 8);
   request.options = {{"keep-ends8", "off"}, {"guard", "3.5"}, {"weight-range", "minmax"}};

@@ -85,6 +85,20 @@ TEST(QuantParams, round_trip_errs_by_at_most_half_a_step_and_keeps_zero) {
   }
 }
 
+TEST(QuantParams, a_ternary_grid_has_three_codes_about_zero) {
+  const QuantParams params = ternary_params(0.75F);
+  EXPECT_EQ(params.bits, 2);
+  EXPECT_EQ(params.lowest(), 0);
+  EXPECT_EQ(params.highest(), 2);
+  EXPECT_EQ(params.zero_point, 1);
+  EXPECT_EQ(params.range(), (Range{-0.75F, 0.75F}));
+  EXPECT_EQ(params.quantize(-9.0F), 0);
+  EXPECT_EQ(params.quantize(0.3F), 1);
+  EXPECT_EQ(params.quantize(9.0F), 2);
+  EXPECT_FALSE(params == affine_params({-0.75F, 1.5F}, 2)) << "which has a code 3";
+  EXPECT_EQ(ternary_params(0.0F).scale, 1.0F);
+}
+
 TEST(QuantParams, rounding_is_half_to_even_and_codes_clamp) {
   QuantParams params;
   params.scale = 1.0F;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "graph/error.h"
@@ -29,6 +30,12 @@ RangeRequest request(RangeRule rule, int bits) {
 
 QuantParams chosen(const ObservedData& data, RangeRule rule, int bits) {
   return choose_range(data, request(rule, bits)).params;
+}
+
+QuantParams ternary_choice(const ObservedData& data, RangeRule rule = RangeRule::kMse) {
+  RangeRequest wanted = request(rule, 2);
+  wanted.ternary = true;
+  return choose_range(data, wanted).params;
 }
 
 const ObservedData& silu_data() {
@@ -238,6 +245,58 @@ TEST(Ranges, a_constant_tensor_gets_a_usable_grid) {
       EXPECT_GT(params.scale, 0.0F);
       EXPECT_NEAR(params.fake_quantize(constant), constant, 0.02F) << name_of(rule);
     }
+    EXPECT_NEAR(ternary_choice(data).fake_quantize(constant), constant, 0.02F);
+  }
+}
+
+TEST(Ranges, the_scale_of_a_ternary_grid_is_that_of_least_squares_whatever_the_rule) {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  for (int round = 0; round < 12; ++round) {
+    std::vector<float> values(60);
+    for (float& value : values) {
+      value = normal(random) + 0.4F * static_cast<float>(round % 3);
+      if (round % 4 == 1) value = std::max(value, 0.0F);
+      if (round % 4 == 2) value = value * value * value;
+    }
+    const ObservedData data = observe(values);
+    const BinPoints points(data);
+    double least = std::numeric_limits<double>::infinity();
+    const double largest =
+        std::max(std::abs(data.histogram.interval().low), std::abs(data.histogram.interval().high));
+    for (int i = 1; i <= 20000; ++i) {
+      const double s = largest * i / 20000.0;
+      least = std::min(least, points.squared_error({-s, s, 3}));
+    }
+    for (const RangeRule rule : {RangeRule::kMinMax, RangeRule::kPercentile, RangeRule::kMse,
+                                 RangeRule::kKl, RangeRule::kUnilateral}) {
+      const QuantParams params = ternary_choice(data, rule);
+      EXPECT_TRUE(params.ternary);
+      EXPECT_EQ(params.zero_point, 1);
+      EXPECT_EQ(params.range().low, -params.range().high);
+      const double error = points.squared_error(levels_of(params));
+      EXPECT_LE(error, least * (1 + 1e-6)) << name_of(rule) << " in round " << round;
+      EXPECT_GE(error, least * (1 - 1e-4)) << name_of(rule) << " in round " << round;
+    }
+  }
+}
+
+TEST(Ranges, a_ternary_grid_looks_twice_at_what_an_outlier_hides) {
+  std::vector<float> values = testing::gaussian_quantiles(80000);
+  values.back() = 60.0F;  // at 300 it alone would outweigh the others
+  const ObservedData data = observe(values);
+  for (const RangeRule rule : {RangeRule::kMinMax, RangeRule::kUnilateral}) {
+    RangeRequest wanted = request(rule, 2);
+    wanted.ternary = true;
+    ASSERT_TRUE(choose_range(data, wanted).starved);
+    EXPECT_LT(refinement_window(data.histogram, wanted).low, 0.0F);
+    EXPECT_GT(refinement_window(data.histogram, wanted).low, -5.0F) << "both tails are cut";
+    ObservedData finer = data;
+    finer.refined = Histogram(refinement_window(data.histogram, wanted));
+    finer.refined->add(values);
+    EXPECT_FALSE(choose_range(finer, wanted).starved);
+    // The best ternary quantizer of a Gaussian has levels +-1.224; the outlier pulls a little.
+    EXPECT_NEAR(choose_range(finer, wanted).params.scale, 1.23F, 0.03F);
   }
 }
 

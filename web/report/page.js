@@ -454,7 +454,7 @@
     withTable(node, "Numbers of this chart", table("bits-table", "Bits, parameters and multiply-accumulates", [
       { title: "layer", kind: "name" }, { title: "op" }, { title: "weights", kind: "number" },
       { title: "activations", kind: "number" }, { title: "parameters", kind: "number" }, { title: "MACs", kind: "number" }],
-    layers.map((layer) => [layer.name, layer.op, layer.weights, String(layer.activation_bits),
+    layers.map((layer) => [layer.name, layer.op, layer.weights, layer.activations,
       scaled(layer.parameters, ""), scaled(layer.macs, "")])));
   }
 

@@ -10,12 +10,18 @@
 namespace ounce::engine {
 namespace {
 
+/// Weights -1, 0, +1.
+bool are_ternary(const Tensor& codes) {
+  return codes.dtype() == DType::i2 && is_ternary(codes);
+}
+
 /// The planes of weights of one to three bits.
 BitFormat weight_format(const Tensor& codes, BitFormat activations) {
+  if (activations == kTernaryBits) return kTernaryBits;  // chosen for such weights only
   if (codes.dtype() == DType::u1) return kSignBits;
   const BitFormat two_bits = {BitCoding::kSigned, 2};
   if (codes.dtype() == DType::i3) return {BitCoding::kSigned, 3};
-  return activations == kSignBits && is_ternary(codes) ? kTernaryBits : two_bits;
+  return activations == kSignBits && are_ternary(codes) ? kTernaryBits : two_bits;
 }
 
 BitFormat activation_format(const Node& node) {
@@ -68,9 +74,12 @@ int64_t packed_bytes(const PackedBits& packed) {
 }
 
 Multiplication multiplication_of(BitFormat weights, BitFormat activations) {
-  // The planes of ternary weights meet signs in one count, masked.
-  const int planes = weights == kTernaryBits ? 1 : weights.planes * activations.planes;
-  return {Arithmetic::kBits, weights.planes, activations.planes, planes};
+  // The planes of ternary weights meet signs in one count, masked; ternary activations in two, of
+  // products that are not zero and of those that are negative.
+  const int products =
+      weights == kTernaryBits ? activations.planes : weights.planes * activations.planes;
+  return {Arithmetic::kBits, weights.planes, activations.planes, products,
+          activations == kTernaryBits};
 }
 
 /// The addend of a float output, element by element as the output is written.
@@ -204,11 +213,18 @@ class BitMatMulStep final : public PackedMatMulStep {
   BitOutput output_;
 };
 
-/// Activations of an integer product: unsigned codes of few bits, as planes.
-BitActivations code_activations(const Node& node) {
+/// Activations of an integer product: unsigned codes of few bits, as planes. Where they and the
+/// weights are -1, 0, +1, they are packed as these values: two counts do what takes two planes by
+/// two four.
+BitActivations code_activations(const StepRequest& request) {
+  const Node& node = request.node;
   const auto largest = static_cast<unsigned>(node.attributes.get_int("x_max", 255));
+  const auto zero_point = static_cast<int32_t>(node.attributes.get_int("x_zero_point", 0));
+  if (largest == 2 && zero_point == 1 && are_ternary(*request.constant(node.input(1)))) {
+    return {kTernaryBits, 0};
+  }
   return {{BitCoding::kUnsigned, std::max(1, static_cast<int>(std::bit_width(largest)))},
-          static_cast<int32_t>(node.attributes.get_int("x_zero_point", 0))};
+          zero_point};
 }
 
 /// Scratch of a step, cut in two: the codes of its input as planes, and the rest for the product.
@@ -218,7 +234,11 @@ struct PlanesOfCodes {
       : cursor(context.kernels.scratch),
         bits(cursor.take<uint64_t>(rows * format.words(channels))),
         rest{context.kernels.pool, cursor.rest(context.kernels.scratch)} {
-    pack_codes(rest, codes, channels, rows, channels, format.planes, bits);
+    if (format == kTernaryBits) {
+      pack_ternary_codes(rest, codes, channels, rows, channels, bits);
+    } else {
+      pack_codes(rest, codes, channels, rows, channels, format.planes, bits);
+    }
   }
   static size_t need(int64_t rows, int64_t channels, BitFormat format) {
     return ScratchCursor::need<uint64_t>(rows * format.words(channels));
@@ -236,7 +256,7 @@ class PlaneConvStep final : public PackedConvStep {
       : PackedConvStep(request, conv_shape(request)),
         output_(integer_output(request, shape_.out_channels)),
         pixels_(shape_.batch * shape_.in_h * shape_.in_w) {
-    pack(request, code_activations(node_), integer_bias(request));
+    pack(request, code_activations(request), integer_bias(request));
   }
 
   void run(const RunContext& context) override {
@@ -260,7 +280,7 @@ class PlaneMatMulStep final : public PackedMatMulStep {
   explicit PlaneMatMulStep(const StepRequest& request)
       : PackedMatMulStep(request, matrix_shape(request)),
         output_(integer_output(request, shape_.n)) {
-    pack(request, code_activations(node_), integer_bias(request));
+    pack(request, code_activations(request), integer_bias(request));
   }
 
   void run(const RunContext& context) override {

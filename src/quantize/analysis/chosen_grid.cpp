@@ -29,6 +29,11 @@ std::optional<ChosenGrid> chosen_grid(const Graph& graph, const GraphIndex& inde
   const Tensor* high = graph.constant(clip.input(2));
   if (low != nullptr) grid.range.low = std::max(grid.range.low, low->to_f32()[0]);
   if (high != nullptr) grid.range.high = std::min(grid.range.high, high->to_f32()[0]);
+  grid.ternary = !is_signed && zero == 1 && std::round(grid.range.high / grid.step) == 1.0F;
+  if (grid.ternary) {
+    grid.bits = kTernaryBitCount;
+    return grid;
+  }
   const double codes = std::round((grid.range.high - grid.range.low) / grid.step) + 1.0;
   grid.bits = std::clamp(static_cast<int>(std::ceil(std::log2(codes) - 1e-9)), 1, kMaxBits);
   return grid;

@@ -127,7 +127,7 @@ std::optional<Diagnosis> outlier_channel(const TensorStatistics& tensor, const s
       "%d codes",
       spread.widest, spread.most / spread.middling,
       static_cast<double>(tensor.channels[spread.widest].low),
-      static_cast<double>(tensor.channels[spread.widest].high), codes + 1, 1 << tensor.grid.bits);
+      static_cast<double>(tensor.channels[spread.widest].high), codes + 1, tensor.grid.codes());
   found.flag = layer.empty() ? "" : more_bits(layer, tensor.grid.bits);
   return found;
 }

@@ -66,6 +66,7 @@ class Gatherer {
     const BinPoints points(*observed_);
     RangeRequest request;
     request.bits = std::max(result_.grid.bits, kMinBits);
+    request.ternary = result_.grid.ternary;
     request.rule = RangeRule::kMinMax;
     result_.widest_noise =
         points.squared_error(levels_of(choose_range(*observed_, request).params));

@@ -59,6 +59,8 @@ void Planner::select_layers() {
     layer.node = i;
     layer.settings = settings_for(options_, node);
     layer.weights = product_weights(graph_, index_, i);
+    // A softmax map is never negative: -1, 0, 1 would waste a code of it. Such products get 2 bits.
+    if (!layer.weights) layer.settings.ternary_activations = false;
     layer.weight_only = layer.settings.float_activations;
     // A convolution's windows overlap, and have borders that need a zero point: no dynamic grids.
     if (layer.reads_dynamic_grid() && node.op == "Conv") layer.weight_only = true;
@@ -114,6 +116,7 @@ bool Planner::widen(LayerPlan& layer) const {
   }
   if (!layer.weight_only && !is_overridden(options_, at(layer.node), "activations")) {
     settings.activation_bits = kMaxBits;
+    settings.ternary_activations = false;
   }
   return settings.weights.bits != before.weights.bits ||
          settings.activation_bits != before.activation_bits;
@@ -424,7 +427,9 @@ void Planner::set_by_layer(const LayerPlan& layer, ValueId input) {
   if (grid.bits == 0) {
     grid.range = layer.settings.range;
     grid.percentile = layer.settings.percentile;
+    grid.ternary = true;  // unless one of the layers does not ask for it
   }
+  grid.ternary = grid.ternary && layer.settings.ternary_activations;
   grid.bits = std::max(grid.bits, layer.settings.activation_bits);
 }
 

@@ -17,6 +17,7 @@ struct GridPlan {
   std::vector<ValueId> values;   // in order of computation
   std::vector<ValueId> sources;  // those of `values` that are computed, not moved: what is observed
   int bits = 8;
+  bool ternary = false;  // levels -s, 0, s: where all layers that read it ask for that
   RangeRule range = RangeRule::kMse;
   double percentile = 99.99;
   std::optional<LowerBound> lower_bound;

@@ -68,13 +68,14 @@ class Notes {
     bool narrow = false;
     if (layer.weights) {
       const WeightOptions& weights = layer.settings.weights;
-      text += "weights " + bits_text(weights) + (weights.ternary ? ", " : " bit, ");
+      text += "weights " + bits_phrase(weights.bits, weights.ternary) + ", ";
       narrow = weights.bits < kMaxBits;
     }
     if (layer.weight_only) {
       text += "activations float";
     } else {
-      text += "activations " + std::to_string(layer.settings.activation_bits) + " bit";
+      text += "activations " +
+              bits_phrase(layer.settings.activation_bits, layer.settings.ternary_activations);
       narrow = narrow || layer.settings.activation_bits < kMaxBits;
     }
     return narrow ? text + " (--option keep-ends8=on: 8 bit)" : text;

@@ -11,7 +11,7 @@ void write_layer(std::ostream& out, const Graph& graph, const Plan& plan, const 
   const WeightOptions& weights = layer.settings.weights;
   out << "layer " << node.name << " (" << node.op << "): ";
   if (layer.weights) {
-    out << "weights " << bits_text(weights) << (weights.ternary ? "" : " bit") << " per "
+    out << "weights " << bits_phrase(weights.bits, weights.ternary) << " per "
         << name_of(weights.granularity);
     if (weights.granularity == Granularity::kGroup) out << " of " << weights.group_size;
     out << ' ' << name_of(rule_of(weights)) << ", ";
@@ -19,7 +19,8 @@ void write_layer(std::ostream& out, const Graph& graph, const Plan& plan, const 
   if (layer.weight_only) {
     out << "activations float";
   } else {
-    out << "activations " << layer.settings.activation_bits << " bit";
+    out << "activations "
+        << bits_phrase(layer.settings.activation_bits, layer.settings.ternary_activations);
     if (layer.reads_dynamic_grid()) {
       out << " dynamic per " << name_of(layer.settings.activation_grid);
     }
@@ -38,12 +39,12 @@ void write_binarizer(std::ostream& out, const Graph& graph, const BinarizerPlan&
 void write_grid(std::ostream& out, const Graph& graph, const GridPlan& grid) {
   out << "grid " << graph.value(grid.values.front()).name;
   if (grid.values.size() > 1) out << " and " << grid.values.size() - 1 << " more";
-  out << ": " << grid.bits << " bit ";
+  out << ": " << bits_phrase(grid.bits, grid.ternary) << ' ';
   if (grid.table >= 0) {
     out << "index of the table of " << graph.nodes[static_cast<size_t>(grid.table)].op << '\n';
     return;
   }
-  out << name_of(grid.range);
+  out << name_of(rule_of(grid.range, grid.ternary));
   if (grid.lower_bound) {
     out << ", at least " << grid.lower_bound->value << (grid.lower_bound->tight ? "" : " (loose)");
   }

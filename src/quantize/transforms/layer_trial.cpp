@@ -55,6 +55,7 @@ Tensor quantized_rows(const Tensor& rows, const LayerSettings& settings) {
   RangeRequest request;
   request.rule = settings.range == RangeRule::kUnilateral ? RangeRule::kMse : settings.range;
   request.bits = std::max(settings.activation_bits, kMinBits);
+  request.ternary = settings.ternary_activations;
   request.percentile = settings.percentile;
   Tensor result = Tensor::of(rows.to_f32(), rows.shape());
   fake_quantize(result.mutable_data<float>(), choose_range(data, request).params);

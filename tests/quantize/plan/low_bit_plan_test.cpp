@@ -384,7 +384,7 @@ TEST(LowBitOptions, words_of_weights_and_activations) {
     EXPECT_NO_THROW(parse_override(text)) << text;
   }
   for (const char* text : {"a:weights=0", "a:weights=9", "a:weights=1.58", "a:weights=",
-                           "a:activations=ternary", "a:activations=0", "a:activations=16"}) {
+                           "a:activations=binary", "a:activations=0", "a:activations=16"}) {
     EXPECT_THROW(parse_override(text), Error) << text;
   }
 }

@@ -74,7 +74,7 @@ async function check_tables(page) {
       decibels(one.alone_db), decibels(one.restored_db)]),
     "latency-table": report.pieces
       .map((piece) => [piece.name, piece.op, shown(piece.float_ms, 4), shown(piece.quantized_ms, 4)]),
-    "bits-table": report.layers.map((layer) => [layer.name, layer.op, layer.weights, String(layer.activation_bits)]),
+    "bits-table": report.layers.map((layer) => [layer.name, layer.op, layer.weights, layer.activations]),
     "kept-table": report.kept_float.map((kept) => [kept.name, kept.op, kept.reason]),
     "search-table": (report.search?.points ?? []).map((point) =>
       [point.best ? `${point.kind} (chosen)` : point.kind, `${(point.metric * 100).toFixed(2)} %`]),

@@ -47,8 +47,11 @@ HWY_INLINE uint64_t plane_of_bytes(const uint8_t* bytes, int bit) {
   return word;
 }
 
-void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
-                int64_t channels, int planes, uint64_t* bits) {
+// Calls pack(bytes, mask, word) for all words of rows of codes: 64 bytes, the bits of `mask` those
+// of them that are channels, and where the word of plane 0 goes.
+template <class Pack>
+void for_words(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+               int64_t channels, int planes, uint64_t* bits, const Pack& pack) {
   const int64_t words = BitFormat::plane_words(channels);
   for_rows(context.pool, rows, [&](int64_t i) HWY_ATTR {
     uint64_t* row = bits + i * planes * words;
@@ -56,10 +59,30 @@ void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_
       alignas(64) uint8_t bytes[kWord];
       const int64_t count = std::min(kWord, channels - w * kWord);
       std::memcpy(bytes, codes + i * ld + w * kWord, static_cast<size_t>(count));
-      const uint64_t mask = ~uint64_t{0} >> (kWord - count);
-      for (int p = 0; p < planes; ++p) row[p * words + w] = plane_of_bytes(bytes, p) & mask;
+      pack(bytes, ~uint64_t{0} >> (kWord - count), row + w);
     }
   });
+}
+
+void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                int64_t channels, int planes, uint64_t* bits) {
+  const int64_t words = BitFormat::plane_words(channels);
+  for_words(context, codes, ld, rows, channels, planes, bits,
+            [&](const uint8_t* bytes, uint64_t mask, uint64_t* word) HWY_ATTR {
+              for (int p = 0; p < planes; ++p) word[p * words] = plane_of_bytes(bytes, p) & mask;
+            });
+}
+
+void pack_ternary_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                        int64_t channels, uint64_t* bits) {
+  const int64_t words = BitFormat::plane_words(channels);
+  for_words(context, codes, ld, rows, channels, kTernaryBits.planes, bits,
+            [&](const uint8_t* bytes, uint64_t mask, uint64_t* word) HWY_ATTR {
+              const uint64_t zero = plane_of_bytes(bytes, 0);      // code 1
+              const uint64_t positive = plane_of_bytes(bytes, 1);  // code 2
+              word[0] = ~zero & mask;
+              word[words] = ~(zero | positive) & mask;
+            });
 }
 
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
@@ -115,12 +138,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ounce::engine {
 OUNCE_EXPORT(pack_codes);
+OUNCE_EXPORT(pack_ternary_codes);
 OUNCE_EXPORT(pack_signs);
 OUNCE_EXPORT(pack_code_signs);
 
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits) {
   OUNCE_DISPATCH(pack_codes)(context, codes, ld, rows, channels, planes, bits);
+}
+void pack_ternary_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                        int64_t channels, uint64_t* bits) {
+  OUNCE_DISPATCH(pack_ternary_codes)(context, codes, ld, rows, channels, bits);
 }
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,
                 const float* shift, int64_t bit_stride, uint64_t* bits) {

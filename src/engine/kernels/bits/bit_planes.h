@@ -89,6 +89,10 @@ bool can_multiply(BitFormat a, BitFormat b);
 void pack_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
                 int64_t channels, int planes, uint64_t* bits);
 
+/// Codes 0, 1, 2 of the values -1, 0, +1 to kTernary bits.
+void pack_ternary_codes(const Context& context, const uint8_t* codes, int64_t ld, int64_t rows,
+                        int64_t channels, uint64_t* bits);
+
 /// kSign bits of x + shift[channel]: set where x + shift < 0. `shift`: [channels] or null; rows of
 /// bits are `bit_stride` words apart.
 void pack_signs(const Context& context, const float* x, int64_t ld, int64_t rows, int64_t channels,

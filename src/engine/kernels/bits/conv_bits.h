@@ -14,8 +14,8 @@ namespace ounce::engine {
 /// off by corrections, one row of them for each set of taps that can lie outside the image.
 ///
 /// A group whose channels do not fill whole words reads the words that they lie in; the weights of
-/// its neighbours' channels are zero, for which its weights are packed as kTernary (kSign
-/// activations) or kSigned.
+/// its neighbours' channels are zero, for which weights that are signs are packed as kTernary
+/// (kSign activations) or kSigned.
 struct PackedConvBits {
   ConvShape shape;  // batch and, without `windows`, image sizes are free to differ at run time
   BitFormat format;
