@@ -118,7 +118,8 @@ class Guard {
 
   bool takes_tokens(int node) const {
     const auto found = layers_.find(node);
-    if (found == layers_.end() || !found->second->weights || !found->second->reads_grid()) {
+    if (found == layers_.end() || !found->second->weights || !found->second->reads_grid() ||
+        found->second->settings.ternary_activations) {
       return false;
     }
     const Node& layer = prepared_.nodes[static_cast<size_t>(node)];
