@@ -76,9 +76,14 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
     options["rounding"] = "gptq";
     return choice;
   }
+  if (narrow_activations) options["range-loss"] = "fisher";
+  // Convolutions of so many bits lose nothing by rounding, and learning what a few pictures show
+  // can cost more than it brings.
+  constexpr int kFewestNearestBits = 6;
+  if (!transformer && request.weight_bits >= kFewestNearestBits) return choice;
   options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";
   // Of the residual stream a few channels are so large that errors elsewhere would not count.
-  if (transformer) options["range-loss"] = options["tuning-loss"] = "fisher";
+  if (transformer) options["tuning-loss"] = "fisher";
   const double seconds = preset == Preset::kGood ? kGoodSeconds : kBestSeconds;
   const std::string steps = steps_for(seconds, macs, pictures);
   if (steps != "auto") options["tuning-steps"] = steps;

@@ -32,7 +32,10 @@ TEST(Preset, follows_family_and_bits) {
   EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)).at("tuning-loss"), "fisher");
   EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)).at("range-loss"), "fisher");
   EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 4)).contains("tuning-loss"));
-  EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 4)).contains("range-loss"));
+  EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 4)).at("range-loss"), "fisher");
+  EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 8)).contains("range-loss"));
+  EXPECT_EQ(chosen(Preset::kGood, cnn, bits(6, 6)),
+            (std::map<std::string, std::string>{{"keep-ends8", "on"}, {"range-loss", "fisher"}}));
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 8)).at("rounding"), "brecq");
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 4)).at("rounding"), "straight-through");
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 0)).at("rounding"), "gptq");
