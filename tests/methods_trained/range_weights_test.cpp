@@ -73,6 +73,39 @@ TEST(RangeWeights, repeat_with_the_seed) {
   EXPECT_EQ(grid_between(graph, true, 6, 3).scale, grid_between(graph, true, 6, 3).scale);
 }
 
+TEST(RangeWeights, are_done_without_where_no_output_has_a_slope) {
+  quantize::testing::Builder b(9);
+  const ValueId x = b.input("x", {1, 16, kWidth});
+  const ValueId scores = b.linear(x, kWidth, 4, "first");
+  const Graph graph = b.finish({b.op("ArgMax", {scores}, "best")});
+  quantize::TensorSource source = source_for(graph);
+  quantize::Options options;
+  options.layer.activation_bits = 6;
+  quantize::Refinement refine;
+  refine.weigh = range_weights(1, 1);
+  std::string told;
+  quantize::Progress progress;
+  progress.note = [&](std::string_view line) { told += line; };
+  EXPECT_NO_THROW(quantize::quantize(graph, options, source, progress, refine));
+  EXPECT_NE(told.find("errors of ranges count alike"), std::string::npos) << told;
+}
+
+TEST(RangeWeights, stop_when_asked_to) {
+  const Graph graph = loud_channel(1.0F);
+  quantize::TensorSource source = source_for(graph);
+  quantize::Options options;
+  options.layer.activation_bits = 6;
+  quantize::Refinement refine;
+  refine.weigh = range_weights(1, 1);
+  bool weighing = false;
+  quantize::Progress progress;
+  progress.report = [&](std::string_view stage, int64_t, int64_t) {
+    weighing = weighing || stage == "range weights";
+  };
+  progress.interrupted = [&] { return weighing; };
+  EXPECT_THROW(quantize::quantize(graph, options, source, progress, refine), quantize::Interrupted);
+}
+
 TEST(RangeWeights, leave_ranges_alone_that_nothing_depends_on) {
   Graph graph = loud_channel(1.0F);
   auto next = graph.value(graph.find_value("second.weight")).constant.mutable_data<float>();

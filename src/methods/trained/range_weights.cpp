@@ -5,9 +5,11 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "graph/error.h"
 #include "methods/trained/squared_gradients.h"
 #include "quantize/analysis/grid_losses.h"
 #include "train/threads.h"
@@ -68,7 +70,16 @@ class Weigher {
     if (values_.empty()) return;
     train::set_threads(threads_);
     const Observations plain = observations;
-    count_by_weight(source, progress, observations);
+    try {
+      if (prepared_.inputs.size() != 1) throw Error("has more than one input", "the network");
+      count_by_weight(source, progress, observations);
+    } catch (const quantize::Interrupted&) {
+      throw;
+    } catch (const Error& error) {
+      progress.tell(std::string("errors of ranges count alike: ") + error.what());
+      observations = plain;
+      return;
+    }
     judge(source, progress, plain, observations);
   }
 
