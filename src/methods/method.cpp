@@ -156,9 +156,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "nearest or gptq: the codes that learned rounding begins with; auto: gptq for "
        "straight-through"},
       {"range-loss", "plain",
-       "plain: all errors count alike where ranges of activations are searched; fisher: by what "
-       "they "
-       "cost the outputs"},
+       "plain: all errors count alike where ranges of activations are searched; fisher: below 8 "
+       "bits by what they cost the outputs"},
       {"tuning-loss", "plain",
        "plain: all errors of a block count alike; fisher: by what they cost the outputs, for "
        "transformers"},

@@ -69,7 +69,7 @@ double option_number(const Request& request, const MethodOption& option);
 
 /// Options that every post-training method has: bias-correction, weight-range, granularity,
 /// keep-ends8, embeddings8, residual, guard, equalize, rotation, norms, smooth-alpha, rounding,
-/// tuning-steps, tuning-start, tuning-loss, drop-slow-layers.
+/// tuning-steps, tuning-start, tuning-loss, range-loss, drop-slow-layers.
 std::vector<MethodOption> common_options(std::string_view weight_range);
 /// Bits and common options of a request.
 quantize::Options common_settings(const Request& request, std::string_view weight_range);

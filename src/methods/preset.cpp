@@ -77,8 +77,7 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
     return choice;
   }
   if (narrow_activations) options["range-loss"] = "fisher";
-  // Convolutions of so many bits lose nothing by rounding, and learning what a few pictures show
-  // can cost more than it brings.
+  // Convolutions of so many bits lose next to nothing by rounding.
   constexpr int kFewestNearestBits = 6;
   if (!transformer && request.weight_bits >= kFewestNearestBits) return choice;
   options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";

@@ -30,11 +30,12 @@ struct PresetChoice {
 /// | weights alone          | GPTQ            | GPTQ                                 |
 /// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
 /// | transformer below 8    | RepQ, GPTQ      | RepQ, blocks tuned straight through  |
-/// | convolutions below 8   | GPTQ, biases    | BRECQ; below 8 of activations: straight through |
+/// | convolutions below 6   | GPTQ, biases    | BRECQ; below 8 of activations: straight through |
 ///
-/// first and last layers of 8 bits, and softmax maps in logarithmic codes below 5 bits. Steps of
-/// learned rounding are as many as `pictures` bear, and as the time allows by the network's
-/// multiplications (`macs` a run), so that the same command gives the same result everywhere.
+/// first and last layers of 8 bits, ranges of narrow activations by weighed errors (but `fast`),
+/// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as
+/// `pictures` bear, and as the time allows by the network's multiplications (`macs` a run), so that
+/// the same command gives the same result everywhere.
 PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& request, int64_t macs,
                            int64_t pictures);
 

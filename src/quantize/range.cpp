@@ -171,6 +171,11 @@ std::optional<RangeRule> range_rule_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+bool goes_by_squared_error(RangeRule rule) {
+  return rule == RangeRule::kMse || rule == RangeRule::kSymmetricMse ||
+         rule == RangeRule::kUnilateral;
+}
+
 RangeRule rule_of(RangeRule rule, bool ternary) {
   return ternary ? RangeRule::kSymmetricMse : rule;
 }

@@ -24,6 +24,8 @@ enum class RangeRule {
 /// "minmax", "percentile", "mse", "symmetric-mse", "kl", "uh".
 std::string_view name_of(RangeRule rule);
 std::optional<RangeRule> range_rule_from_name(std::string_view name);
+/// Whether the rule looks for the range with the least squared error.
+bool goes_by_squared_error(RangeRule rule);
 
 /// The rule that is followed: the one number of a ternary grid is always searched.
 RangeRule rule_of(RangeRule rule, bool ternary);

@@ -33,13 +33,14 @@ quantize::TensorSource source_for(const Graph& graph) {
 }
 
 /// What was chosen for what the second layer reads.
-quantize::GridRecord grid_between(const Graph& graph, bool weighed, int bits = 6,
-                                  uint64_t seed = 1) {
+quantize::GridRecord grid_between(const Graph& graph, bool weighed, int bits = 6, uint64_t seed = 1,
+                                  quantize::RangeRule rule = quantize::RangeRule::kMse) {
   quantize::TensorSource source = source_for(graph);
   quantize::Refinement refine;
   if (weighed) refine.weigh = range_weights(seed, 1);
   quantize::Options options;
   options.layer.activation_bits = bits;
+  options.layer.range = rule;
   const auto result = quantize::quantize(graph, options, source, {}, refine);
   const auto grid = std::find_if(result.grids.begin(), result.grids.end(), [](const auto& record) {
     return record.value.find("first") == 0;
@@ -66,6 +67,14 @@ TEST(RangeWeights, keep_what_they_do_depend_on) {
 TEST(RangeWeights, leave_grids_of_eight_bits_alone) {
   const Graph graph = loud_channel(0.0F);
   EXPECT_EQ(grid_between(graph, true, 8).scale, grid_between(graph, false, 8).scale);
+}
+
+TEST(RangeWeights, leave_rules_alone_that_look_for_no_error) {
+  const Graph graph = loud_channel(0.0F);
+  for (const auto rule : {quantize::RangeRule::kMinMax, quantize::RangeRule::kPercentile}) {
+    EXPECT_EQ(grid_between(graph, true, 6, 1, rule).scale,
+              grid_between(graph, false, 6, 1, rule).scale);
+  }
 }
 
 TEST(RangeWeights, repeat_with_the_seed) {

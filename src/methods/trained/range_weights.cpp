@@ -58,9 +58,11 @@ class Weigher {
   Weigher(const Graph& prepared, const quantize::Plan& plan, uint64_t seed, int threads)
       : plan_(plan), prepared_(prepared), seed_(seed), threads_(threads) {
     for (size_t i = 0; i < plan.grids.size(); ++i) {
-      if (plan.grids[i].bits == quantize::kMaxBits) continue;
+      const quantize::GridPlan& grid = plan.grids[i];
+      if (grid.bits == quantize::kMaxBits) continue;
+      if (!grid.ternary && !quantize::goes_by_squared_error(grid.range)) continue;
       narrow_.push_back(i);
-      for (const ValueId id : plan.grids[i].sources) readers_[id].push_back(i);
+      for (const ValueId id : grid.sources) readers_[id].push_back(i);
     }
     for (const auto& [id, grids] : readers_) values_.push_back(id);
   }
@@ -127,7 +129,6 @@ class Weigher {
     for (const size_t i : narrow_) {
       progress.step("judging ranges", static_cast<int64_t>(&i - narrow_.data()),
                     static_cast<int64_t>(narrow_.size()));
-      if (progress.interrupted && progress.interrupted()) throw quantize::Interrupted();
       const quantize::QuantParams before = chosen(i, plain.grids[i]).params;
       const quantize::QuantParams after = chosen(i, weighed.grids[i]).params;
       if (before == after || losses.loss(i, after) < losses.loss(i, before)) continue;
@@ -164,7 +165,7 @@ class Weigher {
   const Graph& prepared_;
   uint64_t seed_;
   int threads_;
-  std::vector<size_t> narrow_;                      // grids of fewer than 8 bits
+  std::vector<size_t> narrow_;                      // searched grids of fewer than 8 bits
   std::map<ValueId, std::vector<size_t>> readers_;  // those that observe a value
   std::vector<ValueId> values_;
   std::map<size_t, double> units_;
