@@ -1,10 +1,32 @@
 #pragma once
 
+#include <span>
+
 #include "engine/session.h"
+#include "formats/onnx/onnx.h"
+#include "graph/passes/passes.h"
+#include "tests/graph/equivalence.h"
+#include "tests/support/test_data.h"
 #include "train/module.h"
 #include "train/tensor.h"
 
 namespace ounce::testing {
+
+/// The network's ONNX file is one the engine sees the same operators in, and computes the same
+/// from.
+inline void expect_same_from_onnx(const Graph& frozen, std::span<const Tensor> inputs,
+                                  const Tensor& logits) {
+  const TemporaryFolder folder;
+  formats::write_onnx(frozen, folder.path() / "frozen.onnx");
+  const Graph read = formats::read_onnx(folder.path() / "frozen.onnx");
+  const auto counts = [](Graph graph) {
+    optimize(graph, engine::reference::evaluator());
+    return operator_counts(graph);
+  };
+  EXPECT_EQ(counts(read), counts(frozen));
+  engine::Session session(read);
+  EXPECT_TRUE(session.run(inputs).at(0).identical_to(logits));
+}
 
 /// How far the engine is from the trainer's executor in f64 on a frozen network.
 struct Parity {
@@ -19,7 +41,9 @@ inline Parity parity_on(const Graph& frozen, const at::Tensor& pictures) {
   const at::Tensor expected = module(pictures.to(at::kDouble)).detach();
   engine::Session session(frozen);
   const Tensor inputs[] = {train::from_torch(pictures)};
-  const at::Tensor actual = train::to_torch(session.run(inputs).at(0));
+  const Tensor logits = session.run(inputs).at(0);
+  expect_same_from_onnx(frozen, inputs, logits);
+  const at::Tensor actual = train::to_torch(logits);
   const at::Tensor range = expected.max() - expected.min();
   const at::Tensor off = (actual - expected).abs().amax(1).gt(1e-3 * range);
   return {actual.argmax(1).ne(expected.argmax(1)).sum().item<int64_t>(), off.sum().item<int64_t>()};

@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "formats/onnx/attribute_reader.h"
 #include "formats/onnx/graph_builder.h"
+#include "formats/onnx/narrow_codes.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/parts_budget.h"
 #include "formats/onnx/scope.h"
@@ -12,6 +14,8 @@
 #include "formats/onnx/upgrade.h"
 #include "formats/ounce_file/located.h"
 #include "graph/error.h"
+#include "graph/operator.h"
+#include "graph/passes/passes.h"
 
 namespace ounce::formats {
 namespace {
@@ -23,6 +27,18 @@ constexpr size_t kMaxPartsBytes = size_t{256} << 20;
 
 bool is_default_domain(const std::string& domain) {
   return domain.empty() || domain == "ai.onnx";
+}
+
+/// Undoes what `write_onnx` does to codes and quantizers that ONNX cannot express: what it wrote
+/// runs from the file as it ran before.
+void restore_fused(Graph& graph) {
+  restore_narrow_codes(graph);
+  fuse_dynamic_fake_quant(graph);
+  fuse_log_quantize(graph);
+  const auto chooses = [](const Node& node) { return node.op == "Where"; };
+  if (std::none_of(graph.nodes.begin(), graph.nodes.end(), chooses)) return;
+  infer_shapes(graph);  // a scale along an axis must not widen what it scales
+  fuse_binarize(graph);
 }
 
 /// Turns one parsed model into a Graph, consuming the message as it goes.
@@ -40,6 +56,7 @@ class ModelReader {
     read_outputs();
     read_metadata();
     builder_.finish();
+    restore_fused(builder_.graph());
     return std::move(builder_.graph());
   }
 

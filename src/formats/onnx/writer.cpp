@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "formats/onnx/narrow_codes.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/opset_rules.h"
 #include "formats/onnx/tensor_proto.h"
@@ -23,20 +24,6 @@ int ir_version_of(int opset) {
   if (opset >= 21) return 10;
   if (opset >= 19) return 9;
   return opset >= 15 ? 8 : 7;
-}
-
-/// Constants of three bits and fewer fit the four-bit integers of the standard, in a narrow range.
-void widen_sub_nibble_constants(Graph& graph) {
-  for (Value& value : graph.values) {
-    const DType dtype = value.is_constant() ? value.constant.dtype() : value.dtype;
-    if (dtype != DType::i3 && dtype != DType::i2 && dtype != DType::u1) continue;
-    if (!value.is_constant()) {
-      throw Error("a computed tensor of type " + std::string(name_of(dtype)) + " has no ONNX form",
-                  "value '" + value.name + "'");
-    }
-    value.constant = cast(value.constant, DType::i4);
-    value.dtype = DType::i4;
-  }
 }
 
 /// Types of computed values are needed for the interface and for the choice of the opset.
@@ -260,7 +247,7 @@ void write_onnx(const Graph& graph, const std::filesystem::path& path,
   Graph plain = graph;
   expand_fused(plain, options.newest_opset);
   plain.remove_dead();
-  widen_sub_nibble_constants(plain);
+  widen_narrow_codes(plain);
   infer_missing_types(plain);
   plain.validate();
   const bool external = options.weights == WeightPlacement::external ||

@@ -55,6 +55,17 @@ class Expansion {
     return editor_.add_constant(node_.name + "/tensor", std::move(value));
   }
 
+  /// The constant behind input `i`, nullptr when it is computed.
+  const Tensor* constant(size_t i) const { return editor_.graph().constant(input(i)); }
+  /// value / 2: a constant's is one again.
+  ValueId half(ValueId value) {
+    const Tensor* known = editor_.graph().constant(value);
+    if (known == nullptr) return step("Mul", {value, number(0.5)});
+    std::vector<float> halves = known->to_f32();
+    for (float& number : halves) number *= 0.5F;
+    return tensor(cast(Tensor::of(halves, known->shape()), known->dtype()));
+  }
+
   void set_dtype(ValueId id, DType dtype) { editor_.graph().value(id).dtype = dtype; }
 
  private:
@@ -173,6 +184,10 @@ ValueId binarize_scale(Expansion& e) {
   const auto axis = static_cast<size_t>(
       normalize_axis(e.node().attributes.get_int("axis", 1), static_cast<int64_t>(e.rank(0))));
   std::vector<int64_t> shape(e.rank(0) - axis, 1);
+  if (const Tensor* scale = e.constant(1)) {
+    shape[0] = scale->size();
+    return e.tensor(scale->reshaped(std::move(shape)));
+  }
   shape[0] = -1;
   return e.step("Reshape", {e.input(1), e.integers(std::move(shape))});
 }
@@ -181,7 +196,7 @@ ValueId binarize_scale(Expansion& e) {
 void expand_binarize(Expansion& e) {
   const ValueId scale = binarize_scale(e);
   if (e.node().attributes.get_int("unsigned", 0) != 0) {
-    const ValueId above = e.step("Greater", {e.input(0), e.step("Mul", {scale, e.number(0.5)})});
+    const ValueId above = e.step("Greater", {e.input(0), e.half(scale)});
     e.set_dtype(above, DType::boolean);
     e.finish("Where", {above, scale, e.number(0)});
     return;
@@ -202,13 +217,10 @@ void expand_dynamic_fake_quant(Expansion& e) {
   const bool symmetric = given.get_int("symmetric", 0) != 0;
   const ValueId x = e.input(0);
   const ValueId zero = e.number(0);
-  std::vector<int64_t> axes = {-1};
-  if (given.get_int("per_token", 0) == 0) {
-    for (size_t i = 1; i < e.rank(0); ++i) axes.push_back(-1 - static_cast<int64_t>(i));
-  }
-  const ValueId along = e.integers(std::move(axes));
-  const ValueId low = e.step("Min", {e.step("ReduceMin", {x, along}), zero});
-  const ValueId high = e.step("Max", {e.step("ReduceMax", {x, along}), zero});
+  std::vector<ValueId> reduced = {x};  // over all axes
+  if (given.get_int("per_token", 0) != 0) reduced.push_back(e.integers({-1}));
+  const ValueId low = e.step("Min", {e.step("ReduceMin", reduced), zero});
+  const ValueId high = e.step("Max", {e.step("ReduceMax", reduced), zero});
   const ValueId below = e.step("Neg", {low});
   const ValueId scale =
       symmetric ? e.step("Div", {e.step("Max", {below, high}), e.number(levels / 2 - 1)})

@@ -46,6 +46,13 @@ int remove_dead_nodes(Graph& graph);
 /// HardSwish below 14, GroupNormalization below 21).
 int expand_fused(Graph& graph, int target_opset = 21);
 
+/// Finds quantizers of domain "ounce" again that `expand_fused` wrote in ONNX operators:
+/// DynamicFakeQuant, Binarize (with a scale along an axis where the shape of its input is known),
+/// LogQuantize. What rounds otherwise stays as it is.
+int fuse_dynamic_fake_quant(Graph& graph);
+int fuse_binarize(Graph& graph);
+int fuse_log_quantize(Graph& graph);
+
 /// A pass of `optimize` and what it did.
 struct PassResult {
   std::string_view name;
