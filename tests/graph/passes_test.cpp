@@ -155,6 +155,26 @@ TEST(FoldBatchNorm, into_matmul_leaves_an_add) {
         "MatMul Add");
 }
 
+TEST(FoldBatchNorm, takes_layer_scales_behind_the_bias_of_a_matmul) {
+  Builder b;
+  const ValueId x = b.input("x", {2, 3, 4});
+  ValueId y = b.op("MatMul", {x, b.weights({4, 5}, 1)});
+  y = b.op("Mul", {b.op("Add", {b.weights({5}, 2), y}), b.weights({1, 5}, 3)});
+  ValueId z = b.op("Div", {b.op("MatMul", {x, b.weights({4, 5}, 4)}), b.positive({5}, 5)});
+  z = b.op("Add", {z, b.weights({5}, 6)});
+  check(b.done({b.op("Add", {y, z})}), fold_batch_norm, 2, "MatMul Add MatMul Add Add");
+
+  // One number a token is none a channel; what else reads the sum needs it as it is.
+  Builder other;
+  const ValueId u = other.input("u", {2, 5, 4});
+  const ValueId tokens = other.op("MatMul", {u, other.weights({4, 5}, 1)});
+  const ValueId sum =
+      other.op("Add", {other.op("MatMul", {u, other.weights({4, 5}, 2)}), other.weights({5}, 3)});
+  check(other.done({other.op("Mul", {tokens, other.weights({5, 1}, 4)}),
+                    other.op("Mul", {sum, other.weights({5}, 5)}), sum}),
+        fold_batch_norm, 0, "MatMul MatMul Add Mul Mul");
+}
+
 TEST(FoldBatchNorm, takes_constant_affine_nodes_too) {
   Builder b;
   const ValueId x = b.input("x", {2, 4, 5, 5});

@@ -39,30 +39,36 @@ std::optional<Affine> batch_norm_affine(const Graph& graph, const Node& node) {
   return affine;
 }
 
-/// A constant that is one number, or one a channel along axis 1 of a tensor of this rank.
-std::optional<std::vector<double>> per_channel(const Tensor* tensor, size_t rank,
-                                               int64_t channels) {
-  if (tensor == nullptr || !is_float(tensor->dtype()) || tensor->shape().size() > rank)
+/// Where the output of a linear operator has its channels.
+struct Channels {
+  size_t rank = 0;
+  size_t axis = 1;
+  int64_t count = 0;
+};
+
+/// A constant that is one number, or one a channel, along the axis where those are.
+std::optional<std::vector<double>> per_channel(const Tensor* tensor, const Channels& channels) {
+  if (tensor == nullptr || !is_float(tensor->dtype()) || tensor->shape().size() > channels.rank)
     return std::nullopt;
   const Shape& shape = tensor->shape();
   for (size_t i = 0; i < shape.size(); ++i) {
-    const bool is_channel_axis = rank - shape.size() + i == 1;
-    if (shape[i] != 1 && !(is_channel_axis && shape[i] == channels)) return std::nullopt;
+    const bool is_channel_axis = channels.rank - shape.size() + i == channels.axis;
+    if (shape[i] != 1 && !(is_channel_axis && shape[i] == channels.count)) return std::nullopt;
   }
   const std::vector<float> values = tensor->to_f32();
   return std::vector<double>(values.begin(), values.end());
 }
 
-/// The affine map that `node` applies to its input `x`; `rank` and `channels` are x's.
-std::optional<Affine> affine_of(const Graph& graph, const Node& node, ValueId x, size_t rank,
-                                int64_t channels) {
+/// The affine map that `node` applies to its input `x`, whose channels are `channels`.
+std::optional<Affine> affine_of(const Graph& graph, const Node& node, ValueId x,
+                                const Channels& channels) {
   std::optional<Affine> affine;
-  if (node.op == "BatchNormalization" && node.input(0) == x) {
+  if (node.op == "BatchNormalization" && node.input(0) == x && channels.axis == 1) {
     affine = batch_norm_affine(graph, node);
   } else if (node.op == "Mul" || node.op == "Add" || node.op == "Div" || node.op == "Sub") {
     const bool x_first = node.input(0) == x;
     if (!x_first && (node.op == "Div" || node.op == "Sub")) return std::nullopt;
-    const auto operand = per_channel(graph.constant(node.input(x_first ? 1 : 0)), rank, channels);
+    const auto operand = per_channel(graph.constant(node.input(x_first ? 1 : 0)), channels);
     if (!operand) return std::nullopt;
     affine.emplace();
     for (const double number : *operand) {
@@ -76,7 +82,7 @@ std::optional<Affine> affine_of(const Graph& graph, const Node& node, ValueId x,
   const bool usable =
       std::all_of(affine->scale.begin(), affine->scale.end(), is_finite) &&
       std::all_of(affine->shift.begin(), affine->shift.end(), is_finite) &&
-      (affine->scale.size() == 1 || affine->scale.size() == static_cast<size_t>(channels));
+      (affine->scale.size() == 1 || affine->scale.size() == static_cast<size_t>(channels.count));
   return usable ? affine : std::nullopt;
 }
 
@@ -126,7 +132,8 @@ std::optional<std::vector<double>> bias_of(const Graph& graph, const Node& node,
   std::vector<double> bias(static_cast<size_t>(channels), 0);
   if (node.op == "MatMul" || node.input(2) == kNoValue) return bias;
   const Tensor* tensor = graph.constant(node.input(2));
-  const auto given = per_channel(tensor, node.op == "Gemm" ? 2 : 1, channels);
+  const auto given =
+      per_channel(tensor, {.rank = node.op == "Gemm" ? size_t{2} : 1, .count = channels});
   const bool is_vector = tensor != nullptr && tensor->shape() == Shape{channels};
   if (!given && !is_vector) return std::nullopt;
   const std::vector<float> values = tensor->to_f32();
@@ -168,12 +175,55 @@ std::optional<Folded> fold(const Graph& graph, const Node& node, const Affine& a
   return folded;
 }
 
-/// Rank of the linear node's output: 2 for Gemm and MatMul (whose channels are then axis 1), that
-/// of the weights for convolutions.
-bool has_channel_axis_1(const Graph& graph, const Node& node) {
-  if (node.op != "MatMul") return true;
-  const Value& a = graph.value(node.inputs[0]);
-  return a.shape && a.shape->size() == 2;
+/// Axis 1 of the output of convolutions and Gemm, the last one of a MatMul's; nullopt where the
+/// rank of that is not known.
+std::optional<Channels> channels_of(const Graph& graph, const Node& node, const Tensor& weights,
+                                    int64_t count) {
+  const size_t rank = weights.shape().size();
+  if (node.op != "MatMul") return Channels{rank, 1, count};
+  const auto& x = graph.value(node.inputs[0]).shape;
+  if (!x || x->size() < 2) return std::nullopt;
+  return Channels{x->size(), x->size() - 1, count};
+}
+
+/// A MatMul and the Add of its bias.
+struct BiasedMatMul {
+  int matmul;
+  int add;
+  Channels channels;
+  WeightLayout layout;
+  Affine bias;
+};
+
+/// Folds what scales the sum of a MatMul and its bias into both: a LayerScale, or a
+/// BatchNormalization.
+bool fold_behind_bias(GraphEditor& editor, const GraphIndex& index, const BiasedMatMul& biased) {
+  Graph& graph = editor.graph();
+  Node& matmul = graph.nodes[static_cast<size_t>(biased.matmul)];
+  Node& add = graph.nodes[static_cast<size_t>(biased.add)];
+  const ValueId sum = add.output(0);
+  if (!index.has_single_use(sum)) return false;
+  const int last = index.consumers(sum)[0];
+  const Node& scaling = graph.nodes[static_cast<size_t>(last)];
+  if (scaling.op == "Add" || scaling.op == "Sub") return false;  // would join it for nothing
+  const auto affine = affine_of(graph, scaling, sum, biased.channels);
+  if (!affine) return false;
+  std::vector<float> bias;
+  for (int64_t c = 0; c < biased.channels.count; ++c) {
+    bias.push_back(
+        static_cast<float>(biased.bias.shift_of(c) * affine->scale_of(c) + affine->shift_of(c)));
+  }
+  const Tensor& weights = *graph.constant(matmul.inputs[1]);
+  const std::string name = graph.value(matmul.inputs[1]).name;
+  const DType dtype = weights.dtype();
+  Tensor scaled = scaled_weights(weights, biased.layout, *affine);
+  matmul.inputs[1] = editor.add_constant(name + ".folded", std::move(scaled));
+  add.inputs = {matmul.output(0),
+                editor.add_constant(add.name + ".bias",
+                                    cast(Tensor::of(bias, {biased.channels.count}), dtype))};
+  add.outputs[0] = scaling.outputs[0];
+  editor.erase(last);
+  return true;
 }
 
 /// Folds the only reader of `n`'s output into it.
@@ -183,15 +233,18 @@ bool fold_reader(GraphEditor& editor, const GraphIndex& index, int n) {
   const ValueId y = node.output(0);
   if (y == kNoValue || !index.has_single_use(y) || index.producer(node.input(1)) >= 0) return false;
   const Tensor* weights = graph.constant(node.input(1));
-  if (weights == nullptr || !is_float(weights->dtype()) || !has_channel_axis_1(graph, node))
-    return false;
+  if (weights == nullptr || !is_float(weights->dtype())) return false;
   const auto layout = layout_of(node, weights->shape());
   if (!layout) return false;
+  const auto channels = channels_of(graph, node, *weights, layout->channels);
+  if (!channels) return false;
   const int reader_index = index.consumers(y)[0];
   Node& reader = graph.nodes[static_cast<size_t>(reader_index)];
-  const size_t rank = weights->shape().size();
-  const auto affine = affine_of(graph, reader, y, rank, layout->channels);
+  const auto affine = affine_of(graph, reader, y, *channels);
   if (!affine) return false;
+  if (node.op == "MatMul" && reader.op == "Add") {
+    return fold_behind_bias(editor, index, {n, reader_index, *channels, *layout, *affine});
+  }
   // MatMul has no bias: only a BatchNormalization pays for the Add that takes its place.
   if (node.op == "MatMul" && reader.op != "BatchNormalization" && reader.op != "Mul" &&
       reader.op != "Div") {

@@ -24,7 +24,7 @@ int eliminate_no_ops(Graph& graph);
 int merge_common_subexpressions(Graph& graph);
 
 /// Folds BatchNormalization, and per-channel constant Mul/Div/Add/Sub, into the Conv,
-/// ConvTranspose, Gemm or MatMul before them.
+/// ConvTranspose, Gemm or MatMul (and its bias) before them: also the LayerScale of a transformer.
 int fold_batch_norm(Graph& graph);
 /// Turns each remaining BatchNormalization into a Mul and an Add by constants.
 int lower_batch_norm(Graph& graph);

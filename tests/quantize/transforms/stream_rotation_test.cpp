@@ -131,6 +131,24 @@ TEST(ResidualStreams, say_what_is_in_the_way) {
   EXPECT_NE(obstacle(after_norm, false), "");
 }
 
+/// A LayerScale (CaiT, DeiT III) becomes part of the layer before it when a model is prepared.
+TEST(ResidualStreams, are_not_cut_by_layer_scales) {
+  Builder b(5);
+  const ValueId x = b.linear(b.input("x", {4, 6}), 6, 8, "in");
+  const ValueId layer = b.linear(b.layer_norm(x, 8, "norm"), 8, 8, "layer");
+  const ValueId gain = b.graph.add_constant("gain", b.random({8}, 1.0F));
+  const ValueId stream = b.op("Add", {x, b.op("Mul", {layer, gain}, "layer_scale")}, "sum");
+  const Graph graph = b.finish({b.linear(b.layer_norm(stream, 8, "last"), 8, 3, "head")});
+  EXPECT_NE(residual_streams(graph)[0].obstacle, "");
+  const Graph prepared = prepare(graph, {});
+  const std::vector<ResidualStream> streams = residual_streams(prepared);
+  ASSERT_EQ(streams.size(), 1U);
+  EXPECT_EQ(streams[0].obstacle, "");
+  Graph rotated = prepared;
+  rotate_stream(rotated, streams[0], mean_preserving_rotation(8, 1));
+  EXPECT_LT(testing::largest_difference(graph, rotated), 1e-5);
+}
+
 TEST(StreamRotation, is_kept_where_it_pays_and_noted_where_it_cannot_be) {
   const Graph graph = vit_with_gains(40.0F);
   std::vector<std::vector<Tensor>> runs;
