@@ -31,7 +31,18 @@ const methods = [
   { label: 'RepQ, Fisher ranges, block tuning', method: 'mse', options: tuned },
   { label: 'rotation, GPTQ', method: 'mse', options: ['rotation=hadamard', 'rounding=gptq'] },
   { label: 'MSE, guard', method: 'mse', options: ['guard=auto'] },
+  { label: 'RepQ, Fisher ranges, GPTQ, guard', method: 'mse', options: [...ranges, 'rounding=gptq', 'guard=auto'] },
   { label: 'RepQ, Fisher ranges, block tuning, guard', method: 'mse', options: [...tuned, 'guard=auto'] },
+  // Products of attention are in f32 here.
+  { label: 'MSE, grids a token', method: 'mse', words: ['--dynamic', 'token'] },
+  {
+    label: 'GPTQ, grids a token', method: 'mse', options: ['rounding=gptq'],
+    words: ['--dynamic', 'token'],
+  },
+  {
+    label: 'block tuning, grids a token', method: 'mse',
+    options: ['rounding=straight-through', 'tuning-loss=fisher'], words: ['--dynamic', 'token'],
+  },
 ];
 const made = [
   ['noise', 'noise'], ['one-hot', 'one-hot'], ['PSAQ', 'psaq'], ['APA', 'apa'], ['MSR', 'msr'],
@@ -95,8 +106,8 @@ for (const { run, ...values } of readRuns(record)) measured.set(run, values);
 
 const keyOf = (arm, [weights, activations], seed) =>
   [
-    `W${weights}A${activations}`, arm.method, ...(arm.options ?? []), arm.synthesis ?? arm.calibration,
-    `seed ${seed}`,
+    `W${weights}A${activations}`, arm.method, ...(arm.options ?? []), ...(arm.words ?? []),
+    arm.synthesis ?? arm.calibration, `seed ${seed}`,
   ].join(' ');
 
 function run(words) {
@@ -137,7 +148,7 @@ async function measure(arm, bits, seed, files) {
     'quantize', model, '-o', out, '--data', await picturesOf(arm, seed, files), '--eval-data',
     files.test, '--calibration', arm.calibration ?? 32, '--method', arm.method, '--weights', bits[0],
     '--activations', bits[1], '--softmax', bits[1] < 5 ? 'log-sqrt2' : 'uniform',
-    ...options.flatMap((one) => ['--option', one]),
+    ...options.flatMap((one) => ['--option', one]), ...(arm.words ?? []),
     '--keep-slow', '--compare', '0', '--runs', '1', '--seed', seed, ...preprocessing,
   ]);
   const top1 = result.metrics.find(({ name }) => name === 'top1');

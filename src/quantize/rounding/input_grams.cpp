@@ -49,6 +49,16 @@ AttributeMap permutation(std::vector<int64_t> perm) {
   return attributes;
 }
 
+/// Rows divided by the roots of their mean squares: a few tokens of a transformer are some hundred
+/// times as large as the others and mean no more, and would make up the sums alone.
+ValueId of_equal_size(Graph& graph, ValueId rows, int64_t size, const std::string& name) {
+  const std::vector<float> ones(static_cast<size_t>(size), 1.0F);
+  const ValueId gain = graph.add_constant(name + ".ones", Tensor::of(ones, {size}));
+  AttributeMap attributes;
+  attributes.set("epsilon", 1e-20F);  // rows of zeros stay zeros
+  return graph.add_node("RMSNorm", {rows, gain}, std::move(attributes), name + ".equal");
+}
+
 }  // namespace
 
 /// Adds nodes that make x' x of the rows of a value, for an image one for each picture. Returns
@@ -75,7 +85,8 @@ ValueId InputGrams::add_gram(Graph& graph, const Reader& reader, const std::stri
     x = reshaped(x, {0, channels, -1, height, across, width}, ".windows");
     x = turned(x, {0, 2, 4, 1, 3, 5}, ".patches");
   }
-  const ValueId rows = reshaped(x, {-1, reader.size}, ".rows");
+  ValueId rows = reshaped(x, {-1, reader.size}, ".rows");
+  if (reader.kernel.empty()) rows = of_equal_size(graph, rows, reader.size, name);
   return graph.add_node("MatMul", {turned(rows, {1, 0}, ".columns"), rows}, {}, name);
 }
 

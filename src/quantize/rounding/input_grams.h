@@ -12,8 +12,9 @@ namespace ounce::quantize {
 
 /// For each layer of the plan that is a linear layer, or a convolution whose windows do not overlap
 /// (single pixels, patches): the sums of products of what it reads in `quantized`, over all rows
-/// (tokens, windows) of the data; for others none. Layers that read the same share them. Reads the
-/// data once for every 512 MB.
+/// (tokens, windows) of the data, those of linear layers divided by the roots of their mean
+/// squares; for others none. Layers that read the same share them. Reads the data once for every
+/// 512 MB.
 class InputGrams {
  public:
   InputGrams(const Graph& prepared, const Graph& quantized, const Plan& plan);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
+#include <numeric>
 
 #include "engine/reference/reference.h"
 #include "quantize/insert_qdq.h"
@@ -15,7 +17,7 @@ namespace {
 
 using testing::Builder;
 
-/// Rows of what a layer reads, as its weights see them.
+/// Rows of what a layer reads, as its weights see them; tokens of equal size.
 std::vector<std::vector<float>> rows_of(const Tensor& x, int64_t window) {
   std::vector<std::vector<float>> rows;
   const auto values = x.data<float>();
@@ -23,8 +25,11 @@ std::vector<std::vector<float>> rows_of(const Tensor& x, int64_t window) {
   if (window == 0) {
     const auto size = static_cast<size_t>(shape.back());
     for (size_t first = 0; first < values.size(); first += size) {
-      rows.emplace_back(values.begin() + static_cast<int64_t>(first),
-                        values.begin() + static_cast<int64_t>(first + size));
+      auto& row = rows.emplace_back(values.begin() + static_cast<int64_t>(first),
+                                    values.begin() + static_cast<int64_t>(first + size));
+      const double square = std::inner_product(row.begin(), row.end(), row.begin(), 0.0);
+      const double root = std::sqrt(square / static_cast<double>(size));
+      for (float& value : row) value = root > 0.0 ? static_cast<float>(value / root) : 0.0F;
     }
     return rows;
   }
