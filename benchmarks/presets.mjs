@@ -1,15 +1,16 @@
 // `--preset good` over networks of several kinds, no flags of their own: metric, size, latency.
 //   node presets.mjs FOLDER DATA CIFAR [MODELS]
 //
-// FOLDER holds ounce and ounce-train; CIFAR the folders train and test. MODELS are keys of the table
-// below, with commas between them (default: all). What calibrates never judges. What a run measured
+// FOLDER holds ounce and ounce-train; CIFAR the folders train and test. MODELS are keys of
+// networks.mjs, with commas between them (default: all). What calibrates never judges. What a run measured
 // becomes a line of presets.jsonl beside this file and is not measured again while it has one. Table
 // goes to stdout.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { networks } from './networks.mjs';
 import { addRun, readRuns } from './runs.mjs';
 
 const [programs, data, cifar, chosen = ''] = process.argv.slice(2);
@@ -18,34 +19,7 @@ if (!cifar) {
   process.exit(1);
 }
 const folder = mkdtempSync(join(tmpdir(), 'ounce-presets-'));
-const head = join(folder, 'yolox.toml');
-writeFileSync(head, 'style = "yolox"\nclasses = 80\n');
-
-const coco = (part) => join(data, 'coco_tiny', 'annotations', `instances_${part}2017.json`);
-const photos = join(data, 'sr_images');
-const enlarging = (checkpoint, architecture) => ({
-  checkpoint: join(data, 'sr_models', checkpoint), architecture, metric: 'psnr',
-  words: [
-    '--task', 'super-resolution', '--data', join(photos, 'CSet14'),
-    '--eval-data', join(photos, 'CSet5'),
-  ],
-});
-const models = {
-  'resnet56': {
-    model: join(data, 'resnet_cifar10', 'resnet56.onnx'), metric: 'top1',
-    words: [
-      '--data', join(cifar, 'train'), '--eval-data', join(cifar, 'test'), '--resize', 32,
-      '--crop', 32, '--mean', '0.485,0.456,0.406', '--std', '0.229,0.224,0.225',
-    ],
-  },
-  'yolox-nano': {
-    model: join(data, 'yolox_nano', 'yolox_nano.onnx'), metric: 'ap',
-    words: ['--head', head, '--data', coco('train'), '--eval-data', coco('val')],
-  },
-  'imdn': enlarging('imdn_baseline.pth', 'imdn'),
-  'mobilesr': enlarging('team20_mobilesr.pth', 'mobilesr'),
-  'imdtn': enlarging('team09_imdtn.pth', 'imdtn'),
-};
+const models = networks({ programs, data, cifar, folder });
 
 const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
 const names = chosen ? chosen.split(',') : Object.keys(models);
@@ -53,24 +27,12 @@ const record = join(dirname(fileURLToPath(import.meta.url)), 'presets.jsonl');
 const measured = new Map();
 for (const { run, ...values } of readRuns(record)) measured.set(run, values);
 
-// The network as ounce reads it: made from its checkpoint where it is one.
-function networkOf(name) {
-  const { model, checkpoint, architecture } = models[name];
-  if (model) return model;
-  const network = join(folder, `${name}.ounce`);
-  if (!existsSync(network)) {
-    const convert = ['convert', checkpoint, '-o', network, '--architecture', architecture];
-    execFileSync(join(programs, 'ounce'), convert, quiet);
-  }
-  return network;
-}
-
 function measure(name, weights, activations) {
   const run = `${name} W${weights}A${activations}`;
   if (!measured.has(run)) {
-    const { metric, words } = models[name];
+    const { network, metric, words } = models[name];
     const result = JSON.parse(execFileSync(join(programs, 'ounce-train'), [
-      'quantize', networkOf(name), '-o', join(folder, 'out'), ...words, '--weights', weights,
+      'quantize', network(), '-o', join(folder, 'out'), ...words, '--weights', weights,
       '--activations', activations, '--preset', 'good', '--compare', 0, '--json',
     ], quiet));
     const judged = result.metrics.find((one) => one.name === metric);

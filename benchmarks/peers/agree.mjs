@@ -1,10 +1,12 @@
-// Does ONNX Runtime compute what ounce computed? node agree.mjs MODEL.onnx FOLDER [boxes]
+// Does ONNX Runtime compute what ounce computed? node agree.mjs MODEL.onnx FOLDER [boxes|pixels]
 //
 // FOLDER holds pairs <i>.input.npy, <i>.output.npy from peer_cases. Prints how often the largest
 // output is the same one; with `boxes`, treats the output as [1, anchors, 4 + 1 + classes] in the
-// YOLOX convention and prints the smallest overlap of the boxes that score at least 0.3. `ounce`
-// compares our outputs with ONNX Runtime's, `unoptimised` those of ONNX Runtime with its graph
-// optimisations off: what two correct runs of the file may differ by.
+// YOLOX convention and prints the smallest overlap of the boxes that score at least 0.3; with
+// `pixels`, how many values in 0..1 round to the same of 256 levels. `ounce` compares our outputs
+// with ONNX Runtime's, `unoptimised` those of ONNX Runtime with its graph optimisations off: what two
+// correct runs of the file may differ by; `simulated`, where there are <i>.simulated.npy, the engine's
+// with those of the reference operators.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
@@ -42,6 +44,8 @@ class Agreement {
   sameTop1 = 0;
   sameClass = 0;
   overlaps = [];
+  pixels = 0;
+  samePixels = 0;
   largest = 0;
 
   add(a, b, columns) {
@@ -49,6 +53,7 @@ class Agreement {
     const most = a.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     a.forEach((value, k) => { this.largest = Math.max(this.largest, Math.abs(value - b[k]) / most); });
     if (kind === 'boxes') this.addBoxes(a, b, columns);
+    else if (kind === 'pixels') this.addPixels(a, b);
     else if (argmax(a) === argmax(b)) this.sameTop1 += 1;
   }
 
@@ -63,8 +68,15 @@ class Agreement {
     }
   }
 
+  addPixels(a, b) {
+    const level = (value) => Math.round(255 * Math.min(Math.max(value, 0), 1));
+    this.pixels += a.length;
+    a.forEach((value, k) => { this.samePixels += level(value) === level(b[k]); });
+  }
+
   report() {
     const common = { cases: this.cases, largest_difference: this.largest };
+    if (kind === 'pixels') return { ...common, pixels: this.pixels, same_pixels: this.samePixels };
     if (kind !== 'boxes') return { ...common, same_top1: this.sameTop1 };
     return {
       ...common, boxes: this.overlaps.length, same_class: this.sameClass,
@@ -79,6 +91,7 @@ const optimised = await open('all');
 const asWritten = await open('disabled');
 const withOurs = new Agreement();
 const withItself = new Agreement();
+const withSimulation = new Agreement();
 for (let i = 0; existsSync(join(folder, `${i}.input.npy`)); ++i) {
   const input = readNpy(join(folder, `${i}.input.npy`));
   const ours = readNpy(join(folder, `${i}.output.npy`));
@@ -89,5 +102,9 @@ for (let i = 0; existsSync(join(folder, `${i}.input.npy`)); ++i) {
   const theirs = await run(optimised);
   withOurs.add(ours.data, theirs, ours.shape.at(-1));
   withItself.add(await run(asWritten), theirs, ours.shape.at(-1));
+  const simulated = join(folder, `${i}.simulated.npy`);
+  if (existsSync(simulated)) withSimulation.add(ours.data, readNpy(simulated).data, ours.shape.at(-1));
 }
-console.log(JSON.stringify({ ounce: withOurs.report(), unoptimised: withItself.report() }));
+const reports = { ounce: withOurs.report(), unoptimised: withItself.report() };
+if (withSimulation.cases > 0) reports.simulated = withSimulation.report();
+console.log(JSON.stringify(reports));
