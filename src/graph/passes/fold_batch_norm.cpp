@@ -132,10 +132,10 @@ std::optional<std::vector<double>> bias_of(const Graph& graph, const Node& node,
   std::vector<double> bias(static_cast<size_t>(channels), 0);
   if (node.op == "MatMul" || node.input(2) == kNoValue) return bias;
   const Tensor* tensor = graph.constant(node.input(2));
-  const auto given =
-      per_channel(tensor, {.rank = node.op == "Gemm" ? size_t{2} : 1, .count = channels});
-  const bool is_vector = tensor != nullptr && tensor->shape() == Shape{channels};
-  if (!given && !is_vector) return std::nullopt;
+  if (tensor == nullptr) return std::nullopt;
+  const size_t rank = node.op == "Gemm" ? 2 : 1;
+  const bool is_vector = tensor->shape() == Shape{channels};
+  if (!is_vector && !per_channel(tensor, {.rank = rank, .count = channels})) return std::nullopt;
   const std::vector<float> values = tensor->to_f32();
   const double beta = node.op == "Gemm" ? node.attributes.get_float("beta", 1.0f) : 1.0;
   for (size_t c = 0; c < bias.size(); ++c) bias[c] = beta * values[values.size() == 1 ? 0 : c];
