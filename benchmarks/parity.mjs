@@ -3,9 +3,9 @@
 //   node parity.mjs FOLDER DATA CIFAR [MODELS]
 //
 // FOLDER holds ounce, ounce-train and benchmarks/peer_cases; CIFAR the folders train and test. MODELS
-// are keys of networks.mjs, with commas between them (default: all). Table goes to stdout: of the
-// engine's answers (classes, boxes that overlap above 0.99, pixels of 8 bits) the share that the
-// others give, too, and of ONNX Runtime's the share that it gives without graph optimisations.
+// are keys of networks.mjs, with commas between them (default: all). Table goes to stdout: how many of
+// the engine's answers (classes, boxes that overlap above 0.99 and their median overlap, pixels of 8
+// bits) the others give, too, and how many of its own ONNX Runtime does without graph optimisations.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,9 @@ const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffe
 
 const share = (report) => {
   if (report.pixels) return `${((100 * report.same_pixels) / report.pixels).toFixed(3)} % of pixels`;
-  if (report.boxes !== undefined) return `${report.above_0_99} of ${report.boxes} boxes`;
+  if (report.boxes !== undefined) {
+    return `${report.above_0_99} of ${report.boxes} boxes, median ${report.median_overlap.toFixed(3)}`;
+  }
   return `${report.same_top1} of ${report.cases}`;
 };
 

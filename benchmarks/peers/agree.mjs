@@ -81,6 +81,7 @@ class Agreement {
     return {
       ...common, boxes: this.overlaps.length, same_class: this.sameClass,
       smallest_overlap: Math.min(...this.overlaps),
+      median_overlap: [...this.overlaps].sort((a, b) => a - b)[this.overlaps.length >> 1],
       above_0_99: this.overlaps.filter((o) => o > 0.99).length,
     };
   }
