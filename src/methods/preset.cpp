@@ -65,7 +65,7 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
   const bool narrow_weights = request.weight_bits < quantize::kMaxBits;
   if (request.activation_bits == 1 || request.weight_bits == 1) return choice;
   if (transformer) {
-    options["norms"] = narrow_activations ? "repq" : "smooth";
+    options["norms"] = narrow_weights || narrow_activations ? "repq" : "smooth";
     if (request.activation_bits < kFewestUniformMapBits) {
       choice.softmax = quantize::SoftmaxCodes::kLogSqrt2;
     }
@@ -80,6 +80,13 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
   // Convolutions of so many bits lose next to nothing by rounding.
   constexpr int kFewestNearestBits = 6;
   if (!transformer && request.weight_bits >= kFewestNearestBits) return choice;
+  // Above 4 bits of activations little is left to learn, and few pictures are learned by heart.
+  constexpr int kFewestGptqBits = 4;
+  if (transformer && request.weight_bits >= kFewestGptqBits &&
+      request.activation_bits > kFewestGptqBits) {
+    options["rounding"] = "gptq";
+    return choice;
+  }
   options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";
   // Of the residual stream a few channels are so large that errors elsewhere would not count.
   if (transformer) options["tuning-loss"] = "fisher";
