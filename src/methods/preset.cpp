@@ -85,6 +85,7 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
   if (transformer && request.weight_bits >= kFewestGptqBits &&
       request.activation_bits > kFewestGptqBits) {
     options["rounding"] = "gptq";
+    options["weight-range"] = "mse";
     return choice;
   }
   options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";

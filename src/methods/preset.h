@@ -29,8 +29,10 @@ struct PresetChoice {
 /// | --- | --- | --- |
 /// | weights alone          | GPTQ            | GPTQ                                 |
 /// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
-/// | transformer below 8    | RepQ, GPTQ      | RepQ, blocks tuned straight through  |
-/// | convolutions below 6   | GPTQ, biases    | BRECQ; below 8 of activations: straight through |
+/// | transformer below 8    | RepQ, GPTQ      | RepQ, GPTQ, weight scales searched   |
+/// | - weights below 4 bits or activations of 4 and fewer | the same | RepQ, blocks tuned straight
+/// through | | convolutions below 6   | GPTQ, biases    | BRECQ; below 8 of activations: straight
+/// through |
 ///
 /// first and last layers of 8 bits, ranges of narrow activations by weighed errors (but `fast`),
 /// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as

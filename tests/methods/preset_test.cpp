@@ -33,14 +33,16 @@ TEST(Preset, follows_family_and_bits) {
   EXPECT_EQ(learned.at("tuning-loss"), "fisher");
   EXPECT_EQ(learned.at("range-loss"), "fisher");
   EXPECT_EQ(chosen(Preset::kGood, vit, bits(3, 8)).at("rounding"), "straight-through");
-  EXPECT_EQ(chosen(Preset::kGood, vit, bits(4, 8)),
-            (std::map<std::string, std::string>{
-                {"keep-ends8", "on"}, {"norms", "repq"}, {"rounding", "gptq"}}));
+  EXPECT_EQ(
+      chosen(Preset::kGood, vit, bits(4, 8)),
+      (std::map<std::string, std::string>{
+          {"keep-ends8", "on"}, {"norms", "repq"}, {"rounding", "gptq"}, {"weight-range", "mse"}}));
   EXPECT_EQ(chosen(Preset::kGood, vit, bits(6, 6)),
             (std::map<std::string, std::string>{{"keep-ends8", "on"},
                                                 {"norms", "repq"},
                                                 {"range-loss", "fisher"},
-                                                {"rounding", "gptq"}}));
+                                                {"rounding", "gptq"},
+                                                {"weight-range", "mse"}}));
   EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 4)).contains("tuning-loss"));
   EXPECT_EQ(chosen(Preset::kGood, cnn, bits(4, 4)).at("range-loss"), "fisher");
   EXPECT_FALSE(chosen(Preset::kGood, cnn, bits(4, 8)).contains("range-loss"));
