@@ -101,6 +101,10 @@ Pattern where(const Pattern& base, NodePredicate accepts) {
   return std::make_shared<const PatternNode>(std::move(node));
 }
 
+bool keeps_dims(const Graph& /*graph*/, const Node& node) {
+  return node.attributes.get_int("keepdims", 1) != 0;
+}
+
 }  // namespace pattern
 
 ValueId Match::value(std::string_view capture) const {

@@ -45,6 +45,8 @@ Pattern commutative(std::string_view operators, Pattern a, Pattern b, std::strin
 Pattern either(std::vector<Pattern> alternatives);
 /// The pattern, with a further demand on its node.
 Pattern where(const Pattern& base, NodePredicate accepts);
+/// For `where`: does a reduction keep its axes, with extent 1?
+bool keeps_dims(const Graph& graph, const Node& node);
 
 }  // namespace pattern
 

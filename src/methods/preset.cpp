@@ -80,7 +80,7 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
   // Convolutions of so many bits lose next to nothing by rounding.
   constexpr int kFewestNearestBits = 6;
   if (!transformer && request.weight_bits >= kFewestNearestBits) return choice;
-  // Above 4 bits of activations little is left to learn, and few pictures are learned by heart.
+  // Here blocks that were tuned on 32 pictures were behind GPTQ (docs/results.md).
   constexpr int kFewestGptqBits = 4;
   if (transformer && request.weight_bits >= kFewestGptqBits &&
       request.activation_bits > kFewestGptqBits) {

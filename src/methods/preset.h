@@ -25,14 +25,12 @@ struct PresetChoice {
 
 /// What suits the kind of network and the bits of the request:
 ///
-/// |                       | fast            | good, best                          |
-/// | --- | --- | --- |
-/// | weights alone          | GPTQ            | GPTQ                                 |
-/// | 8 bits                 | as calibrated; transformers: SmoothQuant where it pays           |
-/// | transformer below 8    | RepQ, GPTQ      | RepQ, GPTQ, weight scales searched   |
-/// | - weights below 4 bits or activations of 4 and fewer | the same | RepQ, blocks tuned straight
-/// through | | convolutions below 6   | GPTQ, biases    | BRECQ; below 8 of activations: straight
-/// through |
+/// - weights alone: GPTQ;
+/// - 8 bits: as calibrated, transformers with SmoothQuant where it pays;
+/// - transformers below 8 bits: RepQ and GPTQ, and but for `fast` searched weight scales, or blocks
+///   tuned straight through where weights have fewer than 4 bits or activations 4 and fewer;
+/// - convolutions: `fast` GPTQ, else below 6 bits of weights BRECQ, or blocks tuned straight
+///   through where activations have fewer than 8;
 ///
 /// first and last layers of 8 bits, ranges of narrow activations by weighed errors (but `fast`),
 /// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as

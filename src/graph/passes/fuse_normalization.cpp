@@ -8,10 +8,6 @@ namespace {
 
 using namespace pattern;
 
-bool keeps_dims(const Graph&, const Node& node) {
-  return node.attributes.get_int("keepdims", 1) != 0;
-}
-
 /// Mean over the constant axes of the capture "axes".
 Pattern mean(const Pattern& x) {
   const Pattern node = op("ReduceMean", {x, constant("axes", [](const Tensor& axes) {

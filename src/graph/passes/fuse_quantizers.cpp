@@ -25,10 +25,6 @@ Pattern clipped(const Pattern& steps) {
   return op("Clip", {steps, scalar("least"), scalar("most")});
 }
 
-bool keeps_dims(const Graph&, const Node& node) {
-  return node.attributes.get_int("keepdims", 1) != 0;
-}
-
 /// Smallest or largest value of x and 0: along "axes", or of all where there are none.
 Pattern extreme(const char* reduce, const char* limit) {
   const Pattern rows = where(op(reduce, {any("x"), constant("axes")}), keeps_dims);

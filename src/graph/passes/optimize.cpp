@@ -8,8 +8,8 @@ struct Pass {
   int (*run)(Graph&);
 };
 
-/// Normalisations before
-/// activations and attention: their Mul and Add must not be taken for others'.
+/// Normalisations before activations and attention: their Mul and Add must not be taken for
+/// others'.
 constexpr Pass kPasses[] = {
     {"eliminate_no_ops", eliminate_no_ops},
     {"merge_common_subexpressions", merge_common_subexpressions},
