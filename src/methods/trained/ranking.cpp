@@ -210,6 +210,26 @@ at::Tensor loss_by_operators(const at::Tensor& student, const at::Tensor& teache
   return hinges.sum() / counts.sum().clamp_min(1);
 }
 
+/// Pairs of keys that the teacher tells apart, and how many the student orders alike rather than
+/// the other way.
+struct Orders {
+  double agreed = 0.0;
+  double told_apart = 0.0;
+};
+
+OUNCE_VECTOR_CLONES void count_orders(const float* student, const float* teacher, int64_t keys,
+                                      Orders& orders) {
+  const auto order = [](float a, float b) { return (a > b ? 1.0F : 0.0F) - (a < b ? 1.0F : 0.0F); };
+  for (int64_t shift = 1; shift < keys; ++shift) {
+    const float* s = student + shift;
+    const float* t = teacher + shift;
+    orders.agreed += sum_of_terms(
+        keys - shift, [&](int64_t i) { return order(s[i], student[i]) * order(t[i], teacher[i]); });
+    orders.told_apart +=
+        sum_of_terms(keys - shift, [&](int64_t i) { return t[i] == teacher[i] ? 0.0F : 1.0F; });
+  }
+}
+
 at::Tensor rows_of(const at::Tensor& scores) {
   return scores.reshape({-1, scores.size(-1)}).contiguous();
 }
@@ -233,16 +253,14 @@ at::Tensor ranking_loss(const at::Tensor& student, const at::Tensor& teacher,
 
 double order_agreement(const at::Tensor& student, const at::Tensor& teacher) {
   const at::NoGradGuard no_grad;
-  const int64_t keys = student.size(-1);
-  double agreed = 0.0;
-  double told_apart = 0.0;
-  // Every pair of keys is met twice.
-  for (int64_t shift = 1; shift < keys; ++shift) {
-    const at::Tensor order = (teacher - teacher.roll(shift, -1)).sign();
-    agreed += ((student - student.roll(shift, -1)).sign() * order).sum().item<double>();
-    told_apart += order.abs().sum().item<double>();
+  const at::Tensor s = rows_of(student.to(at::kCPU, at::kFloat));
+  const at::Tensor t = rows_of(teacher.to(at::kCPU, at::kFloat));
+  const int64_t keys = t.size(1);
+  Orders orders;
+  for (int64_t row = 0; row < t.size(0); ++row) {
+    count_orders(s.data_ptr<float>() + row * keys, t.data_ptr<float>() + row * keys, keys, orders);
   }
-  return told_apart == 0.0 ? 0.0 : agreed / told_apart;
+  return orders.told_apart == 0.0 ? 0.0 : orders.agreed / orders.told_apart;
 }
 
 double constant_rows(const at::Tensor& map) {
