@@ -70,13 +70,13 @@ std::map<std::string, Tensor> renamed_checkpoint(const std::map<std::string, Ten
 }
 
 void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
-                  const WeightNames& names) {
+                  const WeightNames& names, const std::set<std::string>& kept) {
   const std::map<std::string, Tensor> found = renamed_checkpoint(checkpoint, names);
   const GraphIndex index(graph);
   for (size_t v = 0; v < graph.values.size(); ++v) {
     Value& value = graph.values[v];
     const auto id = static_cast<ValueId>(v);
-    if (!is_weight(graph, index, id)) continue;
+    if (!is_weight(graph, index, id) || kept.contains(value.name)) continue;
     const auto place = found.find(value.name);
     if (place == found.end()) {
       throw Error("has no weight for " + value.name + ' ' + to_string(value.constant.shape()), {},

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,9 +23,10 @@ std::map<std::string, Tensor> renamed_checkpoint(const std::map<std::string, Ten
                                                  const WeightNames& names);
 
 /// Puts a checkpoint's tensors in the place of a built graph's weights, by name; matrices of MatMul
-/// are transposed (PyTorch keeps them [out, in]). Throws `Error` when a weight of the graph is
-/// missing in the checkpoint or has another shape, naming both sides.
+/// are transposed (PyTorch keeps them [out, in]). Weights of the graph in `kept` stay as they are.
+/// Throws `Error` when another one is missing in the checkpoint or has another shape, naming both
+/// sides.
 void load_weights(Graph& graph, const std::map<std::string, Tensor>& checkpoint,
-                  const WeightNames& names = {});
+                  const WeightNames& names = {}, const std::set<std::string>& kept = {});
 
 }  // namespace ounce::models

@@ -8,8 +8,8 @@
 #include <variant>
 
 #include "graph/operator.h"
+#include "recipes/initial_network.h"
 #include "recipes/pictures.h"
-#include "recipes/run.h"
 #include "recipes/stage_training.h"
 #include "train/insert.h"
 #include "train/threads.h"

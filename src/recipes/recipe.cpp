@@ -148,6 +148,8 @@ ModelSource read_model_source(Settings settings, const std::filesystem::path& fo
     settings.finish();
     return model;
   }
+  if (const auto weights = settings.text("weights")) model.weights = resolved(folder, *weights);
+  model.weights_prefix = settings.text("weights_prefix").value_or("");
   const std::vector<std::string> words = {"cifar_resnet", "deit", "swin", "resnet"};
   if (const size_t word = settings.choice("architecture", words).value_or(0); word > 0) {
     if (word == 1) read_deit(settings, model);

@@ -27,6 +27,9 @@ struct DataSource {
 struct ModelSource {
   std::filesystem::path file;     // empty: built
   std::filesystem::path teacher;  // in f32; empty: the last stage of method "float" teaches
+  // A checkpoint for a built network to begin with (see fine_tune.h); empty: random weights.
+  std::filesystem::path weights;
+  std::string weights_prefix;  // of the names in it
   std::string architecture = "cifar_resnet";
   int64_t width = 16;
   int64_t blocks = 3;

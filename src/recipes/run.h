@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,10 +46,5 @@ RunResult run(const Recipe& recipe, const RunOptions& options);
 
 /// Whether this is the process of such a run that reports.
 bool is_first_process();
-
-/// The network that the first stage begins with.
-Graph initial_network(const Recipe& recipe, int64_t classes);
-/// The network in f32 that the recipe names as teacher, if it names one.
-std::optional<Graph> initial_teacher(const Recipe& recipe, int64_t classes);
 
 }  // namespace ounce::recipes
