@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <chrono>
 #include <optional>
 #include <string>
@@ -7,6 +9,9 @@
 #include "cli/model_input.h"
 #include "cli/progress.h"
 #include "engine/isa.h"
+#include "engine/reference/reference.h"
+#include "graph/operator.h"
+#include "quantize/analysis/operation_count.h"
 #include "report/format.h"
 #include "report/measurement.h"
 
@@ -52,22 +57,52 @@ LoadedModel load(const std::string& path) {
   return model;
 }
 
-report::Json result_json(const std::vector<report::Measurement>& results,
+using Counts = std::vector<std::optional<quantize::OperationCount>>;
+
+report::Json to_json(const std::optional<quantize::OperationCount>& count) {
+  if (!count) return nullptr;
+  return {{"products", count->products}, {"others", count->others}};
+}
+
+/// How much faster the fewer operations of the first model promise to be.
+std::optional<double> theoretical_speedup(const Counts& counts) {
+  if (!counts[0] || !counts[1] || counts[0]->total() == 0) return std::nullopt;
+  return counts[1]->total() / counts[0]->total();
+}
+
+double measured_speedup(const std::vector<report::Measurement>& results) {
+  return results[1].quantile_ms(0.5) / results[0].quantile_ms(0.5);
+}
+
+report::Json result_json(const std::vector<report::Measurement>& results, const Counts& counts,
                          const BenchOptions& options) {
   report::Json json = report::to_json(results[0], options.common.threads);
+  json["operations"] = to_json(counts[0]);
   json["peak_rss_bytes"] = report::peak_resident_bytes();
   json["instruction_set"] = std::string(engine::isa_name(engine::current_isa()));
   json["seed"] = options.common.seed;
   if (results.size() > 1) {
     json["against"] = report::to_json(results[1], options.common.threads);
-    json["speedup"] = results[1].quantile_ms(0.5) / results[0].quantile_ms(0.5);
+    json["against"]["operations"] = to_json(counts[1]);
+    json["speedup"] = measured_speedup(results);
+    const auto theoretical = theoretical_speedup(counts);
+    json["theoretical_speedup"] = theoretical ? report::Json(*theoretical) : report::Json(nullptr);
   }
   return json;
 }
 
-std::string result_text(const std::vector<report::Measurement>& results,
+std::string theory_text(const std::vector<report::Measurement>& results, const Counts& counts) {
+  const auto theoretical = theoretical_speedup(counts);
+  if (!theoretical) return "";
+  return fmt::format(
+      "\noperations: worth {:.4g} and {:.4g} M in floats, so {:.3g}x in theory; measured {:.3g}x\n",
+      counts[0]->total() / 1e6, counts[1]->total() / 1e6, *theoretical, measured_speedup(results));
+}
+
+std::string result_text(const std::vector<report::Measurement>& results, const Counts& counts,
                         const BenchOptions& options) {
   std::string out = report::text(results);
+  if (results.size() > 1) out += theory_text(results, counts);
   out += "\n" + std::to_string(options.runs) + " runs, " + std::to_string(options.common.threads) +
          " thread(s), " + std::string(engine::isa_name(engine::current_isa())) + ", peak RSS " +
          report::bytes_text(report::peak_resident_bytes()) + "\n";
@@ -104,7 +139,13 @@ int bench(const BenchOptions& options, const Invocation&) {
     results[i].label = models[i].path;
     results[i].read_ms = models[i].read_ms;
   }
-  print_result(options.common, result_json(results, options), result_text(results, options));
+  Counts counts;
+  for (LoadedModel& model : models) {
+    specialize_inputs(model.graph, input_shapes, {.evaluator = &engine::reference::evaluator()});
+    counts.push_back(quantize::count_operations(model.graph));
+  }
+  print_result(options.common, result_json(results, counts, options),
+               result_text(results, counts, options));
   return 0;
 }
 

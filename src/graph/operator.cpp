@@ -124,6 +124,16 @@ std::string_view nearest_operator(std::string_view op) {
   return nearest == rows.end() ? std::string_view{} : (*nearest)->name;
 }
 
+bool shapes_known(const Graph& graph, const Node& node) {
+  const auto known = [&](ValueId id) {
+    if (id == kNoValue) return true;
+    const auto& shape = graph.value(id).shape;
+    return shape && concrete(*shape);
+  };
+  return std::all_of(node.inputs.begin(), node.inputs.end(), known) &&
+         std::all_of(node.outputs.begin(), node.outputs.end(), known);
+}
+
 Cost cost_of(const Graph& graph, const Node& node) {
   const OperatorSchema& schema = require_operator(node);
   const std::vector<const Value*> inputs = values_of(graph, node.inputs);

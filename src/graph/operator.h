@@ -118,6 +118,9 @@ void infer_shapes(Graph& graph, const InferOptions& options = {});
 void specialize_inputs(Graph& graph, std::span<const Shape> input_shapes,
                        const InferOptions& options = {});
 
+/// Whether the shapes of all that a node reads and writes are numbers.
+bool shapes_known(const Graph& graph, const Node& node);
+
 /// Cost of a node whose shapes are all known.
 Cost cost_of(const Graph& graph, const Node& node);
 

@@ -80,16 +80,6 @@ bool is_folded(const Graph& graph, const Node& node) {
                      [&](ValueId id) { return id == kNoValue || graph.value(id).is_constant(); });
 }
 
-bool shapes_known(const Graph& graph, const Node& node) {
-  const auto known = [&](ValueId id) {
-    if (id == kNoValue) return true;
-    const Value& value = graph.value(id);
-    return value.is_constant() || (value.shape && concrete(*value.shape));
-  };
-  return std::all_of(node.inputs.begin(), node.inputs.end(), known) &&
-         std::all_of(node.outputs.begin(), node.outputs.end(), known);
-}
-
 NodeSummary summarize(const Graph& graph, const Node& node,
                       const std::vector<ValueId>& parameters) {
   NodeSummary row;

@@ -87,8 +87,9 @@ TEST_F(Commands, ConvertThereAndBackKeepsTheModel) {
 TEST_F(Commands, BenchGivesTheContractKeysAndComparesTwoModels) {
   const Json json = run_json({"bench", text("m.onnx"), "--against", text("m.onnx"), "--runs", "5"});
   expect_keys(json, {"median_ms", "p95_ms", "threads", "peak_bytes", "layers", "against", "speedup",
-                     "first_run_ms", "peak_rss_bytes"});
+                     "first_run_ms", "peak_rss_bytes", "operations", "theoretical_speedup"});
   EXPECT_EQ(json["runs"], 5);
+  EXPECT_EQ(json["theoretical_speedup"], 1.0);
   EXPECT_FALSE(json["layers"].empty());
   EXPECT_LE(json["median_ms"], json["p95_ms"]);
   const CliResult table = run_cli({"bench", text("m.onnx"), "--runs", "2", "--profile"});

@@ -137,7 +137,8 @@ TEST_F(FineTune, ADistillationTokenBeginsAsTheClassToken) {
 TEST_F(FineTune, WhatDoesNotFitIsNamed) {
   write(small_vit(16, 5, false, 1));
   const Graph deeper = models::vit(
-      "deeper", {.image = 16, .classes = 5, .patch = 4, .width = kWidth, .depth = 2, .heads = 2}, 2);
+      "deeper", {.image = 16, .classes = 5, .patch = 4, .width = kWidth, .depth = 2, .heads = 2},
+      2);
   EXPECT_NE(message(deeper, 5).find("blocks.1."), std::string::npos);
   EXPECT_NE(message(deeper, 5).find("weights.safetensors"), std::string::npos);
   const Graph other_patches = models::vit(
