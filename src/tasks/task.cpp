@@ -81,7 +81,7 @@ std::string named_task(const Graph& graph, const TaskOptions& options) {
   if (!options.task.empty()) {
     if (is_known(options.task)) return options.task;
     throw Error("unknown task '" + options.task + "'", "--task",
-                "classification, detection or super-resolution");
+                "classification, detection, super-resolution or text-detection");
   }
   const auto entry = graph.metadata.find(kTaskKey);
   if (entry == graph.metadata.end()) return {};
@@ -92,6 +92,15 @@ std::string named_task(const Graph& graph, const TaskOptions& options) {
   return json.get<std::string>();
 }
 
+/// What the model stores, if anything, with the options on top.
+Preprocessing stored_preprocessing(const Graph& graph, const TaskOptions& options) {
+  Preprocessing base;
+  if (const auto entry = graph.metadata.find(kPreprocessKey); entry != graph.metadata.end()) {
+    base = preprocessing_from_json(entry->second);
+  }
+  return with_options(base, options.preprocess);
+}
+
 std::unique_ptr<Task> super_resolution(const Graph& graph, const TaskOptions& options) {
   const std::optional<int64_t> scale = enlargement(graph);
   if (!scale) {
@@ -99,11 +108,7 @@ std::unique_ptr<Task> super_resolution(const Graph& graph, const TaskOptions& op
                 options.model.empty() ? "super-resolution" : options.model.string(),
                 "--task classification or detection");
   }
-  Preprocessing base;
-  if (const auto entry = graph.metadata.find(kPreprocessKey); entry != graph.metadata.end()) {
-    base = preprocessing_from_json(entry->second);
-  }
-  return make_super_resolution(with_options(base, options.preprocess), *scale);
+  return make_super_resolution(stored_preprocessing(graph, options), *scale);
 }
 
 }  // namespace
@@ -131,13 +136,18 @@ void Task::store(Graph& graph) const {
 }
 
 std::vector<std::string> task_names() {
-  return {"classification", "detection", "super-resolution"};
+  return {"classification", "detection", "super-resolution", "text-detection"};
 }
 
 std::unique_ptr<Task> make_task(const Graph& graph, const TaskOptions& given) {
   TaskOptions options = given;
   options.task = named_task(graph, given);
   if (options.task == "super-resolution") return super_resolution(graph, options);
+  if (options.task == "text-detection") {
+    Preprocessing preprocessing = stored_preprocessing(graph, options);
+    check_fits(preprocessing, graph);
+    return make_text_detection(std::move(preprocessing));
+  }
   std::vector<std::string> names =
       options.classes.empty() ? stored_class_names(graph) : read_class_names(options.classes);
   std::optional<HeadDescription> head = find_head(graph, options);

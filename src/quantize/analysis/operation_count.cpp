@@ -21,8 +21,9 @@ bool is_one_of(const Node& node, const std::array<std::string_view, N>& ops) {
 /// What hands numbers on as they are.
 bool moves_data(const Node& node) {
   static constexpr std::array<std::string_view, 16> kMoves = {
-      "Concat", "DepthToSpace", "Expand", "Flatten",      "Gather",  "Identity",  "MaxPool",   "Pad",
-      "Reshape", "Slice",       "Split",  "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze", "Tile"};
+      "Concat",  "DepthToSpace", "Expand",    "Flatten", "Gather", "Identity",
+      "MaxPool", "Pad",          "Reshape",   "Slice",   "Split",  "SpaceToDepth",
+      "Squeeze", "Transpose",    "Unsqueeze", "Tile"};
   return is_one_of(node, kMoves);
 }
 
@@ -84,9 +85,8 @@ int product_bits(const OperandBits& operands, const Node& node) {
 
 /// Computed when the model is read.
 bool is_constant(const Graph& graph, const Node& node) {
-  return std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
-    return id == kNoValue || graph.value(id).is_constant();
-  });
+  return std::all_of(node.outputs.begin(), node.outputs.end(),
+                     [&](ValueId id) { return id == kNoValue || graph.value(id).is_constant(); });
 }
 
 }  // namespace
