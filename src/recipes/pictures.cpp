@@ -1,7 +1,6 @@
 #include "recipes/pictures.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "graph/error.h"
@@ -10,19 +9,6 @@
 
 namespace ounce::recipes {
 namespace {
-
-tasks::Image to_square(const tasks::Image& image, int64_t size) {
-  tasks::Image scaled = image;
-  const int64_t shorter = std::min(image.width, image.height);
-  if (shorter != size) {
-    const auto extent = [&](int64_t whole) {
-      return std::max<int64_t>(size, (whole * size + shorter / 2) / shorter);
-    };
-    scaled = tasks::resize(image, extent(image.width), extent(image.height),
-                           tasks::Interpolation::bicubic, tasks::Antialias::on);
-  }
-  return tasks::crop(scaled, (scaled.width - size) / 2, (scaled.height - size) / 2, size, size);
-}
 
 bool is_decoded(const std::filesystem::path& path) {
   return path.extension() == ".safetensors";
@@ -40,6 +26,17 @@ tasks::Dataset open(const std::filesystem::path& path, int64_t limit) {
 
 }  // namespace
 
+tasks::Preprocessing preprocessing_of(int64_t size, const train::Normalization& normalization) {
+  tasks::Preprocessing preprocessing;
+  preprocessing.resize_short = size;
+  preprocessing.crop = {size, size};
+  for (size_t i = 0; i < 3; ++i) {
+    preprocessing.mean[i] = normalization.mean.at(i);
+    preprocessing.std[i] = normalization.deviation.at(i);
+  }
+  return preprocessing;
+}
+
 int64_t count_pictures(const std::filesystem::path& path, int64_t limit) {
   if (!is_decoded(path)) return open(path, limit).size();
   const int64_t all = train::read_image_set(path).size();
@@ -56,6 +53,7 @@ train::ImageSet read_pictures(const std::filesystem::path& path, int64_t size, i
     return limit > 0 && limit < set.size() ? set.slice(0, limit) : set;
   }
   const tasks::Dataset dataset = open(path, limit);
+  const tasks::Preprocessing shape = preprocessing_of(size, {});
   train::ImageSet set;
   set.classes = dataset.classes;
   set.images = at::empty({dataset.size(), size, size, 3}, at::kByte);
@@ -64,7 +62,7 @@ train::ImageSet read_pictures(const std::filesystem::path& path, int64_t size, i
   auto* labels = set.labels.data_ptr<int64_t>();
   for (size_t i = 0; i < dataset.samples.size(); ++i) {
     const tasks::Sample& sample = dataset.samples[i];
-    const tasks::Image square = to_square(tasks::read_image(sample.path), size);
+    const tasks::Image square = tasks::fit(shape, tasks::read_image(sample.path)).image;
     std::memcpy(pixels + i * square.pixels.size(), square.pixels.data(), square.pixels.size());
     labels[i] = sample.class_index;
     if (progress) progress(static_cast<int64_t>(i) + 1, dataset.size());

@@ -13,6 +13,7 @@
 #include "recipes/pictures.h"
 #include "recipes/run_log.h"
 #include "recipes/stage_training.h"
+#include "tasks/task.h"
 #include "train/distributed.h"
 #include "train/freeze.h"
 #include "train/insert.h"
@@ -172,6 +173,9 @@ class Run {
     const train::ImageSet judged =
         recipe_.data.judged > 0 ? test_.spread(recipe_.data.judged) : test_;
     last_.parity = judge(frozen_, judged, recipe_.data.normalization, options_.threads);
+    const auto task = tasks::make_classification(
+        preprocessing_of(recipe_.data.size, recipe_.data.normalization), train_.classes);
+    task->store(frozen_);
     formats::write_model(frozen_, options_.output / (stage.name + ".ounce"));
     formats::write_model(network_, options_.output / (stage.name + ".network.ounce"));
   }

@@ -16,7 +16,8 @@ namespace ounce::tasks {
 /// Checked access to the members of a JSON list element; errors name the file, list and element.
 class Element {
  public:
-  Element(const nlohmann::json& value, std::string where) : value_(value), where_(std::move(where)) {
+  Element(const nlohmann::json& value, std::string where)
+      : value_(value), where_(std::move(where)) {
     if (!value.is_object()) throw Error("is not an object", where_);
   }
 
@@ -69,8 +70,8 @@ class Element {
   std::string where_;
 };
 
-/// Calls `visit` with every element of the list `key` of `root`, an object at `where`. Throws `Error`
-/// with `remedy` where there is no such list.
+/// Calls `visit` with every element of the list `key` of `root`, an object at `where`. Throws
+/// `Error` with `remedy` where there is no such list.
 template <class Visit>
 void each(const nlohmann::json& root, const char* key, const std::string& where,
           const std::string& remedy, const Visit& visit) {

@@ -46,9 +46,8 @@ Dataset read_text_regions(const fs::path& file, const json& root, const DatasetO
     Sample& sample = dataset.samples.emplace_back();
     sample.name = picture.text("img_path");
     sample.path = confined(dataset.root, sample.name, picture.where());
-    each(picture.value(), "instances", picture.where(), kRemedy, [&](const Element& instance) {
-      sample.regions.push_back(region_of(instance));
-    });
+    each(picture.value(), "instances", picture.where(), kRemedy,
+         [&](const Element& instance) { sample.regions.push_back(region_of(instance)); });
   });
   return dataset;
 }

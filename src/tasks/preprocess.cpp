@@ -220,16 +220,20 @@ Box Geometry::to_input(const Box& in_picture) const {
           in_picture.right * scale_x + offset_x, in_picture.bottom * scale_y + offset_y};
 }
 
-PreparedInput apply(const Preprocessing& preprocessing, const Image& image) {
+FittedPicture fit(const Preprocessing& preprocessing, const Image& image) {
   if (image.width < 1 || image.height < 1) throw Error("the picture is empty", "preprocessing");
-  PreparedInput prepared;
-  prepared.geometry.picture = {image.height, image.width};
-  const Image input = preprocessing.letterbox.set()
-                          ? apply_letterbox(preprocessing, image, prepared.geometry)
-                          : apply_resize_and_crop(preprocessing, image, prepared.geometry);
-  prepared.geometry.input = {input.height, input.width};
-  prepared.pixels = to_tensor(preprocessing, input);
-  return prepared;
+  FittedPicture fitted;
+  fitted.geometry.picture = {image.height, image.width};
+  fitted.image = preprocessing.letterbox.set()
+                     ? apply_letterbox(preprocessing, image, fitted.geometry)
+                     : apply_resize_and_crop(preprocessing, image, fitted.geometry);
+  fitted.geometry.input = {fitted.image.height, fitted.image.width};
+  return fitted;
+}
+
+PreparedInput apply(const Preprocessing& preprocessing, const Image& image) {
+  const FittedPicture fitted = fit(preprocessing, image);
+  return {to_tensor(preprocessing, fitted.image), fitted.geometry};
 }
 
 PictureSize fixed_input_size(const Graph& graph) {

@@ -103,7 +103,17 @@ struct PreparedInput {
   Geometry geometry;
 };
 
-/// Applies `preprocessing`. Throws `Error` for a picture that cannot be scaled so.
+/// A picture scaled and cut, still in bytes.
+struct FittedPicture {
+  Image image;
+  Geometry geometry;
+};
+
+/// What `preprocessing` does to the picture's shape. Throws `Error` for one that cannot be scaled
+/// so.
+FittedPicture fit(const Preprocessing& preprocessing, const Image& image);
+
+/// Applies `preprocessing`, values included. Throws `Error` for a picture that cannot be scaled so.
 PreparedInput apply(const Preprocessing& preprocessing, const Image& image);
 
 /// The height and width of the first input when they are fixed and it has three channels (or an

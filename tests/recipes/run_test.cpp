@@ -7,6 +7,7 @@
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "recipes/plan.h"
+#include "tasks/task.h"
 #include "tests/methods_trained/small_pictures.h"
 #include "tests/support/test_data.h"
 
@@ -95,6 +96,13 @@ TEST_F(RecipeRun, LeavesModelsThatTheEngineRunsAsTheTrainerDid) {
   for (const char* name : {"model.ounce", "model.onnx", "float.ounce", "low.ounce"}) {
     EXPECT_FALSE(formats::read_model(options.output / name).nodes.empty()) << name;
   }
+  // The file needs no options: it knows its pictures and classes.
+  const auto task = tasks::make_task(formats::read_model(options.output / "model.onnx"), {});
+  EXPECT_EQ(task->name(), "classification");
+  EXPECT_EQ(task->preprocessing().resize_short, 16);
+  EXPECT_EQ(task->preprocessing().crop, (tasks::PictureSize{16, 16}));
+  EXPECT_NEAR(task->preprocessing().std[2], 0.25, 1e-6);
+  EXPECT_EQ(task->class_names(), ounce::testing::small_pictures(1, 1).classes);
   // What rounding alone does stands before the first epoch of a stage that rounds, and of no other.
   const std::string log = bytes(options.output / "log.jsonl");
   EXPECT_NE(log.find(R"({"stage":"low","epoch":0,)"), std::string::npos) << log;

@@ -76,13 +76,12 @@ TEST(TextRegions, FaintAndTinyOnesAreNone) {
 }
 
 TEST(RegionMatches, CountAsTheCompetitionDoes) {
-  const std::vector<TextLabel> labels = {{rectangle(0, 0, 10, 4)},
-                                         {rectangle(20, 0, 30, 4)},
-                                         {rectangle(40, 0, 60, 10), true}};
+  const std::vector<TextLabel> labels = {
+      {rectangle(0, 0, 10, 4)}, {rectangle(20, 0, 30, 4)}, {rectangle(40, 0, 60, 10), true}};
   RegionMatches matches;
-  matches.add(labels, std::vector<TextRegion>{{rectangle(0, 0, 9, 4), 0.9},    // found
-                                              {rectangle(0, 0, 10, 4), 0.8},   // once only
-                                              {rectangle(24, 0, 40, 4), 0.8},  // a bit of it
+  matches.add(labels, std::vector<TextRegion>{{rectangle(0, 0, 9, 4), 0.9},      // found
+                                              {rectangle(0, 0, 10, 4), 0.8},     // once only
+                                              {rectangle(24, 0, 40, 4), 0.8},    // a bit of it
                                               {rectangle(41, 1, 50, 5), 0.7}});  // unreadable
   const auto metrics = matches.metrics();
   EXPECT_DOUBLE_EQ(metrics.at("precision"), 1.0 / 3);
@@ -134,8 +133,8 @@ TEST_F(TextDataset, MistakesAreNamed) {
   EXPECT_NE(message(R"({"data_list": [{"img_path": "a.jpg"}]})").find("'instances'"),
             std::string::npos);
   EXPECT_NE(message(R"({"data_list": [{"instances": []}]})").find("'img_path'"), std::string::npos);
-  EXPECT_NE(
-      message(R"({"data_list": [{"img_path": "../../etc/a.jpg", "instances": []}]})").size(), 0U);
+  EXPECT_NE(message(R"({"data_list": [{"img_path": "../../etc/a.jpg", "instances": []}]})").size(),
+            0U);
   EXPECT_NE(message(R"({"data_list": 3})").find("data_list"), std::string::npos);
 }
 

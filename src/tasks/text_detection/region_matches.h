@@ -18,8 +18,8 @@ class RegionMatches {
   /// Adds one picture.
   void add(std::span<const TextLabel> labels, std::span<const TextRegion> found);
 
-  /// "precision" (of what is reported), "recall" (of what is there) and their harmonic mean "hmean",
-  /// over all pictures; 0 where nothing is reported, or there.
+  /// "precision" (of what is reported), "recall" (of what is there) and their harmonic mean
+  /// "hmean", over all pictures; 0 where nothing is reported, or there.
   std::map<std::string, double> metrics() const;
 
  private:

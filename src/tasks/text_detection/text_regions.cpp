@@ -31,7 +31,8 @@ double mean_inside(const cv::Mat& map, const cv::RotatedRect& rectangle) {
   if (frame.empty()) return 0;
   Contour corners;
   for (const Point& corner : corners_of(rectangle)) {
-    corners.emplace_back(static_cast<int>(corner.x) - frame.x, static_cast<int>(corner.y) - frame.y);
+    corners.emplace_back(static_cast<int>(corner.x) - frame.x,
+                         static_cast<int>(corner.y) - frame.y);
   }
   cv::Mat mask = cv::Mat::zeros(frame.size(), CV_8UC1);
   cv::fillConvexPoly(mask, corners, cv::Scalar(1));
