@@ -11,6 +11,7 @@
 #include "recipes/before_training.h"
 #include "recipes/initial_network.h"
 #include "recipes/pictures.h"
+#include "recipes/run_lock.h"
 #include "recipes/run_log.h"
 #include "recipes/stage_training.h"
 #include "tasks/task.h"
@@ -38,6 +39,7 @@ class Run {
     if (writes_) {
       refuse_other_run();
       fs::create_directories(options_.output / "checkpoint");
+      lock_.emplace(options_.output);
       write_text(options_.output / "recipe.toml", recipe_.text);
     }
     read_data();
@@ -183,6 +185,7 @@ class Run {
   const Recipe& recipe_;
   const RunOptions& options_;
   const bool writes_ = train::world().is_first();
+  std::optional<RunLock> lock_;
   RunLog log_;
   int64_t steps_before_ = 0;  // of the stages that have ended
   train::ImageSet train_;

@@ -7,6 +7,7 @@
 #include "formats/formats.h"
 #include "graph/error.h"
 #include "recipes/plan.h"
+#include "recipes/run_lock.h"
 #include "tasks/task.h"
 #include "tests/methods_trained/small_pictures.h"
 #include "tests/support/test_data.h"
@@ -124,6 +125,25 @@ TEST_F(RecipeRun, GoesOnWhereItWasStopped) {
   ASSERT_TRUE(run(recipe(), options).finished);
   EXPECT_EQ(bytes(file("whole") / "model.ounce"), bytes(file("halves") / "model.ounce"));
   EXPECT_THROW(run(recipe({"stage.1.epochs=6"}), options), Error);  // another run's folder
+}
+
+TEST_F(RecipeRun, OneProcessAtATimeTrainsInAFolder) {
+  RunOptions options;
+  options.output = file("run");
+  std::filesystem::create_directories(options.output);
+  {
+    const RunLock other(options.output);
+    try {
+      run(recipe(), options);
+      FAIL() << "trained beside another process";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("another process"), std::string::npos);
+    }
+    EXPECT_FALSE(std::filesystem::exists(options.output / "recipe.toml"));
+  }
+  options.report = [](const std::string&, int64_t, int64_t, const std::string&) { return false; };
+  EXPECT_FALSE(run(recipe(), options).finished);
+  EXPECT_TRUE(std::filesystem::exists(options.output / "recipe.toml"));
 }
 
 TEST_F(RecipeRun, ClassesThatDoNotFitAreRefused) {
