@@ -91,6 +91,11 @@ Block unit_of_layer(const Graph& graph, int layer) {
   const GraphIndex index(graph);
   const Node& node = graph.nodes[static_cast<size_t>(layer)];
   Block unit = {layer, layer + 1, node.input(0), node.output(0), {layer}};
+  for (int maker = index.producer(unit.input); maker >= 0; maker = index.producer(unit.input)) {
+    const Node& before = graph.nodes[static_cast<size_t>(maker)];
+    if (before.op != "Identity") break;
+    unit.input = before.input(0);
+  }
   while (index.has_single_use(unit.output)) {
     const int reader = index.consumers(unit.output)[0];
     const NodeKind kind = kind_of(graph, index, reader);

@@ -24,7 +24,8 @@ struct Block {
 /// is the graph's only one. Empty when the graph has more than one input or output, or no layers.
 std::vector<Block> split_into_blocks(const Graph& graph, std::span<const int> layers);
 
-/// A layer with weights and what follows it alone: its bias, clamps, functions of one value.
+/// A layer with weights and what follows it alone: its bias, clamps, functions of one value. Its
+/// input stands before nodes that change nothing, which a quantized graph has no more.
 Block unit_of_layer(const Graph& graph, int layer);
 
 /// The part of a graph that computes `outputs` from `inputs`, as a graph of its own: names stay,

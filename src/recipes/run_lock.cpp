@@ -18,7 +18,8 @@ RunLock::RunLock(const std::filesystem::path& folder)
   }
   if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     ::close(file_);
-    throw Error("another process trains here", folder.string(), "another folder (-o), or waiting for it");
+    throw Error("another process trains here", folder.string(),
+                "another folder (-o), or waiting for it");
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace ounce::recipes {
 
-/// Keeps a second process from training in the same folder: both would write its checkpoints. Let go
-/// of at the end of the process, however it ends.
+/// Keeps a second process from training in the same folder: both would write its checkpoints. Let
+/// go of at the end of the process, however it ends.
 class RunLock {
  public:
   /// Throws `Error` when another process holds the folder's lock, or the file cannot be made. Where

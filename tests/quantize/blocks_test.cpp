@@ -79,6 +79,16 @@ TEST(Blocks, none_of_a_graph_with_two_inputs) {
   EXPECT_TRUE(split_into_blocks(graph, layers_of(graph)).empty());
 }
 
+TEST(Blocks, units_begin_before_what_changes_nothing) {
+  testing::Builder b(1);
+  const ValueId x = b.input("x", {2, 8});
+  const ValueId seen = b.op("Identity", {b.op("Identity", {x}, "one")}, "two");
+  const Graph graph = b.finish({b.linear(seen, 8, 4, "layer")});
+  const Block unit = unit_of_layer(graph, layers_of(graph)[0]);
+  EXPECT_EQ(graph.value(unit.input).name, "x");
+  EXPECT_EQ(unit.layers, layers_of(graph));
+}
+
 TEST(PartOf, refuses_what_needs_more_than_it_is_given) {
   testing::Builder b(1);
   const ValueId x = b.input("x", {2, 8});

@@ -74,6 +74,14 @@ TEST(BlockTuning, brings_results_closer_than_rounding_to_nearest) {
   }
 }
 
+// Where an addition reads a tensor, too, layers read it at their own bits behind a node that is
+// gone when the network is quantized.
+TEST(BlockTuning, layers_behind_additions_are_tuned_at_few_bits_of_activations) {
+  const Graph graph = quantize::testing::residual_network();
+  const double nearest = error_of(graph, options_of(Rounding::kNearest, 3, 4));
+  EXPECT_LT(error_of(graph, options_of(Rounding::kAdaRound, 3, 4)), 0.9 * nearest);
+}
+
 TEST(BlockTuning, is_the_same_for_the_same_seed_and_leaves_the_scales) {
   const Graph graph = quantize::testing::relu_network();
   const auto tuned = [&](const quantize::Options& options) {

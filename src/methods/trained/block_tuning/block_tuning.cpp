@@ -11,6 +11,7 @@
 #include <random>
 
 #include "engine/session.h"
+#include "graph/error.h"
 #include "methods/trained/block_tuning/error_weights.h"
 #include "methods/trained/block_tuning/saved_blocks.h"
 #include "quantize/blocks.h"
@@ -170,7 +171,10 @@ class BlockTuner {
   Graph quantized_part(const Block& block) const {
     const Graph quantized = quantize::insert_qdq(prepared_, plan_, calibration_);
     const auto id = [&](ValueId value) {
-      return quantized.find_value(prepared_.value(value).name);
+      const std::string& name = prepared_.value(value).name;
+      const ValueId found = quantized.find_value(name);
+      if (found == kNoValue) throw Error("is not in the quantized network", "value '" + name + "'");
+      return found;
     };
     return quantize::part_of(quantized, {id(block.input)}, {id(block.output)});
   }
