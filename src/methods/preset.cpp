@@ -6,6 +6,7 @@
 
 #include "engine/reference/reference.h"
 #include "graph/operator.h"
+#include "quantize/blocks.h"
 
 namespace ounce::methods {
 namespace {
@@ -23,6 +24,35 @@ bool is_transformer(const Graph& graph) {
       return graph.nodes[static_cast<size_t>(reader)].op == "MatMul";
     });
   });
+}
+
+/// The layers with weights of each part that rounding can be learned for as a whole; none where the
+/// network is no chain of parts.
+std::vector<size_t> layers_of_blocks(const Graph& graph) {
+  std::vector<int> layers;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const bool multiplies = node.op == "Conv" || node.op == "MatMul" || node.op == "Gemm";
+    if (multiplies && graph.constant(node.input(1)) != nullptr) {
+      layers.push_back(static_cast<int>(i));
+    }
+  }
+  std::vector<size_t> sizes;
+  for (const quantize::Block& block : quantize::split_into_blocks(graph, layers)) {
+    sizes.push_back(block.layers.size());
+  }
+  return sizes;
+}
+
+/// How rounding is learned best for a network of convolutions.
+std::string convolution_rounding(const Graph& graph, bool narrow_activations) {
+  // Shortcuts to the far end, as detectors and enlargers of pictures have them, leave one block of
+  // most layers: so many at once are not learned (docs/results.md), but layer by layer they are.
+  constexpr size_t kMostLayers = 16;
+  const std::vector<size_t> blocks = layers_of_blocks(graph);
+  if (blocks.empty()) return "gptq";
+  if (*std::max_element(blocks.begin(), blocks.end()) > kMostLayers) return "adaround";
+  return narrow_activations ? "straight-through" : "brecq";
 }
 
 /// Steps of learned rounding for `seconds`, "auto" where that is time enough for all that the
@@ -88,7 +118,13 @@ PresetChoice preset_choice(Preset preset, const Graph& graph, const Request& req
     options["weight-range"] = "mse";
     return choice;
   }
-  options["rounding"] = transformer || narrow_activations ? "straight-through" : "brecq";
+  options["rounding"] =
+      transformer ? "straight-through" : convolution_rounding(graph, narrow_activations);
+  if (options["rounding"] == "gptq") return choice;
+  if (options["rounding"] == "adaround") {
+    options.erase("range-loss");  // it costs these networks what it gives others
+    options["weight-range"] = "mse";
+  }
   // Of the residual stream a few channels are so large that errors elsewhere would not count.
   if (transformer) options["tuning-loss"] = "fisher";
   const double seconds = preset == Preset::kGood ? kGoodSeconds : kBestSeconds;

@@ -54,6 +54,24 @@ TEST(Preset, follows_family_and_bits) {
   EXPECT_TRUE(chosen(Preset::kBest, cnn, bits(1, 1)).empty());
 }
 
+TEST(Preset, networks_of_one_large_block_learn_layer_by_layer) {
+  quantize::testing::Builder b;
+  const ValueId image = b.input("image", {1, 4, 8, 8});
+  ValueId x = image;
+  for (int i = 0; i < 20; ++i)
+    x = b.silu(b.conv(x, 4, 4, 3, "conv" + std::to_string(i)), "act" + std::to_string(i));
+  const Graph skipping = b.finish({b.op("Add", {x, image}, "sum")});
+  for (const int activations : {4, 8}) {
+    const auto options = chosen(Preset::kGood, skipping, bits(4, activations));
+    EXPECT_EQ(options.at("rounding"), "adaround");
+    EXPECT_EQ(options.at("weight-range"), "mse");
+    EXPECT_FALSE(options.contains("range-loss"));
+  }
+  // No chain at all: nothing to learn by.
+  Graph two = quantize::testing::detector_tail();
+  EXPECT_EQ(chosen(Preset::kGood, two, bits(4, 4)).at("rounding"), "gptq");
+}
+
 TEST(Preset, softmax_maps_of_few_bits_are_logarithmic_in_transformers) {
   const Graph vit = quantize::testing::vit_block();
   const auto softmax = [&](int activations) {
