@@ -30,7 +30,8 @@ struct PresetChoice {
 /// - transformers below 8 bits: RepQ and GPTQ, and but for `fast` searched weight scales, or blocks
 ///   tuned straight through where weights have fewer than 4 bits or activations 4 and fewer;
 /// - convolutions: `fast` GPTQ, else below 6 bits of weights BRECQ, or blocks tuned straight
-///   through where activations have fewer than 8;
+///   through where activations have fewer than 8; layer by layer (AdaRound) where shortcuts leave
+///   one block of most layers; GPTQ where the network is no chain of blocks;
 ///
 /// first and last layers of 8 bits, ranges of narrow activations by weighed errors (but `fast`),
 /// and softmax maps in logarithmic codes below 5 bits. Steps of learned rounding are as many as
