@@ -47,9 +47,10 @@ report::Json to_json(const recipes::StageResult& stage) {
           {"method", stage.method},
           {"steps", stage.steps},
           {"accuracy", stage.accuracy},
-          {"engine_accuracy", stage.parity.engine_accuracy},
           {"parity",
            {{"pictures", stage.parity.pictures},
+            {"trained_accuracy", stage.parity.trained_accuracy},
+            {"engine_accuracy", stage.parity.engine_accuracy},
             {"other_class", stage.parity.other_class},
             {"largest_difference", stage.parity.largest_difference}}}};
 }
@@ -130,10 +131,12 @@ int carry_out(const TrainOptions& options, const Invocation&) {
   for (const recipes::StageResult& stage : result.stages) {
     json["stages"].push_back(to_json(stage));
     text += fmt::format(
-        "{}: {:.2f} % on the test set, {:.2f} % frozen in the engine ({} of {} pictures another "
-        "class than in the trainer, logits within {:.1e} of their range)\n",
-        report::printable(stage.name), 100 * stage.accuracy, 100 * stage.parity.engine_accuracy,
-        stage.parity.other_class, stage.parity.pictures, stage.parity.largest_difference);
+        "{}: {:.2f} % on the test set; of {} pictures of it {:.2f} % as trained and {:.2f} % "
+        "frozen in "
+        "the engine ({} another class, logits within {:.1e} of their range)\n",
+        report::printable(stage.name), 100 * stage.accuracy, stage.parity.pictures,
+        100 * stage.parity.trained_accuracy, 100 * stage.parity.engine_accuracy,
+        stage.parity.other_class, stage.parity.largest_difference);
   }
   text += "written to " + report::printable(run_options.output.string()) + "\n";
   print_result(options.common, json, text);

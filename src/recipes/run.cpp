@@ -174,7 +174,7 @@ class Run {
     frozen_ = train::freeze(module);
     const train::ImageSet judged =
         recipe_.data.judged > 0 ? test_.spread(recipe_.data.judged) : test_;
-    last_.parity = judge(frozen_, judged, recipe_.data.normalization, options_.threads);
+    last_.parity = judge(module, frozen_, judged, recipe_.data.normalization, options_.threads);
     const auto task = tasks::make_classification(
         preprocessing_of(recipe_.data.size, recipe_.data.normalization), train_.classes);
     task->store(frozen_);

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include "graph/error.h"
 #include "graph/operator.h"
-#include "graph/product.h"
 #include "graph/rewrite.h"
 #include "train/tensor.h"
 
@@ -81,7 +79,6 @@ class Freezer {
     const auto count = static_cast<int>(graph_.nodes.size());
     for (int n = 0; n < count; ++n) collect_weight(n);
     for (int n = 0; n < count; ++n) fold_batch_norm(n);
-    for (int n = 0; n < count; ++n) round_bias(n);
     for (int n = 0; n < count; ++n) {
       if (graph_.nodes[static_cast<size_t>(n)].op != "FakeQuant") continue;
       if (const auto found = weights_.find(n); found != weights_.end()) {
@@ -146,66 +143,6 @@ class Freezer {
         {conv.input(0), conv.input(1), editor_.add_constant(conv.name + "_bias", folded)},
         conv.attributes);
     editor_.erase(conv_index);
-  }
-
-  /// The scale of an activation that is read on one affine grid, f64; nullopt otherwise.
-  std::optional<double> step_of(ValueId value) const {
-    const int producer = index_.producer(value);
-    if (producer < 0) return std::nullopt;
-    const Node& node = graph_.nodes[static_cast<size_t>(producer)];
-    if (node.op != "FakeQuant" || weights_.contains(producer)) return std::nullopt;
-    const Grid grid = quantizer(node).freeze(at::Tensor());
-    const auto* affine = std::get_if<AffineGrid>(&grid);
-    if (affine == nullptr || affine->scale.numel() != 1) return std::nullopt;
-    return affine->scale.item<double>();
-  }
-
-  /// The bias of a layer whose operands are codes, in units of their products: what integers add.
-  void round_bias(int n) {
-    const Node node = graph_.nodes[static_cast<size_t>(n)];
-    if (node.op != "Conv" && !is_plain_product(node)) return;
-    const auto weight = weights_.find(index_.producer(node.input(1)));
-    const std::optional<double> step = step_of(node.input(0));
-    if (weight == weights_.end() || !step || weight->second.dtype == DType::u1) return;
-    int reader = n;
-    ValueId bias = node.input(2);
-    if (node.op == "MatMul") {
-      if (!index_.has_single_use(node.output(0))) return;
-      reader = index_.consumers(node.output(0))[0];
-      const Node& add = graph_.nodes[static_cast<size_t>(reader)];
-      if (add.op != "Add") return;
-      bias = add.input(add.input(0) == node.output(0) ? 1 : 0);
-    }
-    if (graph_.constant(bias) == nullptr) return;
-    const at::Tensor values = to_torch(*graph_.constant(bias)).to(at::kDouble);
-    const at::Tensor unit = weight->second.scale * *step;
-    const at::Tensor codes =
-        at::where(unit == 0, at::zeros({}, at::kDouble), values / unit).round();
-    // Beyond 2^30 there is no room for the sum; the layer then adds its bias as a float.
-    if (values.dim() != 1 || codes.abs().max().item<double>() > 0x1p30) return;
-    emit_bias(reader, bias, codes, unit);
-  }
-
-  void emit_bias(int reader, ValueId bias, const at::Tensor& codes, const at::Tensor& unit) {
-    const std::string name = graph_.value(bias).name;
-    std::vector<ValueId>& inputs = graph_.nodes[static_cast<size_t>(reader)].inputs;
-    if (graph_.nodes[static_cast<size_t>(reader)].op == "Add") {
-      // Behind a MatMul it is no operand of the product: the rounded numbers do.
-      const Tensor values = from_torch((codes * unit).to(at::kFloat));
-      std::replace(inputs.begin(), inputs.end(), bias,
-                   editor_.add_constant(name + "_rounded", values));
-      return;
-    }
-    AttributeMap attributes;
-    attributes.set("axis", int64_t{0});
-    const Tensor scales = from_torch(unit.expand_as(codes).to(at::kFloat));
-    const ValueId rounded = editor_.insert(
-        reader, "DequantizeLinear_bias", "DequantizeLinear",
-        {editor_.add_constant(name + "_quantized", from_torch(codes.to(at::kInt))),
-         editor_.add_constant(name + "_scale", scales),
-         editor_.add_constant(name + "_zero_point", Tensor(DType::i32, scales.shape()))},
-        attributes);
-    std::replace(inputs.begin(), inputs.end(), bias, rounded);
   }
 
   /// Codes whose grid has two equal halves change sign with their channel; scales of others do.

@@ -103,6 +103,31 @@ TEST(SessionInteger, LinearWithBiasAndFloatOutput) {
   expect_all_integer(graph);
 }
 
+TEST(SessionInteger, BiasesBetweenUnitsOfTheSumAreNotRounded) {
+  // A unit is half a step of the output or more: a rounded bias would move a third of the codes.
+  const auto weights = [](GraphBuilder& b, const Shape& shape) {
+    AttributeMap attributes;
+    attributes.set("axis", int64_t{0});
+    Tensor scales = random_tensor({shape[0]}, 6);
+    for (float& scale : scales.mutable_data<float>()) scale = 0.15F + 0.05F * scale;
+    const Tensor codes = cast(random_tensor(shape, 5, 3.0F), DType::i8);
+    return b.node("DequantizeLinear", {b.constant(codes), b.constant(scales)}, attributes);
+  };
+  for (const bool adds_residual : {false, true}) {
+    for (const int64_t group : {1, 20}) {
+      SCOPED_TRACE(std::to_string(group) + (adds_residual ? " groups, residual" : " groups"));
+      GraphBuilder b;
+      const ValueId x = b.fake_quantize(b.input("x", {1, 20, 9, 7}), 0.25F, 3);
+      ValueId y =
+          b.conv_with(x, weights(b, {20, 20 / group, 3, 3}), 1, 1, group, b.weights({20}, 0.5F));
+      if (adds_residual) y = b.node("Add", {y, x});
+      b.output(b.quantize(y, 0.06F, 120));
+      expect_same_codes(b.graph, {1, 20, 9, 7});
+      expect_all_integer(b.graph);
+    }
+  }
+}
+
 TEST(SessionInteger, AttentionOnCodesReadsThroughTransposes) {
   GraphBuilder b;
   ValueId x = b.fake_quantize(b.input("x", {1, 21, 32}), 0.008F, 128);

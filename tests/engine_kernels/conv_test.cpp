@@ -306,6 +306,8 @@ struct CodeData {
     u8.residual_zero_point = 99;
     u8.residual_scale = 0.5F;
     if (turn % 3 == 1) u8.table = table.data();
+    u8_bias = random.floats(s.out_channels, -30.0F, 30.0F);
+    if (turn % 4 >= 2) u8.f32.bias = u8_bias.data();
     i32.ldc = ldc;
     f32.output = IntegerOutput::kF32;
     f32.ldc = ldc;
@@ -322,7 +324,7 @@ struct CodeData {
     if (turn % 3 == 1) f32.f32.activation = {Activation::kRelu};
   }
   std::vector<uint8_t> input, residual, table;
-  std::vector<float> powers, f32_bias, f32_residual;
+  std::vector<float> powers, u8_bias, f32_bias, f32_residual;
   std::vector<int8_t> weights;
   std::vector<int32_t> bias;
   std::vector<float> scale;

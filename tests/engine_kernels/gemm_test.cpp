@@ -168,7 +168,7 @@ struct IntegerCase {
         table(random.codes(256)),
         b(random.weights(s.k * s.n)),
         bias(random.integers(s.n, -100000, 100000)),
-        f32_bias(random.floats(s.n)),
+        f32_bias(random.floats(s.n, -30.0F, 30.0F)),
         f32_residual(random.floats(s.m * s.n)) {
     const float typical = 1.0F / (200.0F * std::sqrt(static_cast<float>(s.k)));
     scale = random.floats(s.n, 0.2F * typical, 2.0F * typical);
@@ -187,7 +187,7 @@ struct IntegerCase {
     e.lo = turn % 3 == 0 ? e.zero_point : 0;
     e.hi = turn % 4 == 0 ? 200 : 255;
     if (turn % 3 == 1) e.table = table.data();
-    if (turn % 2 == 1) e.residual = residual.data();
+    if (turn % 4 == 1 || turn % 4 == 2) e.residual = residual.data();
     e.residual_stride = s.n;
     e.residual_zero_point = 77;
     e.residual_scale = 0.37F;

@@ -145,7 +145,7 @@ TEST(BiVit, LearnsInTwoStagesAndRunsOnBitsAsItWasTrained) {
   EXPECT_TRUE(std::none_of(frozen.nodes.begin(), frozen.nodes.end(),
                            [](const Node& node) { return node.op == "Gelu"; }));
   // Norms and sums are floats: one within rounding of 0 may get either sign.
-  ounce::testing::expect_parity(frozen, 4);
+  ounce::testing::expect_parity(module, frozen, 4);
 }
 
 /// Of a network trained by an arm, on pictures that nobody trained on.

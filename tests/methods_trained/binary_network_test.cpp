@@ -38,7 +38,7 @@ TEST(React, LearnsSignsBeforeFloatWeights) {
   const auto method = method_of("react");
   train::Module module = binary_module(*method);
   EXPECT_GT(accuracy_on_pictures(module), 0.9);
-  expect_parity(train::freeze(module), 1);
+  expect_parity(module, train::freeze(module), 1);
 }
 
 TEST(React, EndsOfEightBitsLeaveNoFloatConvolution) {
@@ -52,7 +52,7 @@ TEST(React, EndsOfEightBitsLeaveNoFloatConvolution) {
   for (const engine::IntegerSupport& layer : engine::integer_support(frozen)) {
     EXPECT_TRUE(layer.integer) << layer.node << ": " << layer.reason;
   }
-  expect_parity(frozen, 1);
+  expect_parity(module, frozen, 1);
 }
 
 TEST(React, UnknownEndsAreAnError) {

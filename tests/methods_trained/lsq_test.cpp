@@ -34,7 +34,7 @@ TEST_P(LsqBits, LearnsAndRunsInTheEngineAsItWasTrained) {
   EXPECT_GT(accuracy_on_pictures(module), 0.9);
 
   const Graph frozen = train::freeze(module);
-  expect_parity(frozen);
+  expect_parity(module, frozen);
   for (const engine::IntegerSupport& layer : engine::integer_support(frozen)) {
     EXPECT_TRUE(layer.integer) << layer.node << ": " << layer.reason;
   }

@@ -28,25 +28,33 @@ inline void expect_same_from_onnx(const Graph& frozen, std::span<const Tensor> i
   EXPECT_TRUE(session.run(inputs).at(0).identical_to(logits));
 }
 
-/// How far the engine is from the trainer's executor in f64 on a frozen network.
+/// How far the engine's logits of pictures are from others.
 struct Parity {
   int64_t other_class = 0;  // pictures
   int64_t off = 0;          // pictures with a logit off by more than 1e-3 of the range of logits
 };
 
-inline Parity parity_on(const Graph& frozen, const at::Tensor& pictures) {
-  train::Module module(frozen);
-  module.to_double();
-  module.set_training(false);
-  const at::Tensor expected = module(pictures.to(at::kDouble)).detach();
+inline Parity parity_of(const at::Tensor& logits, const at::Tensor& expected) {
+  const at::Tensor range = expected.max() - expected.min();
+  const at::Tensor off = (logits - expected).abs().amax(1).gt(1e-3 * range);
+  return {logits.argmax(1).ne(expected.argmax(1)).sum().item<int64_t>(), off.sum().item<int64_t>()};
+}
+
+/// The engine's logits of a frozen network, which are those of its ONNX file.
+inline at::Tensor logits_of(const Graph& frozen, const at::Tensor& pictures) {
   engine::Session session(frozen);
   const Tensor inputs[] = {train::from_torch(pictures)};
   const Tensor logits = session.run(inputs).at(0);
   expect_same_from_onnx(frozen, inputs, logits);
-  const at::Tensor actual = train::to_torch(logits);
-  const at::Tensor range = expected.max() - expected.min();
-  const at::Tensor off = (actual - expected).abs().amax(1).gt(1e-3 * range);
-  return {actual.argmax(1).ne(expected.argmax(1)).sum().item<int64_t>(), off.sum().item<int64_t>()};
+  return train::to_torch(logits).clone();
+}
+
+/// The trainer's logits of a frozen network in f64, where sums of products of codes are exact.
+inline at::Tensor exact_logits_of(const Graph& frozen, const at::Tensor& pictures) {
+  train::Module module(frozen);
+  module.to_double();
+  module.set_training(false);
+  return module(pictures.to(at::kDouble)).detach();
 }
 
 }  // namespace ounce::testing

@@ -159,7 +159,7 @@ TEST_P(QVitBits, LearnsAndRunsInTheEngineAsItWasTrained) {
   expect_integer_products(frozen);
   // Norms, softmax and sums are floats: one within rounding of the border between two codes may
   // fall to either side, which at few bits is seen in that picture's logits.
-  ounce::testing::expect_parity(frozen, 2);
+  ounce::testing::expect_parity(module, frozen, 2);
 }
 INSTANTIATE_TEST_SUITE_P(Bits, QVitBits, ::testing::Values(4, 2));
 

@@ -41,7 +41,7 @@ inline void expect_learns_and_runs_on_bits(const std::string& name, const std::s
   EXPECT_GT(accuracy_on_pictures(module), 0.8);
   const Graph frozen = train::freeze(module);
   EXPECT_EQ(kernels_named(frozen, "conv_bits"), 6);
-  expect_parity(frozen, 1);
+  expect_parity(module, frozen, 1);
 }
 
 }  // namespace ounce::testing

@@ -78,13 +78,28 @@ inline double accuracy_on_pictures(train::Module& module) {
   return train::accuracy(module, small_pictures(200, 2), kSmallNormalization);
 }
 
-/// Both executors name the same class of so many pictures, with logits within 1e-3 of their range.
-/// `most_off`: so many may differ, where floats of the two round apart before a sign is taken.
-inline void expect_parity(const Graph& frozen, int64_t most_off = 0, int64_t pictures = 200) {
-  const train::ImageSet set = small_pictures(pictures, 2);
-  const Parity parity = parity_on(frozen, train::normalize(set.images, kSmallNormalization));
-  EXPECT_LE(parity.off, most_off);
-  EXPECT_LE(parity.other_class, most_off);
+/// The engine names the same class of so many pictures as the trainer does, of the frozen network
+/// and of `trained`, which it was frozen of, with logits within 1e-3 of their range. `most_off`: so
+/// many may differ, where floats of the two round apart before a sign is taken.
+inline void expect_parity(train::Module& trained, const Graph& frozen, int64_t most_off = 0,
+                          int64_t pictures = 200) {
+  const at::Tensor inputs =
+      train::normalize(small_pictures(pictures, 2).images, kSmallNormalization);
+  const at::NoGradGuard no_grad;
+  trained.set_training(false);
+  const at::Tensor logits = logits_of(frozen, inputs);
+  const auto expect = [&](const Parity& parity) {
+    EXPECT_LE(parity.off, most_off);
+    EXPECT_LE(parity.other_class, most_off);
+  };
+  {
+    SCOPED_TRACE("frozen");
+    expect(parity_of(logits, exact_logits_of(frozen, inputs)));
+  }
+  {
+    SCOPED_TRACE("as trained");
+    expect(parity_of(logits, trained(inputs)));
+  }
 }
 
 /// Steps of the engine's plan for `frozen` whose kernel's name begins so.

@@ -70,7 +70,7 @@ TEST(Swin, QVitTrainsItToIntegersThatTheEngineComputes) {
   EXPECT_GT(ounce::testing::accuracy_on_pictures(module), in_float - 0.2);
   const Graph frozen = train::freeze(module);
   ounce::testing::expect_integer_products(frozen);
-  ounce::testing::expect_parity(frozen, 4);
+  ounce::testing::expect_parity(module, frozen, 4);
   // Scores and mix of each attention: biases lie between the first and its softmax.
   EXPECT_EQ(ounce::testing::kernels_named(frozen, "matmul_u8"), 6);
 }
@@ -86,7 +86,7 @@ TEST(Swin, BiVitRunsItsWindowsOnBits) {
   ASSERT_TRUE(ounce::testing::train_on_pictures(module, ounce::testing::adamw(4), method.get(),
                                                 nullptr, &teacher));
   const Graph frozen = train::freeze(module);
-  ounce::testing::expect_parity(frozen, 4);
+  ounce::testing::expect_parity(module, frozen, 4);
   // Biases, and masks where windows are shifted, join the scores.
   EXPECT_EQ(ounce::testing::kernels_named(frozen, "attention_bits"), 3);
 }

@@ -189,7 +189,7 @@ TEST(Tervit, LearnsInTwoStagesAndRunsInTheEngineAsItWasTrained) {
   // fall to either side.
   // One in fifty may, over so many pictures that chance does not decide.
   constexpr int64_t kPictures = 4000;
-  ounce::testing::expect_parity(frozen, kPictures / 50, kPictures);
+  ounce::testing::expect_parity(ternary, frozen, kPictures / 50, kPictures);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ std::string why_float(const Graph& graph, const Rewriter& rewriter, const Node& 
     if (!dequantized_weight(rewriter, graph, node.input(1))) {
       return "its weights are not symmetric signed codes with one scale an output channel";
     }
-    return "its weight scales do not lie along the output channels, or its bias is out of range";
+    return "its weight scales do not lie along the output channels";
   }
   return "there is no integer kernel for " + node.op + " in this surrounding";
 }

@@ -20,6 +20,15 @@ int64_t padding_before(const AttributeMap& attributes, size_t axis, int64_t in, 
   return attributes.get_ints("pads", {0, 0, 0, 0}).at(axis);
 }
 
+/// The f32 bias of input 2 in steps of the output; undefined when there is none.
+Tensor float_bias(const StepRequest& request, float step) {
+  const Tensor* bias = request.constant(request.node.input(2));
+  if (bias == nullptr || bias->dtype() != DType::f32) return {};
+  Tensor steps = *bias;
+  for (float& value : steps.mutable_data<float>()) value /= step;
+  return steps;
+}
+
 }  // namespace
 
 ConvShape window_shape(const StepRequest& request, int64_t kernel_h, int64_t kernel_w) {
@@ -126,12 +135,12 @@ IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns) {
     epilogue.residual_zero_point =
         static_cast<int32_t>(attributes.get_int("residual_zero_point", 0));
     epilogue.residual_scale = attributes.get_float("residual_scale", 0.0F) / y_scale;
+    plan.bias = float_bias(request, y_scale);
   } else {
     epilogue.output = IntegerOutput::kF32;
     epilogue.f32.activation = load_activation(attributes);
     epilogue.f32.activation_first = attributes.get_int("activation_first", 0) != 0;
-    const Tensor* bias = request.constant(request.node.input(2));
-    if (bias != nullptr && bias->dtype() == DType::f32) plan.bias = *bias;
+    plan.bias = float_bias(request, 1.0F);
     const auto vector = [&](const char* name) {
       const Tensor* values = attributes.get_tensor(name);
       return values != nullptr ? *values : Tensor();
@@ -174,7 +183,7 @@ IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, c
 
 const int32_t* integer_bias(const StepRequest& request) {
   const Tensor* bias = request.constant(request.node.input(2));
-  return bias != nullptr ? bias->data<int32_t>().data() : nullptr;
+  return bias != nullptr && bias->dtype() == DType::i32 ? bias->data<int32_t>().data() : nullptr;
 }
 
 }  // namespace ounce::engine

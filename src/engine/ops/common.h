@@ -96,7 +96,7 @@ IntegerOutputPlan integer_output(const StepRequest& request, int64_t columns);
 IntegerEpilogue bind(const IntegerOutputPlan& plan, const RunContext& context, const Node& node,
                      int64_t columns);
 
-/// The int32 bias of input 2, or nullptr.
+/// The bias of input 2 in units of the products' sums; nullptr when there is none, or it is f32.
 const int32_t* integer_bias(const StepRequest& request);
 
 }  // namespace ounce::engine

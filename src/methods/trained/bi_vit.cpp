@@ -1,6 +1,7 @@
 #include "methods/trained/bi_vit.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,19 @@
 namespace ounce::methods {
 namespace {
 
+/// What attentions mix their values to, and the same in other places and shapes.
+std::set<ValueId> mixed_values(const Graph& graph, const std::vector<Attention>& found) {
+  std::set<ValueId> mixed;
+  for (const Attention& attention : found) {
+    mixed.insert(graph.nodes[static_cast<size_t>(attention.mix)].output(0));
+  }
+  for (const Node& node : graph.nodes) {  // in order
+    const bool moves = node.op == "Transpose" || node.op == "Reshape";
+    if (moves && mixed.contains(node.input(0))) mixed.insert(node.output(0));
+  }
+  return mixed;
+}
+
 /// Puts the quantizers of all layers into a graph.
 class BiVitInserter {
  public:
@@ -24,6 +38,7 @@ class BiVitInserter {
   train::Student run() {
     const Graph& graph = inserter_.graph();
     const std::vector<Attention> found = attentions(graph);
+    mixes_ = mixed_values(graph, found);
     for (const train::ProductLayer& layer : train::product_layers(graph)) {
       if (layer.has_weights && !ends_[static_cast<size_t>(layer.node)]) binarize_layer(layer);
     }
@@ -37,8 +52,12 @@ class BiVitInserter {
   /// Section 4.1 of the sheet: y = sign(x) (s sign(W))^T + b.
   void binarize_layer(const train::ProductLayer& layer) {
     if (settings_.activations == BiVitSettings::Activations::kBinary) {
-      inserter_.quantize(layer.node, 0, inserter_.shared_name(layer.node, 0) + ".sign",
-                         [] { return std::make_shared<train::SignActivation>(); });
+      const ValueId input = inserter_.graph().nodes[static_cast<size_t>(layer.node)].input(0);
+      const auto kind = mixes_.contains(input) ? train::SignActivation::Input::kSumsOfSigns
+                                               : train::SignActivation::Input::kAny;
+      inserter_.quantize(layer.node, 0, inserter_.shared_name(layer.node, 0) + ".sign", [&] {
+        return std::make_shared<train::SignActivation>(train::Slope::kPolynomial, kind);
+      });
     }
     inserter_.quantize(layer.node, 1, inserter_.shared_name(layer.node, 1), [&] {
       return std::make_shared<train::MeanSignWeight>(
@@ -70,7 +89,8 @@ class BiVitInserter {
   }
 
   BiVitSettings settings_;
-  std::vector<bool> ends_;  // by node
+  std::vector<bool> ends_;   // by node
+  std::set<ValueId> mixes_;  // what attentions end in
   train::FakeQuantInserter inserter_;
 };
 

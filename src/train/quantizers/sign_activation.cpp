@@ -3,9 +3,18 @@
 #include "train/distributed.h"
 
 namespace ounce::train {
+namespace {
+
+/// Far above the rounding of a sum of hundreds of terms, far below one term.
+constexpr double kZeroShare = 1e-4;
+
+}  // namespace
 
 at::Tensor SignActivation::fake_quant(const at::Tensor& x, bool /*training*/) {
-  return straight_through(x, signs_of(x.detach()), slope_);
+  at::Tensor sums = x.detach();
+  if (input_ == Input::kSumsOfSigns && sums.numel() > 0)
+    sums = sums + sums.abs().max() * kZeroShare;
+  return straight_through(x, signs_of(sums), slope_);
 }
 
 Grid SignActivation::freeze(const at::Tensor& /*x*/) const {

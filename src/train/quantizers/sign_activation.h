@@ -11,13 +11,23 @@ namespace ounce::train {
 /// (Bi-Real Net, ReActNet, Bi-ViT).
 class SignActivation : public Quantizer {
  public:
-  explicit SignActivation(Slope slope = Slope::kPolynomial) : slope_(slope) {}
+  enum class Input {
+    kAny,
+    /// Sums of equal terms of either sign: a map of one bit times values of one bit. As many of
+    /// each add up to 0 in the engine's integers, and in floats to what rounding leaves, of either
+    /// sign: what is below a 10,000th of the largest is 0 here.
+    kSumsOfSigns,
+  };
+
+  explicit SignActivation(Slope slope = Slope::kPolynomial, Input input = Input::kAny)
+      : slope_(slope), input_(input) {}
 
   at::Tensor fake_quant(const at::Tensor& x, bool training) override;
   Grid freeze(const at::Tensor& x) const override;
 
  private:
   Slope slope_;
+  Input input_;
 };
 
 struct LearnedBinarizerOptions {

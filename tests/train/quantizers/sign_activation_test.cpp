@@ -26,6 +26,19 @@ TEST(SignActivation, of_zero_is_plus_one) {
   EXPECT_TRUE(same(deployed(quantizer.freeze({}), x), quantizer.fake_quant(x, false)));
 }
 
+TEST(SignActivation, of_sums_that_only_rounding_keeps_from_zero_is_plus_one) {
+  // As many of one sign as of the other, in f32: what is left is not 0, and has either sign.
+  const float unit = 0.0517F * 1.313F;
+  float left = 0.0F;
+  for (int i = 0; i < 99; ++i) left -= unit;
+  for (int i = 0; i < 99; ++i) left += unit;
+  ASSERT_NE(left, 0.0F);
+  const at::Tensor x = at::tensor({-std::abs(left), std::abs(left), unit, -unit, 197 * unit});
+  SignActivation quantizer(Slope::kPolynomial, SignActivation::Input::kSumsOfSigns);
+  EXPECT_TRUE(same(quantizer.fake_quant(x, true), at::tensor({1.0F, 1.0F, 1.0F, -1.0F, 1.0F})));
+  EXPECT_EQ(quantizer.fake_quant(at::empty({0}), true).numel(), 0);
+}
+
 TEST(SignActivation, polynomial_slope_rises_to_two_at_zero) {
   const at::Tensor x = at::tensor({-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5}, at::kDouble);
   SignActivation quantizer(Slope::kPolynomial);

@@ -282,6 +282,11 @@ struct StoredRun {
   int64_t pixel;  // the first one of each output row
 };
 
+// Whether registers of sums become codes as they are: without a bias in floats.
+inline bool makes_codes(const IntegerEpilogue& e) {
+  return e.output == IntegerOutput::kU8 && e.f32.bias == nullptr;
+}
+
 // Everything but plain codes, which is rare behind a depthwise product: one function for all runs.
 template <class DB>
 HWY_NOINLINE void finish_stored(DB d, const StoredRun& stored, const IntegerEpilogue* epilogues,
@@ -296,13 +301,13 @@ HWY_NOINLINE void finish_stored(DB d, const StoredRun& stored, const IntegerEpil
     for (int64_t t = 0; t < stored.pixels; ++t, from += 4 * kStep) {
       const Sums<DB> sums[4] = {hn::Load(d32, from), hn::Load(d32, from + kStep),
                                 hn::Load(d32, from + 2 * kStep), hn::Load(d32, from + 3 * kStep)};
-      if (e.output == IntegerOutput::kU8) {
+      if (makes_codes(e)) {
         store_codes_of_pixel<true>(d, sums, e, piece, scales, limits, stored.pixel + t);
       } else {
         store_sums_of_pixel(d, sums, ordered + t * kSumStride);
       }
     }
-    if (e.output == IntegerOutput::kU8) continue;
+    if (makes_codes(e)) continue;
     // Columns of the epilogue are the channels that this piece stores.
     finish_sums({ordered + piece.skip, stored.pixels, piece.valid - piece.skip, stored.pixel,
                  piece.start + piece.skip, nullptr},
@@ -315,7 +320,7 @@ HWY_INLINE void finish_run(DB d, const Sums<DB> (&acc)[U::kSums][4], const Pixel
                            const Piece& piece, const float* scales, const CodeLimits<DB>& limits,
                            int64_t pixel) {
   const IntegerEpilogue* e = run.epilogues;
-  if (e->output == IntegerOutput::kU8 && e->residual == nullptr) {
+  if (makes_codes(*e) && e->residual == nullptr) {
 #pragma GCC unroll kUnroll
     for (int t = 0; t < U::kSums; ++t) {
       store_codes_of_pixel<false>(d, acc[t], e[t / U::kPixels], piece, scales, limits,
@@ -388,7 +393,7 @@ void run_pixels(const PixelRun& run) {
   });
   for (int row = 0; row < U::kOutputRows; ++row) {
     const IntegerEpilogue& e = run.epilogues[row];
-    if (e.output != IntegerOutput::kU8 || e.table == nullptr) return;
+    if (!makes_codes(e) || e.table == nullptr) return;
     for (int64_t t = 0; t < run.repeats * U::kPixels; ++t) {
       uint8_t* c = static_cast<uint8_t*>(e.c) + (run.pixel + t) * e.ldc;
       lookup_bytes(c, c, channels, e.table);

@@ -73,24 +73,33 @@ HWY_INLINE hn::Vec<DB> narrow(const hn::Vec<hn::Repartition<int32_t, DB>> (&q)[4
 }
 #endif
 
-// round(float(sum) * scale [+ residual]), before the zero point.
-template <bool kResidual, class DB, class V, class VScale>
-HWY_INLINE V round_scaled(V sum, VScale scale, V residual_code, const CodeLimits<DB>& limits) {
-  const hn::DFromV<VScale> df;
-  VScale x = hn::Mul(hn::ConvertTo(df, sum), scale);
+// x plus the residual's value, rounded.
+template <bool kResidual, class DB, class V, class VFloat>
+HWY_INLINE V round_sum(VFloat x, V residual_code, const CodeLimits<DB>& limits) {
   if constexpr (kResidual) {
     const V code = hn::Sub(residual_code, limits.residual_zero);
-    x = hn::Add(x, hn::Mul(hn::ConvertTo(df, code), limits.residual_scale));
+    x = hn::Add(x, hn::Mul(hn::ConvertTo(hn::DFromV<VFloat>(), code), limits.residual_scale));
   }
   return round_to_i32(hn::Min(x, limits.roundable));
 }
 
+// round(float(sum) * scale [+ residual]), before the zero point.
+template <bool kResidual, class DB, class V, class VScale>
+HWY_INLINE V round_scaled(V sum, VScale scale, V residual_code, const CodeLimits<DB>& limits) {
+  const VScale x = hn::Mul(hn::ConvertTo(hn::DFromV<VScale>(), sum), scale);
+  return round_sum<kResidual>(x, residual_code, limits);
+}
+
+// A vector of every column's shift. Where there are none it is -0: adding that changes no number.
+HWY_INLINE VF load_shifts(const float* shifts, int64_t column, int64_t lanes) {
+  return shifts == nullptr ? constant(-0.0F) : load_lanes(shifts + column, lanes);
+}
+
 // One vector at a time: rests of a row, and tiles too narrow for the fast path.
 template <bool kResidual>
-HWY_INLINE void requantize_vector(const IntegerEpilogue& e, VI sum, VF scale,
-                                  const uint8_t* residual, uint8_t* out, int64_t lanes) {
+HWY_INLINE void requantize_vector(const IntegerEpilogue& e, VF x, const uint8_t* residual,
+                                  uint8_t* out, int64_t lanes) {
   uint8_t codes[2][kLanes] = {};
-  VF x = hn::Mul(hn::ConvertTo(DF(), sum), scale);
   if constexpr (kResidual) {
     std::memcpy(codes[0], residual, static_cast<size_t>(lanes));
     const VI code = hn::Sub(load_codes(codes[0]), hn::Set(DI(), e.residual_zero_point));
@@ -155,9 +164,11 @@ HWY_INLINE void requantize_group([[maybe_unused]] const SumTile& t,
   const int64_t residual_stride = e.residual_stride;
   const int32_t* const sums = t.sums + j;
   constexpr int kAcross = static_cast<int>(kGroupColumns) / kLanes;
-  VF scale[kAcross];
+  VF scale[kAcross], bias[kAcross];
   for (int v = 0; v < kAcross; ++v) {
-    scale[v] = hn::LoadU(DF(), e.scale + t.column + j + v * kLanes);
+    const int64_t column = t.column + j + v * kLanes;
+    scale[v] = hn::LoadU(DF(), e.scale + column);
+    bias[v] = load_shifts(e.f32.bias, column, kLanes);
   }
   for (int64_t i = 0; i < rows; i += kGroupRows) {
     const int64_t second = std::min(i + kGroupRows, rows) - 1;
@@ -169,7 +180,8 @@ HWY_INLINE void requantize_group([[maybe_unused]] const SumTile& t,
       VI code = hn::Zero(DI());
       if constexpr (kResidual) code = load_codes(residual + row * residual_stride + j + column);
       const VI sum = hn::LoadU(DI(), sums + row * kSumStride + column);
-      q[v] = round_scaled<kResidual>(sum, scale[v % kAcross], code, limits);
+      const VF x = hn::Mul(hn::ConvertTo(DF(), sum), scale[v % kAcross]);
+      q[v] = round_sum<kResidual>(hn::Add(x, bias[v % kAcross]), code, limits);
     }
     store_halves(untangle(narrow(q, limits)), c + i * ldc + j, c + second * ldc + j);
   }
@@ -188,10 +200,12 @@ inline void requantize_tile(const SumTile& t, const IntegerEpilogue& e) {
   for (; j < t.columns; j += kLanes) {
     const int64_t lanes = std::min<int64_t>(kLanes, t.columns - j);
     const VF scale = load_lanes(e.scale + t.column + j, lanes);
+    const VF bias = load_shifts(e.f32.bias, t.column + j, lanes);
     for (int64_t i = 0; i < t.rows; ++i) {
       const VI sum = hn::LoadU(DI(), t.sums + i * kSumStride + j);
-      requantize_vector<kResidual>(e, sum, scale, residual + i * e.residual_stride + j,
-                                   c + i * e.ldc + j, lanes);
+      const VF x = hn::Add(hn::Mul(hn::ConvertTo(DF(), sum), scale), bias);
+      requantize_vector<kResidual>(e, x, residual + i * e.residual_stride + j, c + i * e.ldc + j,
+                                   lanes);
     }
   }
   if (e.table == nullptr) return;
@@ -220,11 +234,6 @@ struct Dequantizer {
     return x;
   }
 };
-
-// A vector of every column's shift. Where there are none it is -0: adding that changes no number.
-HWY_INLINE VF load_shifts(const float* shifts, int64_t column, int64_t lanes) {
-  return shifts == nullptr ? constant(-0.0F) : load_lanes(shifts + column, lanes);
-}
 
 // Scale, bias, residual, PReLU and signs of a panel: its columns' constants are read once, each sum
 // and residual once.

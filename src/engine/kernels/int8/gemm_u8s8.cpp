@@ -47,8 +47,8 @@ void run_tile_u8s8(const ProductU8S8& p, const uint8_t* const* pointers, const T
                 e.scale + column,
                 &e};
   const bool plain = HWY_TARGET != HWY_SCALAR && e.output == IntegerOutput::kU8 &&
-                     e.residual == nullptr && p.b->row_offsets == nullptr &&
-                     columns == panels * kPanelColumns;
+                     e.residual == nullptr && e.f32.bias == nullptr &&
+                     p.b->row_offsets == nullptr && columns == panels * kPanelColumns;
   if (!plain) {
     tile_function<TileKernelU8S8<Dot>>(rows, panels)(t);
     return finish_sums({sums, rows, columns, row, column, p.b->row_offsets, p.b->n}, e);

@@ -22,7 +22,9 @@ PackedS8 pack_s8(const int8_t* weights, int64_t k, int64_t n, WeightLayout layou
 enum class IntegerOutput {
   kI32,  // acc
   kF32,  // act(float(acc) * scale[c] + bias[c] + residual)
-  kU8,  // clamp(round_half_even(float(acc) * scale[c] + residual) + zero_point, lo, hi), then table
+  // clamp(round_half_even(float(acc) * scale[c] + bias[c] + residual) + zero_point, lo, hi), then
+  // table
+  kU8,
   kBits,  // a bit: (acc < thresholds[c]) xor bit c % 16 of flips[c / 16]
 };
 
@@ -37,7 +39,8 @@ struct IntegerEpilogue {
   int64_t ldc = 0;               // elements between rows; kBits: 64-bit words
   const float* scale = nullptr;  // [N] for kF32 and kU8
 
-  // kF32 only. bias is added after scaling; activation as in Epilogue.
+  // kF32: bias is added after scaling; activation as in Epilogue. kU8: its bias alone, in steps of
+  // the output.
   Epilogue f32{};
   // kF32 only: y = prelu(y + prelu_before[c]) + prelu_after[c] instead of the activation, where
   // prelu(x) = x < 0 ? prelu_slope[c] * x : prelu_gain[c] * x. [N]; without a slope, none of the

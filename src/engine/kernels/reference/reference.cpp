@@ -56,6 +56,7 @@ void finish(int32_t sum, int64_t row, int64_t column, const IntegerEpilogue& e) 
     const bool negative = y + or_zero(e.sign_shift, column) < 0.0F;
     return set_bit(e.sign_bits, row * e.sign_stride * 64 + column, negative);
   }
+  if (e.f32.bias != nullptr) x += e.f32.bias[column];
   if (e.residual != nullptr) {
     const int32_t code = e.residual[row * e.residual_stride + column];
     const float residual = static_cast<float>(code - e.residual_zero_point) * e.residual_scale;
