@@ -1,17 +1,13 @@
 #include "train/batched_product.h"
 
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <utility>
+#include <dnnl.hpp>
+#include <string_view>
 #include <vector>
 
-// Fortran's BLAS, column-major: C = A B, all that is asked of it here.
-extern "C" void sgemm_(const char* transposes_a, const char* transposes_b, const int* rows,
-                       const int* columns, const int* depth, const float* alpha, const float* a,
-                       const int* a_leading, const float* b, const int* b_leading,
-                       const float* beta, float* c, const int* c_leading);
+#include "graph/error.h"
 
 namespace ounce::train {
 namespace {
@@ -19,43 +15,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Elements of work below which a chunk is not worth a thread.
-constexpr int64_t kGrain = 1 << 18;
-
 bool is_stack(const at::Tensor& x) {
   return x.dim() >= 3 && x.is_cpu() && x.scalar_type() == at::kFloat;
 }
-
-bool is_dense_row(const at::Tensor& x) {
-  return x.stride(-1) == 1 && x.stride(-2) >= x.size(-1);
-}
-
-/// A stack whose matrices BLAS can read as they lie: rows or columns next to each other.
-struct Stack {
-  at::Tensor held;
-  bool transposed = false;
-  int leading = 0;
-  std::vector<int64_t> offsets;  // of each matrix
-
-  explicit Stack(const at::Tensor& x) : held(x) {
-    transposed = !is_dense_row(x) && is_dense_row(x.transpose(-2, -1));
-    if (!transposed && !is_dense_row(x)) held = x.contiguous();
-    leading = static_cast<int>(held.stride(transposed ? -1 : -2));
-    offsets = {0};
-    for (int64_t d = 0; d + 2 < held.dim(); ++d) {
-      std::vector<int64_t> deeper;
-      deeper.reserve(offsets.size() * static_cast<size_t>(held.size(d)));
-      for (const int64_t offset : offsets) {
-        for (int64_t i = 0; i < held.size(d); ++i) deeper.push_back(offset + i * held.stride(d));
-      }
-      offsets = std::move(deeper);
-    }
-  }
-  const float* matrix(int64_t i) const {
-    return held.data_ptr<float>() + offsets[static_cast<size_t>(i)];
-  }
-  const char* letter() const { return transposed ? "T" : "N"; }
-};
 
 /// The same leading dimensions and matrices that fit, none of them empty.
 bool are_stacks(const at::Tensor& a, const at::Tensor& b) {
@@ -64,28 +26,39 @@ bool are_stacks(const at::Tensor& a, const at::Tensor& b) {
          a.size(-1) == b.size(-2);
 }
 
+/// The tensor, or a copy where elements share memory, or neither rows nor columns are dense.
+at::Tensor readable(const at::Tensor& x) {
+  const bool repeats = std::any_of(x.strides().begin(), x.strides().end(),
+                                   [](int64_t stride) { return stride == 0; });
+  return repeats || (x.stride(-1) != 1 && x.stride(-2) != 1) ? x.contiguous() : x;
+}
+
+dnnl::memory::desc layout_of(const at::Tensor& x) {
+  return {dnnl::memory::dims(x.sizes().begin(), x.sizes().end()), dnnl::memory::data_type::f32,
+          dnnl::memory::dims(x.strides().begin(), x.strides().end())};
+}
+
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
-  const Stack left(a);
-  const Stack right(b);
-  std::vector<int64_t> shape(a.sizes().begin(), a.sizes().end());
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  thread_local dnnl::stream stream(cpu);
+  const at::Tensor left = readable(a);
+  const at::Tensor right = readable(b);
+  std::vector<int64_t> shape = a.sizes().vec();
   shape.back() = b.size(-1);
   at::Tensor result = at::empty(shape, a.options());
-  const auto rows = static_cast<int>(a.size(-2));
-  const auto depth = static_cast<int>(a.size(-1));
-  const auto columns = static_cast<int>(b.size(-1));
-  float* out = result.data_ptr<float>();
-  const int64_t size = int64_t{rows} * columns;
-  const int64_t grain = std::max<int64_t>(1, kGrain / (size * depth));
-  at::parallel_for(
-      0, static_cast<int64_t>(left.offsets.size()), grain, [&](int64_t first, int64_t last) {
-        const float one = 1;
-        const float zero = 0;
-        for (int64_t i = first; i < last; ++i) {
-          // Row-major C = A B is column-major C' = B' A'.
-          sgemm_(right.letter(), left.letter(), &columns, &rows, &depth, &one, right.matrix(i),
-                 &right.leading, left.matrix(i), &left.leading, &zero, out + i * size, &columns);
-        }
-      });
+  try {
+    const dnnl::matmul::primitive_desc chosen(
+        {layout_of(left), layout_of(right), layout_of(result)}, cpu);
+    // What oneDNN has no kernel for it computes number by number.
+    if (std::string_view(chosen.impl_info_str()).starts_with("ref")) return at::matmul(a, b);
+    dnnl::matmul(chosen).execute(
+        stream, {{DNNL_ARG_SRC, {chosen.src_desc(), cpu, left.data_ptr()}},
+                 {DNNL_ARG_WEIGHTS, {chosen.weights_desc(), cpu, right.data_ptr()}},
+                 {DNNL_ARG_DST, {chosen.dst_desc(), cpu, result.data_ptr()}}});
+    stream.wait();
+  } catch (const dnnl::error& error) {
+    throw Error(std::string("oneDNN does not multiply: ") + error.what());
+  }
   return result;
 }
 

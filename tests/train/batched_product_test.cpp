@@ -39,16 +39,21 @@ TEST_P(BatchedProduct, ValueAndGradientsAreThoseOfMatmul) {
   for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(at::allclose(got[i], wanted[i], 1e-5, 1e-5));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, BatchedProduct,
-                         ::testing::Values(Case{{3, 2, 5, 7}, {3, 2, 7, 4}, false, false, false},
-                                           Case{{3, 2, 5, 7}, {3, 2, 7, 4}, true, true, false},
-                                           Case{{3, 2, 66, 16}, {3, 2, 16, 66}, false, true, true},
-                                           Case{{3, 2, 66, 66}, {3, 2, 66, 16}, false, false, true},
-                                           Case{{6, 1, 3}, {6, 3, 1}, false, false, false},
-                                           Case{{6, 4, 1}, {6, 1, 5}, true, true, false},
-                                           // Not stacks of equal extents: libtorch's own.
-                                           Case{{3, 2, 5, 7}, {1, 2, 7, 4}, false, false, false},
-                                           Case{{4, 5, 7}, {7, 2}, false, false, false}));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, BatchedProduct,
+    ::testing::Values(Case{{3, 2, 5, 7}, {3, 2, 7, 4}, false, false, false},
+                      Case{{3, 2, 5, 7}, {3, 2, 7, 4}, true, true, false},
+                      Case{{3, 2, 66, 16}, {3, 2, 16, 66}, false, true, true},
+                      Case{{3, 2, 66, 66}, {3, 2, 66, 16}, false, false, true},
+                      Case{{3, 2, 66, 16}, {3, 2, 16, 66}, true, false, true},
+                      Case{{3, 2, 66, 66}, {3, 2, 66, 16}, true, true, false},
+                      Case{{9, 17, 64}, {9, 64, 17}, false, true, false},
+                      Case{{2, 3, 4, 5, 7}, {2, 3, 4, 7, 6}, false, true, false},
+                      Case{{6, 1, 3}, {6, 3, 1}, false, false, false},
+                      Case{{6, 4, 1}, {6, 1, 5}, true, true, false},
+                      // Not stacks of equal extents: libtorch's own.
+                      Case{{3, 2, 5, 7}, {1, 2, 7, 4}, false, false, false},
+                      Case{{4, 5, 7}, {7, 2}, false, false, false}));
 
 TEST(BatchedProductViews, OverlappingRowsOfAnExpandedTensorAreCopied) {
   const at::Tensor a = at::randn({2, 1, 3}).expand({2, 4, 3});
