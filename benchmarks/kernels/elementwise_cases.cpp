@@ -52,7 +52,7 @@ KernelCases elementwise_cases() {
                                          }),
           elementwise_case<float, uint8_t>("quantize", "224x224x3", kPicture,
                                            [](const Context& context, auto* x, auto* y) {
-                                             quantize_u8(context, x, y, kPicture, 0.9F, 120);
+                                             quantize_u8(context, x, y, kPicture, {0.9F, 120});
                                            }),
           elementwise_case<uint8_t, uint8_t>("lookup", "197x1536", kHidden,
                                              [](const Context& context, auto* x, auto* y) {

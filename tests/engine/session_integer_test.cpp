@@ -128,6 +128,42 @@ TEST(SessionInteger, BiasesBetweenUnitsOfTheSumAreNotRounded) {
   }
 }
 
+TEST(SessionInteger, ClampsBeforeQuantizersAreThoseOfCodes) {
+  // Behind a norm, whose results are floats; bounds on the grid, between its codes, and one alone.
+  const std::vector<std::pair<float, float>> bounds = {
+      {-0.4F, 1.1F}, {-0.33F, 0.77F}, {0.2F, 99.0F}};
+  for (const auto& [low, high] : bounds) {
+    GraphBuilder b;
+    const ValueId x =
+        b.node("LayerNormalization", {b.input("x", {1, 21, 35}), b.weights({35}, 2.0F)});
+    const ValueId clipped =
+        b.node("Clip", {x, b.constant(Tensor::scalar(low)), b.constant(Tensor::scalar(high))});
+    b.output(b.quantize(clipped, 0.1F, 4));
+    b.output(b.quantize(b.node("Relu", {x}), 0.02F, 7));
+    // Who reads the clamped floats, too, keeps the clamp.
+    const ValueId read_twice = b.node("Clip", {x, b.constant(Tensor::scalar(low))});
+    b.output(b.quantize(read_twice, 0.1F, 50));
+    b.output(read_twice);
+    Graph graph = b.graph;
+    infer_shapes(graph);
+    const std::vector<Tensor> inputs = {random_tensor({1, 21, 35}, 31)};
+    const std::vector<Tensor> expected = reference::run(graph, inputs);
+    SessionOptions options;
+    options.profile = true;
+    Session session(graph, options);
+    const std::vector<Tensor> actual = session.run(inputs);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_TRUE(codes_close(actual[i], expected[i], 1, 0.005)) << "output " << i;
+    }
+    EXPECT_TRUE(close(actual[3], expected[3], 1e-4));
+    const std::vector<StepProfile> steps = session.profile();
+    EXPECT_EQ(std::count_if(
+                  steps.begin(), steps.end(),
+                  [](const StepProfile& step) { return step.kernel.starts_with("activation"); }),
+              1);
+  }
+}
+
 TEST(SessionInteger, AttentionOnCodesReadsThroughTransposes) {
   GraphBuilder b;
   ValueId x = b.fake_quantize(b.input("x", {1, 21, 32}), 0.008F, 128);

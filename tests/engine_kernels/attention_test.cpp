@@ -115,8 +115,8 @@ void attention_in_parts(ThreadPool& pool, const AttentionU8Item& item, const Att
     reference::quantize_log(scores.data(), map.data(), s.tokens * s.keys, p.log_codes->base,
                             p.log_codes->bits);
   } else {
-    quantize_u8({pool, {}}, scores.data(), map.data(), s.tokens * s.keys, p.map_scale,
-                p.map_zero_point);
+    quantize_u8({pool, {}}, scores.data(), map.data(), s.tokens * s.keys,
+                {p.map_scale, p.map_zero_point});
   }
   if (!p.planes.empty()) return reference::mix_planes_u8(map.data(), item, s, p);
   MatmulU8Shape second = {s.tokens, s.value_dim,        s.keys,           s.keys,

@@ -134,10 +134,13 @@ TEST(Quantize, RoundsHalfToEvenSaturatesAndMapsNaNToTheZeroPoint) {
     std::vector<uint8_t> u(x.size());
     std::vector<int8_t> s(x.size());
     const auto count = static_cast<int64_t>(x.size());
-    quantize_u8({pool, {}}, x.data(), u.data(), count, 1.0F, 10);
+    quantize_u8({pool, {}}, x.data(), u.data(), count, {1.0F, 10});
+    std::vector<uint8_t> clamped(x.size());
+    quantize_u8({pool, {}}, x.data(), clamped.data(), count, {1.0F, 10, 9, 12});
     quantize_s8({pool, {}}, x.data(), s.data(), count, 1.0F, -3);
     for (size_t i = 0; i < x.size(); ++i) {
       EXPECT_EQ(reference::to_code(x[i], 10, 0, 255), u[i]) << x[i];
+      EXPECT_EQ(reference::to_code(x[i], 10, 9, 12), clamped[i]) << x[i];
       EXPECT_EQ(reference::to_code(x[i], -3, -128, 127), s[i]) << x[i];
     }
   });
@@ -156,7 +159,7 @@ TEST(Quantize, EqualsReferenceAtEveryLength) {
     on_every_isa([&](ThreadPool& pool) {
       std::vector<uint8_t> q(x.size());
       std::vector<float> back(x.size());
-      quantize_u8({pool, {}}, x.data(), q.data(), count, 0.0217F, 121);
+      quantize_u8({pool, {}}, x.data(), q.data(), count, {0.0217F, 121});
       expect_equal(expected, q, "codes");
       dequantize_u8({pool, {}}, q.data(), back.data(), count, 0.0217F, 121);
       expect_equal(expected_back, back, "values");

@@ -22,6 +22,7 @@ void lower(Graph& graph) {
   lower_quantized(graph);
   fold_dequantized_constants(graph);
   fuse_float(graph);
+  absorb_clamps(graph);
   graph.remove_dead();
   assign_layout(graph);
   graph.remove_dead();

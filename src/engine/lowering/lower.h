@@ -60,6 +60,10 @@ void fold_dequantized_constants(Graph& graph);
 /// Conv / Gemm / MatMul + bias + residual + activation becomes one node.
 void fuse_float(Graph& graph);
 
+/// Clip / Relu -> QuantizeLinear becomes one node, which clamps the codes that it makes to its
+/// attributes `lo` and `hi`. Behind all that looks for the Clip.
+void absorb_clamps(Graph& graph);
+
 /// Images between convolutions become channels-last; Transpose nodes mark where they change.
 void assign_layout(Graph& graph);
 

@@ -95,9 +95,11 @@ std::unique_ptr<Step> make_quantize(const StepRequest& request) {
   if (!quantization || request.dtype(x) != DType::f32) return nullptr;
   const int64_t count = elements(request, y);
   if (dtype == DType::u8) {
-    return make_step("quantize_u8", [=, q = *quantization](const RunContext& context) {
+    const QuantizeU8 parameters = {quantization->scale, quantization->zero_point,
+                                   int_attribute(request, "lo"), int_attribute(request, "hi", 255)};
+    return make_step("quantize_u8", [=](const RunContext& context) {
       quantize_u8(context.kernels, context.at<const float>(x), context.at<uint8_t>(y), count,
-                  q.scale, q.zero_point);
+                  parameters);
     });
   }
   if (dtype != DType::i8) return nullptr;

@@ -71,7 +71,7 @@ class Head {
     if (p_.log_codes) {
       quantize_log(own, scores_, map_, elements, p_.log_codes->base, p_.log_codes->bits);
     } else {
-      quantize_u8(own, scores_, map_, elements, p_.map_scale, p_.map_zero_point);
+      quantize_u8(own, scores_, map_, elements, {p_.map_scale, p_.map_zero_point});
     }
     IntegerEpilogue mixed = p_.epilogue;
     const int64_t element = mixed.output == IntegerOutput::kU8 ? 1 : sizeof(float);
@@ -97,18 +97,13 @@ class Head {
         part.f32.residual = static_cast<const float*>(part.c);
         part.f32.residual_stride = part.ldc;
       }
-      if (in_floats && i + 1 == p_.planes.size()) {
-        // Bounds are integers, so clamping before rounding gives what clamping after it would.
-        part.f32.activation = {Activation::kClip, static_cast<float>(mixed.lo - mixed.zero_point),
-                               static_cast<float>(mixed.hi - mixed.zero_point)};
-      }
       lookup_u8(own, map_, plane_, rows * plan_.row, p_.planes[i].table);
       values_.multiply(own, plane_, plan_.row, rows, s_.value_dim, row_offsets_, part);
     }
     if (!in_floats) return;
     for (int64_t i = 0; i < rows; ++i) {
       quantize_u8(own, sums_ + i * s_.value_dim, static_cast<uint8_t*>(mixed.c) + i * mixed.ldc,
-                  s_.value_dim, 1.0F, mixed.zero_point);
+                  s_.value_dim, {1.0F, mixed.zero_point, mixed.lo, mixed.hi});
     }
   }
 

@@ -34,10 +34,10 @@ HWY_INLINE VF float_of(VI code, VI zero) {
 }
 
 // Signed codes are unsigned ones with the top bit flipped: q - (-128) = q + 128.
-void quantize(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
-              int32_t zero_point, uint8_t flip) {
-  const VF divisor = constant(scale);
-  const Rounder round(zero_point, 0, 255);
+void quantize(const Context& context, const float* x, uint8_t* q, int64_t count,
+              const QuantizeU8& p, uint8_t flip) {
+  const VF divisor = constant(p.scale);
+  const Rounder round(p.zero_point, p.lo, p.hi);
   const VI flips = hn::Set(DI(), flip);
   for_chunks(context.pool, count, [&](int64_t first, int64_t length) HWY_ATTR {
     for_vectors(length, [&](int64_t j, int64_t lanes) HWY_ATTR {
@@ -123,14 +123,14 @@ OUNCE_EXPORT(add_u8);
 OUNCE_EXPORT(mul_u8);
 OUNCE_EXPORT(mul_rows_u8);
 
-void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
-                 int32_t zero_point) {
-  OUNCE_DISPATCH(quantize)(context, x, q, count, scale, zero_point, 0);
+void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count,
+                 const QuantizeU8& parameters) {
+  OUNCE_DISPATCH(quantize)(context, x, q, count, parameters, 0);
 }
 void quantize_s8(const Context& context, const float* x, int8_t* q, int64_t count, float scale,
                  int32_t zero_point) {
   OUNCE_DISPATCH(quantize)
-  (context, x, reinterpret_cast<uint8_t*>(q), count, scale, zero_point + 128, 0x80);
+  (context, x, reinterpret_cast<uint8_t*>(q), count, {scale, zero_point + 128}, 0x80);
 }
 void dequantize_u8(const Context& context, const uint8_t* q, float* x, int64_t count, float scale,
                    int32_t zero_point) {

@@ -6,10 +6,15 @@
 /// point.
 namespace ounce::engine {
 
-/// q = clamp(round_half_even(x / scale) + zero_point), the division as IEEE division (not a
+/// q = clamp(round_half_even(x / scale) + zero_point, lo, hi), the division as IEEE division (not a
 /// multiplication by the reciprocal), as ONNX QuantizeLinear has it.
-void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count, float scale,
-                 int32_t zero_point);
+struct QuantizeU8 {
+  float scale = 1.0F;
+  int32_t zero_point = 0, lo = 0, hi = 255;
+};
+void quantize_u8(const Context& context, const float* x, uint8_t* q, int64_t count,
+                 const QuantizeU8& parameters);
+/// The same of signed codes, all of them.
 void quantize_s8(const Context& context, const float* x, int8_t* q, int64_t count, float scale,
                  int32_t zero_point);
 
