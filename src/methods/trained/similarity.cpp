@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "train/batched_product.h"
+#include "train/matrix_product.h"
 #include "train/vector_clones.h"
 
 #include "methods/trained/row_sums.h"
@@ -21,7 +21,7 @@ using torch::autograd::variable_list;
 constexpr float kLeastLength = 1e-12F;
 
 at::Tensor gram(const at::Tensor& x) {
-  return train::batched_product(x, x.transpose(-1, -2));
+  return train::matrix_product(x, x.transpose(-1, -2));
 }
 
 /// Divides the rows of a matrix [tokens, tokens] by their lengths, which it returns in `lengths`.
@@ -82,8 +82,8 @@ class SimilarityDistance : public torch::autograd::Function<SimilarityDistance> 
     const double share = 1.0 / static_cast<double>(student.size(0));
     if (student.requires_grad()) {
       // Of x x^T by x.
-      at::Tensor gradient = train::batched_product(slopes, student.detach());
-      gradient.add_(train::batched_product(slopes.transpose(-1, -2), student.detach()));
+      at::Tensor gradient = train::matrix_product(slopes, student.detach());
+      gradient.add_(train::matrix_product(slopes.transpose(-1, -2), student.detach()));
       context->save_for_backward({gradient.mul_(share)});
     }
     return distances.sum() * share;

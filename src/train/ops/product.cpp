@@ -1,8 +1,7 @@
 #include <cmath>
 
-#include "train/batched_product.h"
 #include "train/engine_functions.h"
-#include "train/linear_product.h"
+#include "train/matrix_product.h"
 #include "train/ops/common.h"
 #include "train/ops/families.h"
 #include "train/ops/window.h"
@@ -71,15 +70,9 @@ Outputs gemm(const OpCall& call) {
   const at::Tensor a = transposed ? call.input(0).t() : call.input(0);
   const at::Tensor b = attributes.get_int("transB", 0) != 0 ? call.input(1).t() : call.input(1);
   require(a.dim() == 2 && b.dim() == 2, "matrices wanted");
-  if (!call.has(2) || beta == 0.0) {
-    const at::Tensor y = at::mm(a, b);
-    return {alpha == 1.0 ? y : y * alpha};
-  }
-  return {at::addmm(call.inputs[2], a, b, beta, alpha)};
-}
-
-at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b) {
-  return b.dim() == 2 ? linear_product(a, b) : batched_product(a, b);
+  at::Tensor y = matrix_product(a, b);
+  if (alpha != 1.0) y = y * alpha;
+  return {call.has(2) && beta != 0.0 ? at::add(y, call.inputs[2], beta) : y};
 }
 
 Outputs einsum(const OpCall& call) {
@@ -92,14 +85,14 @@ Outputs attention(const OpCall& call) {
   const at::Tensor& q = call.input(0);
   const auto default_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(q.size(-1))));
   const double scale = call.attributes().get_float("scale", default_scale);
-  at::Tensor map = batched_product(q * scale, call.input(1).transpose(-2, -1));
+  at::Tensor map = matrix_product(q * scale, call.input(1).transpose(-2, -1));
   if (call.has(3)) {
     const at::Tensor& mask = call.inputs[3];
     map = mask.scalar_type() == at::kBool
               ? map.masked_fill(mask.logical_not(), -std::numeric_limits<double>::infinity())
               : map + mask;
   }
-  return {batched_product(row_softmax(map), call.input(2))};
+  return {matrix_product(row_softmax(map), call.input(2))};
 }
 
 /// (a, b) -> (a cos - b sin, a sin + b cos) for each pair of features: (i, i + half), or

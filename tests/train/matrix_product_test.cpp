@@ -1,4 +1,4 @@
-#include "train/batched_product.h"
+#include "train/matrix_product.h"
 
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -12,7 +12,7 @@ struct Case {
   bool heads;                     // the operands are views of [batch, tokens, heads, features]
 };
 
-class BatchedProduct : public ::testing::TestWithParam<Case> {
+class MatrixProduct : public ::testing::TestWithParam<Case> {
  protected:
   static at::Tensor operand(const std::vector<int64_t>& shape, bool transposed, bool heads) {
     std::vector<int64_t> stored = shape;
@@ -25,11 +25,11 @@ class BatchedProduct : public ::testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(BatchedProduct, ValueAndGradientsAreThoseOfMatmul) {
+TEST_P(MatrixProduct, ValueAndGradientsAreThoseOfMatmul) {
   at::manual_seed(3);
   const at::Tensor a = operand(GetParam().a, GetParam().transpose_a, GetParam().heads);
   const at::Tensor b = operand(GetParam().b, GetParam().transpose_b, GetParam().heads);
-  const at::Tensor ours = batched_product(a, b);
+  const at::Tensor ours = matrix_product(a, b);
   const at::Tensor theirs = at::matmul(a, b);
   ASSERT_EQ(ours.sizes(), theirs.sizes());
   EXPECT_TRUE(at::allclose(ours, theirs, 1e-5, 1e-5));
@@ -40,7 +40,7 @@ TEST_P(BatchedProduct, ValueAndGradientsAreThoseOfMatmul) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Shapes, BatchedProduct,
+    Shapes, MatrixProduct,
     ::testing::Values(Case{{3, 2, 5, 7}, {3, 2, 7, 4}, false, false, false},
                       Case{{3, 2, 5, 7}, {3, 2, 7, 4}, true, true, false},
                       Case{{3, 2, 66, 16}, {3, 2, 16, 66}, false, true, true},
@@ -55,10 +55,24 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{{3, 2, 5, 7}, {1, 2, 7, 4}, false, false, false},
                       Case{{4, 5, 7}, {7, 2}, false, false, false}));
 
-TEST(BatchedProductViews, OverlappingRowsOfAnExpandedTensorAreCopied) {
+TEST(MatrixProductViews, OverlappingRowsOfAnExpandedTensorAreCopied) {
   const at::Tensor a = at::randn({2, 1, 3}).expand({2, 4, 3});
   const at::Tensor b = at::randn({1, 3, 2}).expand({2, 3, 2});
-  EXPECT_TRUE(at::allclose(batched_product(a, b), at::matmul(a, b)));
+  EXPECT_TRUE(at::allclose(matrix_product(a, b), at::matmul(a, b)));
+}
+
+TEST(MatrixProductViews, ScatteredRowsAreCopied) {
+  const at::Tensor x = at::randn({4, 6, 10}).slice(2, 0, 10, 2);
+  const at::Tensor row = at::randn({1, 5}).expand({7, 5}).t();
+  EXPECT_TRUE(at::allclose(matrix_product(x, row), at::matmul(x, row), 1e-5, 1e-6));
+}
+
+TEST(MatrixProductTypes, OthersAreLibtorchs) {
+  const at::Tensor x = at::randn({4, 3}, at::kDouble);
+  const at::Tensor w = at::randn({3, 2}, at::kDouble);
+  EXPECT_TRUE(at::equal(matrix_product(x, w), at::matmul(x, w)));
+  EXPECT_EQ(matrix_product(at::randn({0, 3}), at::randn({3, 2})).sizes(), at::IntArrayRef({0, 2}));
+  EXPECT_THROW(matrix_product(at::randn({4, 3}), at::randn({2, 2})), c10::Error);
 }
 
 }  // namespace
