@@ -11,6 +11,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { json, median } from './runs.mjs';
 
 const [programs, data, cifar, chosen = '', runs = 'runs/deployable', rounds = '5'] =
   process.argv.slice(2);
@@ -29,11 +30,11 @@ const transformer = {
 };
 const binary = (recipe) => ({
   recipe, model: [reactnet, 'react'], teacher: [teacher, 'float'], float: [reactnet, 'float'],
-  stages: ['low'], size: 32, mean: '0.485,0.456,0.406', std: '0.229,0.224,0.225',
+  stages: ['low'],
 });
 const small = (recipe, ...stages) => ({
   recipe, stages, model: [transformer, 'float'], teacher: [transformer, 'float'],
-  float: [transformer, 'float'], size: 64, mean: '0.5,0.5,0.5', std: '0.5,0.5,0.5',
+  float: [transformer, 'float'],
 });
 const methods = {
   'rebnn': binary('rebnn-reactnet8'),
@@ -50,10 +51,7 @@ if (!cifar || !names.every((name) => name in methods)) {
   process.exit(1);
 }
 
-const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
-const json = (program, ...args) => JSON.parse(execFileSync(program, args.map(String), options));
 const ounce = (...args) => json(join(programs, 'ounce'), ...args, '--json');
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 // The published checkpoint as a network.
 function resnet56() {
@@ -88,11 +86,9 @@ function trained(run) {
 }
 
 const accuracies = new Map();
-function accuracy(model, { size, mean, std }) {
+function accuracy(model) {
   if (!accuracies.has(model)) {
-    const result = ounce('eval', model, '--data', join(cifar, 'test'), '--resize', size, '--crop', size,
-      '--mean', mean, '--std', std);
-    accuracies.set(model, result.metrics.top1);
+    accuracies.set(model, ounce('eval', model, '--data', join(cifar, 'test')).metrics.top1);
   }
   return accuracies.get(model);
 }
@@ -129,7 +125,7 @@ for (const name of names) {
     const low = join(folder, `${one}.ounce`);
     const { ours, float: own, theirs, theoretical } = timed(low, float);
     console.log(`| ${[
-      name, one, percent(accuracy(float, run)), percent(accuracy(low, run)),
+      name, one, percent(accuracy(float)), percent(accuracy(low)),
       `${kilobytes(float)} / ${kilobytes(low)}`, ours.toFixed(3),
       `${own.toFixed(2)} (${(own / ours).toFixed(1)}x)`, `${theirs.toFixed(2)} (${(theirs / ours).toFixed(1)}x)`,
       `${theoretical.toFixed(1)}x`,

@@ -5,11 +5,10 @@
 // values of AP stand behind each row. Q-YOLO's guard (GUARD dB a bit) first names the layers of
 // YOLOX-nano that BITS bits cannot hold on the calibrating photos; those stay float for every rule,
 // so that the rows differ in the ranges of activations alone.
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { spread } from './runs.mjs';
+import { json, spread } from './runs.mjs';
 
 const [ounce, data, bits, guard = '3.5'] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'ounce-observers-'));
@@ -22,10 +21,7 @@ const selections = [
 ];
 const rules = ['q-yolo', 'mse', 'percentile', 'symmetric-mse', 'minmax'];
 
-function run(...parameters) {
-  const settings = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
-  return JSON.parse(execFileSync(ounce, [...parameters, '--json'], settings));
-}
+const run = (...words) => json(ounce, ...words, '--json');
 
 function quantize(method, calibration, more) {
   return run(

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { networks } from './networks.mjs';
+import { json } from './runs.mjs';
 
 const [programs, data, cifar, chosen = ''] = process.argv.slice(2);
 if (!cifar) {
@@ -22,7 +23,6 @@ const folder = mkdtempSync(join(tmpdir(), 'ounce-parity-'));
 const all = networks({ programs, data, cifar, folder });
 const names = chosen ? chosen.split(',') : Object.keys(all);
 const agree = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'agree.mjs');
-const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
 
 const share = (report) => {
   if (report.pixels) return `${((100 * report.same_pixels) / report.pixels).toFixed(3)} % of pixels`;
@@ -41,14 +41,14 @@ try {
       const out = join(folder, 'out');
       const cases = join(folder, 'cases');
       for (const old of [out, cases]) rmSync(old, { recursive: true, force: true });
-      execFileSync(join(programs, 'ounce-train'), [
-        'quantize', network(), '-o', out, ...words, '--weights', weights, '--activations', activations,
-        '--preset', 'fast', '--compare', 0, '--runs', 1, '--json',
-      ], quiet);
+      json(
+        join(programs, 'ounce-train'), 'quantize', network(), '-o', out, ...words, '--weights', weights,
+        '--activations', activations, '--preset', 'fast', '--compare', 0, '--runs', 1, '--json',
+      );
       execFileSync(join(programs, 'benchmarks', 'peer_cases'), [
         '--simulate', join(out, 'model.ounce'), judge, count, cases,
-      ], quiet);
-      const reports = JSON.parse(execFileSync('node', [agree, join(out, 'model.onnx'), cases, kind], quiet));
+      ], { stdio: ['ignore', 'ignore', 'inherit'] });
+      const reports = json('node', agree, join(out, 'model.onnx'), cases, kind);
       console.log(`| ${[
         name, `W${weights}A${activations}`, share(reports.simulated), share(reports.ounce),
         share(reports.unoptimised),

@@ -5,13 +5,12 @@
 // networks.mjs, with commas between them (default: all). What calibrates never judges. What a run measured
 // becomes a line of presets.jsonl beside this file and is not measured again while it has one. Table
 // goes to stdout.
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { networks } from './networks.mjs';
-import { addRun, readRuns } from './runs.mjs';
+import { addRun, json, readRuns } from './runs.mjs';
 
 const [programs, data, cifar, chosen = ''] = process.argv.slice(2);
 if (!cifar) {
@@ -21,7 +20,6 @@ if (!cifar) {
 const folder = mkdtempSync(join(tmpdir(), 'ounce-presets-'));
 const models = networks({ programs, data, cifar, folder });
 
-const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
 const names = chosen ? chosen.split(',') : Object.keys(models);
 const record = join(dirname(fileURLToPath(import.meta.url)), 'presets.jsonl');
 const measured = new Map();
@@ -31,10 +29,10 @@ function measure(name, weights, activations) {
   const run = `${name} W${weights}A${activations}`;
   if (!measured.has(run)) {
     const { network, metric, words } = models[name];
-    const result = JSON.parse(execFileSync(join(programs, 'ounce-train'), [
-      'quantize', network(), '-o', join(folder, 'out'), ...words, '--weights', weights,
-      '--activations', activations, '--preset', 'good', '--compare', 0, '--json',
-    ], quiet));
+    const result = json(
+      join(programs, 'ounce-train'), 'quantize', network(), '-o', join(folder, 'out'), ...words,
+      '--weights', weights, '--activations', activations, '--preset', 'good', '--compare', 0, '--json',
+    );
     const judged = result.metrics.find((one) => one.name === metric);
     const values = {
       float: judged.before, quantized: judged.after, smaller: result.float_bytes / result.bytes,

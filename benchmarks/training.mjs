@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { median } from './runs.mjs';
 
 const [program, pictures, rounds = '3'] = process.argv.slice(2);
 if (!program || !pictures) {
@@ -38,7 +39,6 @@ function ours({ recipe, set }) {
 }
 const theirs = ({ peer }) =>
   Number(run('/usr/bin/python3', [join(here, 'peers', 'pytorch_step.py'), ...peer, '5']));
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 console.log('| step of 128 pictures | ounce, ms | PyTorch, ms | PyTorch / ounce |');
 console.log('| --- | --- | --- | --- |');

@@ -3,18 +3,12 @@
 //
 // Rounds alternate between the runtimes, so that a change in the machine's clock meets both; each
 // cell is the median over the rounds' medians.
-import { execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { json, median } from '../runs.mjs';
 
 const [ounce, rounds, runs, threadList, ...models] = process.argv.slice(2);
 const here = dirname(fileURLToPath(import.meta.url));
-
-function json(program, ...args) {
-  return JSON.parse(execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }));
-}
-
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 function measure(file, threads) {
   const ours = [];
