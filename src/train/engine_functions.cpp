@@ -4,11 +4,15 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "engine/kernels/tensor/elementwise.h"
 #include "engine/kernels/tensor/normalize.h"
 #include "engine/thread_pool.h"
+#include "train/vector_clones.h"
+
+#include "train/row_sums.h"
 
 namespace ounce::train {
 namespace {
@@ -77,10 +81,86 @@ class Gelu : public torch::autograd::Function<Gelu> {
   }
 };
 
+/// Mean and 1 / sqrt(variance + epsilon) of each row, which the engine does not hand out.
+OUNCE_VECTOR_CLONES void row_statistics(const float* x, int64_t rows, int64_t columns,
+                                        float epsilon, float* means, float* scales) {
+  const auto count = static_cast<float>(columns);
+  for (int64_t i = 0; i < rows; ++i, x += columns) {
+    const float mean = sum_of(x, columns) / count;
+    const float squares =
+        sum_of_terms(columns, [=](int64_t j) { return (x[j] - mean) * (x[j] - mean); });
+    means[i] = mean;
+    scales[i] = 1.0F / std::sqrt(squares / count + epsilon);
+  }
+}
+
+class RowLayerNorm : public torch::autograd::Function<RowLayerNorm> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& gamma,
+                            const at::Tensor& beta, double epsilon) {
+    const at::Tensor dense = x.contiguous();
+    context->save_for_backward({dense, gamma, beta});
+    context->saved_data["epsilon"] = epsilon;
+    at::Tensor y = at::empty_like(dense);
+    const int64_t columns = gamma.numel();
+    const at::Tensor gains = gamma.contiguous();
+    const at::Tensor shifts = beta.contiguous();
+    const auto* from = dense.data_ptr<float>();
+    auto* to = y.data_ptr<float>();
+    on_all_threads(x.numel() / columns, columns,
+                   [&](const engine::Context& alone, int64_t begin, int64_t end) {
+                     engine::layer_norm_f32(alone, from + begin * columns, to + begin * columns,
+                                            end - begin, columns, gains.data_ptr<float>(),
+                                            shifts.data_ptr<float>(), static_cast<float>(epsilon));
+                   });
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor& x = saved[0];
+    const at::Tensor& gamma = saved[1];
+    const int64_t columns = gamma.numel();
+    const auto epsilon = static_cast<float>(context->saved_data["epsilon"].toDouble());
+    // In the shape that libtorch's own forward gives them.
+    std::vector<int64_t> shape = x.sizes().vec();
+    std::fill(shape.end() - gamma.dim(), shape.end(), 1);
+    const at::Tensor means = at::empty(shape, x.options());
+    const at::Tensor scales = at::empty(shape, x.options());
+    on_all_threads(x.numel() / columns, columns,
+                   [&](const engine::Context& /*alone*/, int64_t begin, int64_t end) {
+                     row_statistics(x.data_ptr<float>() + begin * columns, end - begin, columns,
+                                    epsilon, means.data_ptr<float>() + begin,
+                                    scales.data_ptr<float>() + begin);
+                   });
+    const auto [of_x, of_gamma, of_beta] = at::native_layer_norm_backward(
+        gradients[0].contiguous(), x, gamma.sizes(), means, scales, gamma, saved[2],
+        {context->needs_input_grad(0), context->needs_input_grad(1), context->needs_input_grad(2)});
+    return {of_x, of_gamma, of_beta, {}};
+  }
+};
+
+bool fits_engine_norm(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta) {
+  const auto matches = [&](const at::Tensor& values) {
+    return fits_engine(values) && values.dim() <= x.dim() &&
+           values.sizes() == x.sizes().slice(static_cast<size_t>(x.dim() - values.dim()));
+  };
+  return fits_engine(x) && gamma.dim() >= 1 && matches(gamma) &&
+         (!beta.defined() || (matches(beta) && beta.dim() == gamma.dim()));
+}
+
 }  // namespace
 
 at::Tensor row_softmax(const at::Tensor& x) {
   return fits_engine(x) && x.dim() >= 1 ? RowSoftmax::apply(x) : at::softmax(x, -1);
+}
+
+at::Tensor row_layer_norm(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta,
+                          double epsilon) {
+  if (fits_engine_norm(x, gamma, beta)) {
+    return RowLayerNorm::apply(x, gamma, beta.defined() ? beta : at::zeros_like(gamma), epsilon);
+  }
+  return std::get<0>(at::native_layer_norm(x, gamma.sizes(), gamma, beta, epsilon));
 }
 
 at::Tensor erf_gelu(const at::Tensor& x) {

@@ -11,5 +11,8 @@ namespace ounce::train {
 at::Tensor row_softmax(const at::Tensor& x);
 /// `at::gelu(x)`, by the error function.
 at::Tensor erf_gelu(const at::Tensor& x);
+/// `at::layer_norm(x, gamma's shape, gamma, beta, epsilon)`; `beta` may be undefined.
+at::Tensor row_layer_norm(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta,
+                          double epsilon);
 
 }  // namespace ounce::train

@@ -46,6 +46,45 @@ TEST(RowSoftmax, ScatteredAndOtherTypes) {
   EXPECT_TRUE(at::equal(row_softmax(exact), at::softmax(exact, -1)));
 }
 
+TEST(RowLayerNorm, ValueAndGradientsAreThoseOfLibtorch) {
+  at::manual_seed(8);
+  for (const int64_t columns : {1, 5, 16, 64, 193}) {
+    for (const bool has_beta : {true, false}) {
+      // Views as heads are, far from zero.
+      at::Tensor x = at::randn({3, 7, 4, columns}).transpose(1, 2) + 5;
+      x.requires_grad_(true);
+      const at::Tensor gamma = at::randn({columns}).requires_grad_(true);
+      const at::Tensor beta = has_beta ? at::randn({columns}).requires_grad_(true) : at::Tensor();
+      const at::Tensor ours = row_layer_norm(x, gamma, beta, 1e-5);
+      const at::Tensor theirs = at::layer_norm(x, {columns}, gamma, beta, 1e-5);
+      EXPECT_TRUE(at::allclose(ours, theirs, 1e-4, 1e-4)) << columns;
+      const at::Tensor slope = at::randn_like(theirs);
+      std::vector<at::Tensor> leaves = {x, gamma};
+      if (has_beta) leaves.push_back(beta);
+      const auto got = torch::autograd::grad({ours}, leaves, {slope});
+      const auto wanted = torch::autograd::grad({theirs}, leaves, {slope});
+      for (size_t i = 0; i < leaves.size(); ++i) {
+        EXPECT_TRUE(at::allclose(got[i], wanted[i], 1e-3, 1e-4)) << columns << ' ' << i;
+      }
+    }
+  }
+}
+
+TEST(RowLayerNorm, OverSeveralAxesAndOfOtherTypes) {
+  const at::Tensor x = at::randn({4, 5, 6}).requires_grad_(true);
+  const at::Tensor gamma = at::randn({5, 6});
+  const at::Tensor ours = row_layer_norm(x, gamma, {}, 1e-5);
+  const at::Tensor theirs = at::layer_norm(x, {5, 6}, gamma, {}, 1e-5);
+  EXPECT_TRUE(at::allclose(ours, theirs, 1e-5, 1e-5));
+  const auto got = torch::autograd::grad({ours}, {x}, {at::ones_like(x)});
+  const auto wanted = torch::autograd::grad({theirs}, {x}, {at::ones_like(x)});
+  EXPECT_TRUE(at::allclose(got[0], wanted[0], 1e-4, 1e-5));
+  const at::Tensor exact = at::randn({4, 5}, at::kDouble);
+  const at::Tensor ones = at::ones({5}, at::kDouble);
+  EXPECT_TRUE(
+      at::equal(row_layer_norm(exact, ones, {}, 1e-5), at::layer_norm(exact, {5}, ones, {}, 1e-5)));
+}
+
 TEST(ErfGelu, ValueAndGradientAreThoseOfLibtorch) {
   at::manual_seed(7);
   const at::Tensor x = (at::randn({3, 70000}).transpose(0, 1) * 3).requires_grad_(true);

@@ -12,13 +12,16 @@
 #include "graph/error.h"
 #include "train/vector_clones.h"
 
-#include "methods/trained/row_sums.h"
+#include "train/row_sums.h"
 
 namespace ounce::methods {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+using train::sum_of;
+using train::sum_of_terms;
 
 constexpr int64_t kTop = 2;     // keys of the teacher that are compared with all
 constexpr int64_t kShifts = 2;  // others that every key is compared with

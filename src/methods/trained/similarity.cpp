@@ -10,13 +10,15 @@
 #include "train/matrix_product.h"
 #include "train/vector_clones.h"
 
-#include "methods/trained/row_sums.h"
+#include "train/row_sums.h"
 
 namespace ounce::methods {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+using train::dot;
 
 constexpr float kLeastLength = 1e-12F;
 

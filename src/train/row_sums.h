@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace ounce::methods {
+namespace ounce::train {
 
 /// Sum of `count` terms term(i), in eight running sums that the compiler keeps in registers: it may
 /// not reorder sums of floats by itself.
@@ -28,4 +28,4 @@ inline float dot(const float* a, const float* b, int64_t count) {
   return sum_of_terms(count, [a, b](int64_t i) { return a[i] * b[i]; });
 }
 
-}  // namespace ounce::methods
+}  // namespace ounce::train
