@@ -44,12 +44,13 @@ TensorSource loud_token(const Graph& graph) {
   return TensorSource(std::move(runs));
 }
 
-/// Inputs as they come, and a first layer of which one channel is much larger than the others.
-TensorSource loud_channel(Graph& graph) {
+/// Inputs as they come, and a first layer of which one channel, which the second does not read, is
+/// larger than the others: few bits lose these.
+TensorSource loud_channel(Graph& graph, float times = kLoud) {
   auto weights = graph.value(graph.find_value("first.weight")).constant.mutable_data<float>();
-  for (size_t k = 0; k < kWidth; ++k) weights[k * kWidth] *= kLoud;
+  for (size_t k = 0; k < kWidth; ++k) weights[k * kWidth] *= times;
   auto next = graph.value(graph.find_value("second.weight")).constant.mutable_data<float>();
-  std::fill_n(next.begin(), 4, 0.0F);  // which the second does not read
+  std::fill_n(next.begin(), 4, 0.0F);
   std::vector<std::vector<Tensor>> runs;
   for (unsigned i = 0; i < 4; ++i) runs.push_back(testing::random_inputs(graph, i));
   return TensorSource(std::move(runs));
@@ -89,6 +90,57 @@ TEST(Guard, keeps_in_float_what_no_grid_helps) {
   EXPECT_EQ(settled.exclusions.begin()->first.find("second"), 0U);
   EXPECT_NE(settled.exclusions.begin()->second.find("too noisy"), std::string::npos);
   EXPECT_EQ(grids_of(settled), (std::vector<ActivationGrid>{ActivationGrid::kCalibrated}));
+}
+
+Options four_bits() {
+  Options options = guarded_options();
+  options.layer.weights.bits = options.layer.activation_bits = 4;
+  return options;
+}
+
+TEST(Guard, gives_8_bits_to_activations_that_are_too_noisy_with_4) {
+  Graph graph = two_layers();
+  TensorSource source = loud_channel(graph, 20.0F);
+  const Guarded settled = guarded(graph, source, four_bits());
+  EXPECT_TRUE(settled.exclusions.empty());
+  ASSERT_EQ(settled.plan.layers.size(), 2U);
+  EXPECT_EQ(settled.plan.layers[1].settings.activation_bits, 8);
+  // What is not to blame stays small.
+  for (const LayerPlan& layer : settled.plan.layers) {
+    EXPECT_EQ(layer.settings.weights.bits, 4);
+    EXPECT_EQ(layer.settings.activation_grid, ActivationGrid::kCalibrated);
+  }
+}
+
+TEST(Guard, gives_8_bits_to_weights_where_activations_have_them) {
+  Graph graph = two_layers();
+  // One scale for all channels, of which one is large and the others are what is read.
+  Options options = four_bits();
+  options.layer.activation_bits = 8;
+  options.layer.weights.granularity = Granularity::kTensor;
+  auto weights = graph.value(graph.find_value("second.weight")).constant.mutable_data<float>();
+  for (size_t n = 0; n < 4; ++n) weights[n] *= 40.0F;
+  auto before = graph.value(graph.find_value("first.weight")).constant.mutable_data<float>();
+  for (size_t k = 0; k < kWidth; ++k) before[k * kWidth] = 0.0F;  // the large ones read zeros
+  TensorSource source({testing::random_inputs(graph, 1), testing::random_inputs(graph, 2)});
+  const Guarded settled = guarded(graph, source, options);
+  EXPECT_TRUE(settled.exclusions.empty());
+  EXPECT_EQ(settled.plan.layers[0].settings.weights.bits, 4);
+  EXPECT_EQ(settled.plan.layers[1].settings.weights.bits, 8);
+}
+
+TEST(Guard, leaves_bits_alone_that_were_asked_for) {
+  Graph graph = two_layers();
+  TensorSource source = loud_channel(graph, 20.0F);
+  Options options = four_bits();
+  for (const char* key : {"weights", "activations"}) options.overrides.push_back({"*", key, "4"});
+  options.overrides.push_back({"*", "dynamic", "off"});
+  const Guarded settled = guarded(graph, source, options);
+  EXPECT_FALSE(settled.exclusions.empty());
+  for (const LayerPlan& layer : settled.plan.layers) {
+    EXPECT_EQ(layer.settings.weights.bits, 4);
+    EXPECT_EQ(layer.settings.activation_bits, 4);
+  }
 }
 
 TEST(Guard, leaves_grids_alone_that_were_asked_for) {
