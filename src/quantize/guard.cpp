@@ -91,38 +91,42 @@ class Guard {
   bool settle(const Comparison& comparison) {
     Remedies remedies;
     for (const TensorComparison& tensor : comparison.tensors) {
-      const int bits =
-          asked_.try_emplace(tensor.node, bits_about(prepared_, settled_.plan, tensor.node))
-              .first->second;
+      const int bits = bits_about(prepared_, settled_.plan, tensor.node);
       const double limit = settled_.options.least_db_per_bit * bits;
       const ValueId value = prepared_.find_value(tensor.value);
       const int producer = value == kNoValue ? -1 : index_.producer(value);
-      if (bits < settled_.options.fewest_guarded_bits || tensor.own.sqnr_db >= limit ||
-          producer < 0) {
+      if (bits < settled_.options.fewest_guarded_bits || producer < 0) continue;
+      const double kept = tensor.own.sqnr_db;
+      const bool is_noisy = kept < limit;
+      if (is_noisy) widened_.insert(tensor.node);
+      if (widened_.count(tensor.node) != 0 && kept < settled_.options.least_db_per_bit * kMaxBits &&
+          widen(producer, value, remedies)) {
         continue;
       }
+      if (!is_noisy) continue;
       char text[96];
-      std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted",
-                    tensor.own.sqnr_db, limit);
+      std::snprintf(text, sizeof text, "too noisy on integers: %.1f dB of %.1f dB wanted", kept,
+                    limit);
       find_remedy(producer, value, text, remedies);
     }
     apply(remedies);
     return !remedies.empty();
   }
 
-  void find_remedy(int producer, ValueId value, const std::string& reason,
-                   Remedies& remedies) const {
+  /// Whether 8 bits were to be had.
+  bool widen(int producer, ValueId value, Remedies& remedies) const {
     std::vector<int> narrow = layers_on_grid_of(value);
     narrow.push_back(producer);
     std::erase_if(narrow, [&](int node) { return !has_narrow_activations(node); });
-    if (!narrow.empty()) {
-      remedies.activations.insert(narrow.begin(), narrow.end());
-      return;
-    }
-    if (has_narrow_weights(producer)) {
-      remedies.weights.insert(producer);
-      return;
-    }
+    remedies.activations.insert(narrow.begin(), narrow.end());
+    if (!narrow.empty()) return true;
+    if (!has_narrow_weights(producer)) return false;
+    remedies.weights.insert(producer);
+    return true;
+  }
+
+  void find_remedy(int producer, ValueId value, const std::string& reason,
+                   Remedies& remedies) const {
     const std::vector<int> tokens = token_layers(producer, value);
     if (!tokens.empty()) {
       remedies.per_token.insert(tokens.begin(), tokens.end());
@@ -249,7 +253,7 @@ class Guard {
   Guarded settled_;
   std::map<int, const LayerPlan*> layers_;  // by node
   std::set<int> per_token_;                 // layers that got a grid a token
-  std::map<std::string, int> asked_;        // bits about each node before any got more
+  std::set<std::string> widened_;           // nodes of pieces that were too noisy
 };
 
 }  // namespace

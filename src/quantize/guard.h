@@ -21,8 +21,8 @@ struct Guarded {
 ///    runs, one a token (`ActivationGrid::kDynamicToken`): one token with an outlier then spoils no
 ///    other, and products stay products of integers.
 /// 4. What is left stays in float.
-/// A piece is judged by the bits it had at first. Overrides of `weights`, `activations` and
-/// `dynamic` are left alone.
+/// A piece that needs more bits at all then has to keep what one of 8 bits has to. Overrides of
+/// `weights`, `activations` and `dynamic` are left alone.
 Guarded guard_plan(const Graph& prepared, const Options& options, const std::vector<Shape>& shapes,
                    InputSource& source, const Progress& progress);
 
