@@ -120,14 +120,20 @@ void CompressionRecord::describe(const quantize::QuantizeResult& result,
 
 void CompressionRecord::note_layers(const quantize::QuantizeResult& result) {
   std::vector<std::string> ends;
+  std::vector<std::string> widened;
   for (const quantize::LayerRecord& layer : result.layers) {
     if (layer.is_end) ends.push_back(layer.node);
+    if (layer.is_widened) widened.push_back(layer.node);
   }
   const auto note = [&](const char* what, const std::vector<std::string>& names) {
     if (!names.empty())
       report_.notes.push_back(fmt::format("{}: {}", what, fmt::join(names, ", ")));
   };
   note("first and last layers keep 8 bits (--option keep-ends8=off: no)", ends);
+  note(
+      "with fewer bits too noisy, these have 8 for activations, or weights, too (--option "
+      "guard=off: no)",
+      widened);
   note("embeddings are stored with 8 bits (--option embeddings8=off: no)", result.embeddings);
   if (!latency_) return;
   note("few bits are no faster than 8 here, the weights are unpacked when the model is loaded",

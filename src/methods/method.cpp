@@ -132,8 +132,8 @@ std::vector<MethodOption> common_options(std::string_view weight_range) {
        "operands: both operands of an integer addition are codes, as other runtimes need it; "
        "accumulator: the convolution's sum goes in unrounded"},
       {"guard", "auto",
-       "off, or dB a bit: pieces with less signal to noise of their own get grids a token, or stay "
-       "float (6 is good); "
+       "off, or dB a bit: pieces with less signal to noise of their own get 8 bits, or grids a "
+       "token, or stay float (6 is good); "
        "auto: 3.5 for pieces of 4 bits and more, off when fewer are asked for"},
       {"equalize", "off",
        "on: channels between two layers and a ReLU are scaled so that both layers' weights have "

@@ -140,6 +140,9 @@ class Guard {
       progress_.tell(name_of(node) + " gets " + what);
       settled_.options.overrides.push_back({name_of(node), key, setting});
     };
+    for (const auto* nodes : {&remedies.activations, &remedies.weights}) {
+      for (const int node : *nodes) settled_.widened.insert(name_of(node));
+    }
     for (const int node : remedies.activations) {
       give(node, "activations", "8", "activations of 8 bits: too noisy with fewer");
     }

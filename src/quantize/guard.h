@@ -1,5 +1,8 @@
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "quantize/plan/plan.h"
 #include "quantize/source.h"
 
@@ -10,6 +13,7 @@ struct Guarded {
   Options options;  // with overrides for layers that got 8 bits or a grid a token
   Exclusions exclusions;
   Plan plan;
+  std::set<std::string> widened = {};  // layers that got 8 bits
 };
 
 /// Settles the pieces of a plan that keep fewer than `options.least_db_per_bit` of signal to noise,

@@ -286,6 +286,9 @@ QuantizeResult quantize(const Graph& graph, const Options& options, InputSource&
   progress.tell("calibration needs at most " +
                 megabytes(calibration_bytes(prepared, plan, shapes, options.bias_correction)));
   QuantizeResult result = carry_out(prepared, plan, options, source, progress, refine, cache);
+  for (LayerRecord& layer : result.layers) {
+    layer.is_widened = settled.widened.count(layer.node) != 0;
+  }
   result.latency = std::move(latency);
   result.transforms = std::move(transforms);
   result.prepared = prepared;

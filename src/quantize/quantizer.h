@@ -26,6 +26,7 @@ struct LayerRecord {
   int activation_bits = 0;           // 0: activations stay float (weight-only)
   bool ternary_activations = false;  // their 2 bits hold -1, 0, 1
   bool is_end = false;      // a first or last layer that keeps 8 bits where it would have fewer
+  bool is_widened = false;  // the guard gave it 8 bits because fewer were too noisy
   std::string granularity;  // "tensor", "channel", "group"
   std::string weight_rule;
   int64_t parameters = 0;

@@ -105,6 +105,7 @@ TEST(Guard, gives_8_bits_to_activations_that_are_too_noisy_with_4) {
   EXPECT_TRUE(settled.exclusions.empty());
   ASSERT_EQ(settled.plan.layers.size(), 2U);
   EXPECT_EQ(settled.plan.layers[1].settings.activation_bits, 8);
+  EXPECT_EQ(settled.widened.count("second.matmul"), 1U);
   for (const ActivationGrid grid : grids_of(settled)) {
     EXPECT_EQ(grid, ActivationGrid::kCalibrated);
   }
@@ -159,6 +160,7 @@ TEST(Guard, changes_nothing_where_nothing_is_noisy) {
   const Guarded settled = guarded(graph, source, guarded_options());
   EXPECT_TRUE(settled.exclusions.empty());
   EXPECT_TRUE(settled.options.overrides.empty());
+  EXPECT_TRUE(settled.widened.empty());
   EXPECT_EQ(settled.plan.layers.size(), 2U);
 }
 
