@@ -132,8 +132,7 @@ int carry_out(const TrainOptions& options, const Invocation&) {
     json["stages"].push_back(to_json(stage));
     text += fmt::format(
         "{}: {:.2f} % on the test set; of {} pictures of it {:.2f} % as trained and {:.2f} % "
-        "frozen in "
-        "the engine ({} another class, logits within {:.1e} of their range)\n",
+        "frozen in the engine ({} another class, logits within {:.1e} of their range)\n",
         report::printable(stage.name), 100 * stage.accuracy, stage.parity.pictures,
         100 * stage.parity.trained_accuracy, 100 * stage.parity.engine_accuracy,
         stage.parity.other_class, stage.parity.largest_difference);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <tuple>
+#include <vector>
 
 #include "engine/kernels/tensor/elementwise.h"
 #include "engine/kernels/tensor/normalize.h"

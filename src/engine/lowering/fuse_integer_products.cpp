@@ -53,9 +53,8 @@ float product_scale(const Product& product, size_t channel) {
 }
 
 /// The bias as the kernels add it: to the sum of products, i32 in its units, where it is on that
-/// grid and leaves room for the sum; else behind the scales, f32. At few bits a unit is coarse:
-/// half of one, rounded away in every layer, gives 10 of 100 pictures of a transformer of 4 bits
-/// another class.
+/// grid and leaves room for the sum; else behind the scales, f32. At few bits a unit is coarse,
+/// and half of one, rounded away in every layer, is another network than the trained one.
 Tensor bias_constant(const Product& product, const std::vector<float>& bias) {
   constexpr double kLimit = std::numeric_limits<int32_t>::max() / 2.0;
   const Shape shape = {static_cast<int64_t>(bias.size())};
